@@ -1,0 +1,127 @@
+"""What a file that is no readable picture seems to be, from its first bytes, and what to do about it.
+
+Knows no image library. The sentences end up in ``failed.csv``.
+"""
+
+import re
+from pathlib import PurePosixPath
+
+_PICTURES = (  # offset, magic bytes, what it is: files like these are damaged if they cannot be read
+    (0, b"\xff\xd8\xff", "JPEG"),
+    (0, b"\x89PNG\r\n\x1a\n", "PNG"),
+    (0, b"GIF8", "GIF"),
+    (8, b"WEBP", "WebP"),
+    (0, b"BM", "BMP"),
+    (0, b"II*\x00", "TIFF"),
+    (0, b"MM\x00*", "TIFF"),
+    (4, b"ftypavif", "AVIF"),
+    (4, b"ftypavis", "AVIF"),
+    (4, b"jP  \r\n\x87\n", "JPEG 2000"),
+    (0, b"8BPS", "PSD"),
+    (0, b"\x00\x00\x01\x00", "ICO"),
+    (0, b"qoif", "QOI"),
+)
+
+_PICTURE_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif"}
+
+_HEIF = ("HEIF/HEIC", "to read it, pip install pillow-heif; or save it as JPEG")
+_VIDEO = ("a video", "extract its frames as JPEG first")
+_DRAWING = ("a PostScript drawing", "export it as PNG")
+_ARCHIVE = ("an archive", "unpack it first")
+_RAW = ("a camera raw file", "develop it to JPEG first")
+_JXL = ("JPEG XL", "save it as JPEG or PNG")
+
+_OTHERS = (  # offset, magic bytes, (what it is, what to do)
+    (0, b"%PDF", ("PDF", "export its pages as PNG")),
+    (0, b"%!PS", _DRAWING),
+    (0, b"\xc5\xd0\xd3\xc6", _DRAWING),
+    (0, b"\xd7\xcd\xc6\x9a", ("a Windows metafile drawing", "export it as PNG")),
+    *((4, b"ftyp" + brand, _HEIF) for brand in (b"hei", b"hev", b"mif1", b"msf1")),
+    (4, b"ftypcrx", _RAW),
+    (4, b"ftyp", _VIDEO),
+    (0, b"\x1aE\xdf\xa3", _VIDEO),
+    (8, b"AVI ", _VIDEO),
+    (0, b"\x00\x00\x01\xba", _VIDEO),
+    (0, b"\x00\x00\x01\xb3", _VIDEO),
+    (0, b"\xff\x0a", _JXL),
+    (4, b"JXL \r\n\x87\n", _JXL),
+    (0, b"PK\x03\x04", _ARCHIVE),
+    (0, b"\x1f\x8b", _ARCHIVE),
+    (0, b"Rar!", _ARCHIVE),
+    (0, b"7z\xbc\xaf\x27\x1c", _ARCHIVE),
+    (0, b"\x93NUMPY", ("a numpy array", "leave it out of the folder")),
+    (0, b"\x89HDF", ("HDF5 data", "leave it out of the folder")),
+    (0, b"version https://git-lfs", ("a Git LFS pointer, not the picture itself", "run git lfs pull")),
+)
+
+_TEXTS = (  # pattern of the first 1,000 bytes without leading blanks, (what it is, what to do)
+    (rb"(?is)<\?xml.*<svg|<svg|<!--.*<svg|<!doctype svg", ("SVG, a drawing", "export it as PNG")),
+    (
+        rb"(?i)<!doctype html|<html|<head|<body",
+        ("HTML, often the error page of a failed download", "fetch it again"),
+    ),
+    (rb"<\?xml", ("XML, often the error message of a failed download", "fetch it again")),
+    (rb'[{\[]\s*["{\[\]}]', ("JSON, often the error message of a failed download", "fetch it again")),
+)
+
+_CUT_OFF = re.compile(
+    r"truncated|unexpected end|end of (file|data|stream)|not enough (image )?data|premature|too short"
+    r"|requires a buffer|buffer is not large enough",
+    re.IGNORECASE,
+)
+
+
+def _starts(data: bytes, offset: int, magic: bytes) -> bool:
+    return data[offset : offset + len(magic)] == magic
+
+
+def picture_kind(data: bytes) -> str | None:
+    """Return which picture format `data` begins like (``JPEG``, ``PNG``, ...), or None."""
+    return next((kind for offset, magic, kind in _PICTURES if _starts(data, offset, magic)), None)
+
+
+def _other_kind(data: bytes) -> tuple[str, str] | None:
+    """Return (what the data look like, what to do) for files that are no pictures, or None."""
+    for offset, magic, kind in _OTHERS:
+        if _starts(data, offset, magic):
+            return kind
+    if not data.strip(b"\0"):
+        return "nothing but zero bytes, as a download or copy that broke off leaves them", "fetch it again"
+    head = data[:1000].removeprefix(b"\xef\xbb\xbf").lstrip()
+    for pattern, kind in _TEXTS:
+        if re.match(pattern, head):
+            return kind
+    if all(byte >= 32 or byte in b"\t\r\n\f" for byte in head):
+        return "text", "leave it out of the folder"
+    return None
+
+
+def not_an_image_hint(data: bytes, name: str) -> str:
+    """Return the reason for a file that no decoder recognises; only the ending of `name` is told."""
+    kind = picture_kind(data)
+    if kind is not None:
+        return f"damaged: begins like {kind}, but its header cannot be read ({len(data):,} bytes)"
+    suffix = PurePosixPath(name).suffix
+    named = f"named {suffix} but " if suffix.lower() in _PICTURE_SUFFIXES else ""
+    other = _other_kind(data)
+    if other is None:
+        return (
+            f"not an image Pillow can read: {named}of no known kind; save it as JPEG or PNG, or leave it out"
+        )
+    what, remedy = other
+    return f"not an image Pillow can read: {named}looks like {what}; {remedy}"
+
+
+def is_cut_off(data: bytes, error: Exception) -> bool:
+    """Tell whether a decoder's complaint about `data` means that the file ends too early."""
+    if _starts(data, 8, b"WEBP") and int.from_bytes(data[4:8], "little") + 8 > len(data):
+        return True  # libwebp does not say why it gives up; the RIFF header tells the length there should be
+    return isinstance(error, EOFError) or _CUT_OFF.search(str(error)) is not None
+
+
+def damaged_hint(data: bytes, error: Exception) -> str:
+    """Return the reason for a picture whose decoder gave up, with the decoder's own words on one line."""
+    kind = picture_kind(data)
+    words = re.sub(r"<[^<>]* object at 0x[0-9a-fA-F]+>", "the file", str(error))
+    words = " ".join(words.split())[:160] or type(error).__name__
+    return f"damaged: this {kind or 'picture'} cannot be decoded ({words})"
