@@ -1,0 +1,74 @@
+"""Which format a label file or folder has, told by its suffix and its content."""
+
+from pathlib import Path
+
+from toolkit.errors import LabelError
+from toolkit.labels.peek import peek_csv
+from toolkit.labels.raw import TAG_COLUMNS
+from toolkit.labels.readers import folders, sidecar
+from toolkit.labels.readers._files import walk
+from toolkit.textfiles import IMAGE_COLUMNS, listed
+
+_BY_SUFFIX = {".npz": "npz", ".json": "coco"}
+
+
+def detect_format(path: Path, encoding: str = "utf-8") -> str:
+    """Return the name in `READERS` of the format of `path`.
+
+    A folder with ``.xml`` files is ``voc``, one with a ``.txt`` beside an image ``sidecar``, one with images
+    in at least two folders ``folders``. A csv with a tag column is ``csv``, one whose other columns hold 0
+    and 1 is ``onehot``.
+
+    Raises
+    ------
+    LabelError
+        No format fits, or two do; the message names those considered.
+    """
+    if path.is_dir():
+        return _detect_folder(path)
+    suffix = path.suffix.lower()
+    if suffix in _BY_SUFFIX:
+        return _BY_SUFFIX[suffix]
+    if suffix != ".csv":
+        raise LabelError(
+            f"{path}: no label format goes by the suffix {suffix!r}; considered: csv and onehot (.csv), "
+            "npz (.npz), coco (.json), and voc, sidecar and folders (a folder); name one with --format"
+        )
+    return _detect_csv(path, encoding)
+
+
+def _detect_csv(path: Path, encoding: str) -> str:
+    peek = peek_csv(path, encoding)
+    if peek.kind is not None:
+        return peek.kind
+    if not peek.header:
+        raise LabelError(f"{path} is empty or no csv; considered: csv, onehot")
+    if peek.image is None:
+        raise LabelError(
+            f"{path} has no image column: columns found are {listed(peek.header)}; "
+            f"name it one of {', '.join(IMAGE_COLUMNS)} (considered: csv, onehot)"
+        )
+    raise LabelError(
+        f"{path} fits no label format; considered: csv (no tag column: columns found are "
+        f"{listed(peek.header)}; name it one of {', '.join(TAG_COLUMNS)}), onehot ({peek.not_onehot()})"
+    )
+
+
+def _detect_folder(path: Path) -> str:
+    names = list(walk(path))
+    classes = folders.classes(names)
+    fits = []
+    if any(name.lower().endswith(".xml") for name in names):
+        fits.append("voc")
+    if sidecar.present(names):
+        fits.append("sidecar")
+    if not fits and len(classes) > 1:
+        fits.append("folders")
+    if len(fits) == 1:
+        return fits[0]
+    if fits:
+        raise LabelError(f"{path} could be {' or '.join(fits)}; say which with --format")
+    raise LabelError(
+        f"{path} fits no label format; considered: voc (no .xml files), sidecar (no .txt beside an image), "
+        f"folders (images in {len(classes)} folder{'s' if len(classes) != 1 else ''}, at least 2 wanted)"
+    )

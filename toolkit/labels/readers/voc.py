@@ -1,0 +1,59 @@
+"""A folder of Pascal VOC annotations, one ``.xml`` an image."""
+
+import posixpath
+from pathlib import Path
+from xml.etree.ElementTree import Element, ParseError
+
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import fromstring
+
+from toolkit.errors import LabelError
+from toolkit.labels.raw import RawLabels, ReadOptions, RowCollector
+from toolkit.labels.readers._files import need_folder, walk
+from toolkit.textfiles import decode_text, read_bytes
+
+
+def read(path: Path, options: ReadOptions) -> RawLabels:
+    """Read the ``<name>`` of every ``<object>``, difficult ones too, of the image ``<filename>`` names.
+
+    An id is the ``<filename>`` under the folder of its ``.xml``. In VOC's own layout (``Annotations/`` and
+    ``JPEGImages/``) images match by base name.
+
+    Raises
+    ------
+    LabelError
+        `path` is no folder or has no ``.xml``, or one is not a VOC annotation.
+    """
+    need_folder(path, "voc")
+    found = RowCollector()
+    for name in walk(path):
+        if name.lower().endswith(".xml"):
+            root = _parse(path / name, options.encoding)
+            image = posixpath.join(posixpath.dirname(name), _text(root, "filename", path / name))
+            found.add(image, [_text(thing, "name", path / name) for thing in root.iter("object")], name)
+    if not found.ids:
+        raise LabelError(f"{path} has no .xml files; the label format 'voc' wants one an image")
+    return found.finish(path, unit="file")
+
+
+def _parse(path: Path, encoding: str) -> Element:
+    data = read_bytes(path, error=LabelError)
+    plain = encoding.casefold().replace("_", "-") in ("utf-8", "utf8")
+    try:
+        # left to itself the parser obeys the encoding that the file declares
+        text = data if plain else decode_text(data, name=path, error=LabelError, encoding=encoding)
+        root: Element = fromstring(text)
+    except (ParseError, ValueError, DefusedXmlException) as reason:
+        if plain:
+            decode_text(data, name=path, error=LabelError)  # says so if the trouble is the encoding
+        raise LabelError(f"{path} is not readable xml ({reason}); write it again or remove it") from reason
+    if root.tag != "annotation":
+        raise LabelError(f"{path} is not a Pascal VOC annotation: its root is <{root.tag}>, not <annotation>")
+    return root
+
+
+def _text(element: Element, child: str, path: Path) -> str:
+    text = (element.findtext(child) or "").strip()
+    if not text:
+        raise LabelError(f"{path}: an <{element.tag}> has no <{child}>; fill it in")
+    return text

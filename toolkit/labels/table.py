@@ -1,0 +1,153 @@
+"""From what a reader found to a `LabelTable`: repeated rows merged, tags checked and put in order."""
+
+import posixpath
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from toolkit.errors import LabelError
+from toolkit.labels.raw import RawLabels, ReadOptions, counted
+from toolkit.labels.space import LabelSpace, map_columns, nfc
+
+
+@dataclass(frozen=True, eq=False)
+class LabelTable:
+    """Images and their tags.
+
+    Attributes
+    ----------
+    ids : tuple of str, length N
+        Unique image ids as the file has them, POSIX paths relative to `root` or bare names.
+    space : LabelSpace
+        The L tags. In the order of the user's tag list, of the ``.npz``'s, or else of code points.
+    Y : csr_array (N, L) bool
+        Row i belongs to ``ids[i]``.
+    source : Path
+        The file or folder read.
+    root : Path
+        The folder the ids are relative to.
+    notes : tuple of str
+        What was read, in words for the user.
+    """
+
+    ids: tuple[str, ...]
+    space: LabelSpace
+    Y: sp.csr_array
+    source: Path
+    root: Path
+    notes: tuple[str, ...] = ()
+
+
+def build_table(raw: RawLabels, *, source: Path, options: ReadOptions) -> LabelTable:
+    """Return the table of `raw`, its columns in the order of the user's tag list if there is one.
+
+    Raises
+    ------
+    LabelError
+        There is no row or no tag, an image is listed twice with different tags, or has a tag not in the list.
+    """
+    if not len(raw.ids):
+        raise LabelError(f"{source} holds no images; a label file needs at least one row")
+    joined = _compose(raw)
+    rows = _merge_repeats(joined, source)
+    if options.tags is not None:
+        space, notes = options.tags, _check_unknown(rows, source, options)
+    elif raw.ordered:
+        space, notes = LabelSpace(tuple(rows.tags)), []
+    else:
+        space = LabelSpace(tuple(sorted(rows.tags)))
+        notes = ["the columns are the tags in code-point order; a tag list (--tags) sets another"]
+    if not len(space):
+        raise LabelError(f"{source} holds no tags: every image is without; is the tag column the right one?")
+    Y = map_columns(rows.Y, space.columns(rows.tags), len(space))
+    notes = [_summary(Y, len(raw.ids) - len(rows.ids)), *_unused(Y, options), *notes, *raw.notes]
+    respelled = len(raw.tags) - len(rows.tags)
+    if respelled:
+        notes.append(f"{counted(respelled, 'tag')} written in two Unicode forms, read as one (NFC)")
+    return LabelTable(tuple(rows.ids), space, Y, source, raw.root, tuple(notes))
+
+
+def _compose(raw: RawLabels) -> RawLabels:
+    """Join the columns whose tags are equal in NFC, under the spelling met first."""
+    first: dict[str, int] = {}
+    tags: list[str] = []
+    target = np.empty(len(raw.tags), dtype=np.intp)
+    for column, tag in enumerate(raw.tags):
+        target[column] = first.setdefault(nfc(tag), len(tags))
+        if target[column] == len(tags):
+            tags.append(tag)
+    if len(tags) == len(raw.tags):
+        return raw
+    return replace(raw, tags=tags, Y=map_columns(raw.Y, target, len(tags)))
+
+
+def _merge_repeats(raw: RawLabels, source: Path) -> RawLabels:
+    """Return each image once, where it is first; all its rows must have the same tags."""
+    first: dict[str, int] = {}
+    for row, written in enumerate(raw.ids):
+        image = _plain_path(written)
+        if not image.strip():
+            raise LabelError(
+                f"{source} {raw.place(row)}: the image name is empty; fill it in or drop the row"
+            )
+        before = first.setdefault(image, row)
+        if before != row and not np.array_equal(_row(raw.Y, before), _row(raw.Y, row)):
+            raise LabelError(
+                f"{source}: {image!r} has different tags on {raw.place(before)} and {raw.place(row)}; "
+                "keep the right row"
+            )
+    if len(first) == len(raw.ids):
+        return replace(raw, ids=list(first))
+    kept = list(first.values())
+    return replace(raw, ids=list(first), Y=raw.Y[kept], places=[raw.places[row] for row in kept])
+
+
+def _row(Y: sp.csr_array, row: int) -> NDArray[np.integer]:
+    return Y.indices[Y.indptr[row] : Y.indptr[row + 1]]
+
+
+def _plain_path(image: str) -> str:
+    """Drop ``./`` and doubled slashes, so that one file has one id."""
+    return posixpath.normpath(image) if "//" in image or "./" in image else image
+
+
+def _check_unknown(raw: RawLabels, source: Path, options: ReadOptions) -> list[str]:
+    """Raise `LabelError` at a tag an image has and the list lacks, or return the note that counts such."""
+    assert options.tags is not None
+    uses = np.flatnonzero(options.tags.columns(raw.tags)[raw.Y.indices] < 0)
+    if not len(uses):
+        return []
+    columns = raw.Y.indices[uses]
+    others = len(np.unique(columns)) - 1
+    if options.ignore_unknown_tags:
+        return [f"{counted(others + 1, 'unknown tag')} ignored, used {counted(len(uses), 'time')}"]
+    row = int(np.searchsorted(raw.Y.indptr, uses[0], side="right")) - 1
+    more = f" (and {counted(others, 'more unknown tag')})" if others else ""
+    raise LabelError(
+        f"{source} {raw.place(row)}: tag {raw.tags[columns[0]]!r} of image {raw.ids[row]!r} is not among the "
+        f"{counted(len(options.tags), 'tag')} of {options.tags_name}{more}; "
+        "correct it, add it to the list, or go on without such tags with --ignore-unknown-tags"
+    )
+
+
+def _summary(Y: sp.csr_array, repeats: int) -> str:
+    rows, width = Y.shape
+    per_image = np.diff(Y.indptr)
+    parts = [counted(rows, "image"), counted(width, "tag"), f"{per_image.mean():.1f} tags an image"]
+    without = int(np.count_nonzero(per_image == 0))
+    if without:
+        parts.append(f"{counted(without, 'image')} without tags")
+    if repeats:
+        parts.append(f"{counted(repeats, 'duplicate row')} merged")
+    return ", ".join(parts)
+
+
+def _unused(Y: sp.csr_array, options: ReadOptions) -> list[str]:
+    unused = int(np.count_nonzero(np.bincount(Y.indices, minlength=Y.shape[1]) == 0))
+    if not unused:
+        return []
+    origin = f" of {options.tags_name}" if options.tags is not None else ""
+    return [f"{counted(unused, 'tag')}{origin} without an image"]
