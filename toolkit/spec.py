@@ -1,0 +1,64 @@
+"""What made an embedding store: the spec that everything downstream checks."""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+from toolkit.errors import SpecMismatchError, StoreError
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingSpec:
+    """Everything that decides the value of an embedding. Two stores of equal spec may be mixed.
+
+    Attributes
+    ----------
+    backbone : str
+        Registry name (``resnet50``), or ``imported`` for features computed elsewhere.
+    weights, weights_sha256 : str
+        The name asked for (not compared) and the digest of the tensors themselves (compared), so the same
+        weights from two files are the same.
+    preprocessing : str
+        Resize, crop, interpolation and normalisation in one canonical line.
+    pooling : str
+        How the last feature map becomes one row.
+    dim : int
+        Length D of a row.
+    precision : str
+        Arithmetic of the forward pass.
+    """
+
+    backbone: str
+    weights: str
+    weights_sha256: str
+    preprocessing: str
+    pooling: str
+    dim: int
+    precision: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as json can hold them."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, document: dict[str, Any]) -> Self:
+        """Build from `to_dict`'s output; `StoreError` names what is missing or of another type."""
+        values: dict[str, Any] = {}
+        for field in fields(cls):
+            kind = int if field.name == "dim" else str
+            value = document.get(field.name)
+            if not isinstance(value, kind):
+                raise StoreError(f"the spec's {field.name!r} is {value!r}, not {kind.__name__}; embed again")
+            values[field.name] = value
+        return cls(**values)
+
+    def difference(self, other: Self) -> str | None:
+        """Return the name of the first field that differs, or None; names of weights are not compared."""
+        compared = (field.name for field in fields(self) if field.name != "weights")
+        return next((name for name in compared if getattr(self, name) != getattr(other, name)), None)
+
+    def require(self, other: Self, *, have: str, want: str, remedy: str) -> None:
+        """Raise `SpecMismatchError` naming the field in which this (`have`) and `other` (`want`) differ."""
+        name = self.difference(other)
+        if name is not None:
+            values = f"{getattr(self, name)} against {getattr(other, name)}"
+            raise SpecMismatchError(f"{have} and {want} differ in {name}: {values}; {remedy}")
