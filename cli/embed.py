@@ -1,0 +1,111 @@
+"""toolkit embed, toolkit import."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli import options
+
+
+@click.command()
+@click.argument("source", type=options.EXISTING)
+@click.option("--name", help="Name of the store; by default that of SOURCE.")
+@click.option("--root", type=options.EXISTING, help="Folder the paths of a csv SOURCE are relative to.")
+@click.option("--backbone", default="resnet50", show_default=True, help="The frozen network.")
+@click.option(
+    "--weights",
+    envvar="TOOLKIT_WEIGHTS",
+    default="imagenet1k-v1",
+    show_default=True,
+    help="imagenet1k-v1, imagenet1k-v2, a .pth or .safetensors file, or random:SEED (env TOOLKIT_WEIGHTS).",
+)
+@click.option("--resize", type=click.Choice(["crop", "squash"]), default="crop", show_default=True)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+@click.option(
+    "--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True
+)
+@click.option("--batch-size", type=int, default=16, show_default=True, help="Images a forward pass.")
+@click.option("--num-workers", type=int, default=0, help="Decoding threads; 0 is one a core.")
+@click.option("--views", type=int, default=0, help="Augmented views to cache for training.")
+@click.option("--dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True)
+@click.option(
+    "--truncated",
+    type=click.Choice(["fail", "keep"]),
+    default="fail",
+    show_default=True,
+    help="A file that ends before its picture does: leave it out, or take what is there.",
+)
+@click.option("--max-pixels", type=int, default=178_956_970, show_default=True, help="Larger images fail.")
+@click.option("--strict", is_flag=True, help="Exit with 1 if an image failed.")
+@options.seed
+@options.artifacts
+@options.force
+@options.quiet
+@options.as_json
+@click.pass_context
+def embed(
+    context: click.Context, /, source: Path, *, strict: bool, as_json: bool, quiet: bool, **given: Any
+) -> None:
+    """Run the frozen backbone once over SOURCE, a folder or a csv of images, and cache the features.
+
+    A second run embeds only what is new or changed. Ctrl-C and kills lose at most the last seconds: the same
+    command goes on.
+    """
+    from cli.progress import TerminalProgress
+    from toolkit.embedding import embed as run
+
+    given["name"] = given["name"] or options.store_name(source)
+    with TerminalProgress(quiet=quiet) as progress:
+        report = run(source, progress=progress, **given)
+    if as_json:
+        document = {
+            "store": report.store.name,
+            "folder": str(report.store.folder),
+            "rows": len(report.store.rows),
+            "dim": report.store.meta.spec.dim,
+            "kept": report.kept,
+            "embedded": report.embedded,
+            "dropped": report.dropped,
+            "failed": report.failed,
+        }
+        click.echo(json.dumps(document, ensure_ascii=False))
+    elif not quiet:
+        _tell(report)
+    if strict and report.failed:
+        context.exit(1)
+
+
+def _tell(report: Any) -> None:
+    store = report.store
+    click.echo(
+        f"{report.embedded:,} embedded, {report.kept:,} unchanged, {report.dropped:,} gone, "
+        f"{report.failed:,} failed"
+    )
+    for failure in store.failures[:5]:
+        click.echo(f"  failed: {failure.img_path}: {failure.reason}", err=True)
+    if report.failed > 5:
+        click.echo(f"  … all {report.failed:,} in {store.folder / 'failed.csv'}", err=True)
+    click.echo(f"{store.folder}: {len(store.rows):,} rows of {store.meta.spec.dim:,} {store.meta.dtype}")
+
+
+@click.command("import")
+@click.argument("array", metavar="X.npy", type=options.EXISTING)
+@click.option("--names", type=options.EXISTING, required=True, help="Text file of image names, one a line.")
+@click.option("--name", help="Name of the store; by default that of X.npy.")
+@options.artifacts
+@options.force
+@options.quiet
+def import_features(
+    array: Path, *, names: Path, name: str | None, artifacts: Path, force: bool, quiet: bool
+) -> None:
+    """Make a store of features computed elsewhere: float16 or float32, one row an image, any dimension."""
+    from cli.progress import TerminalProgress
+    from toolkit.imported import import_features as run
+
+    target = artifacts / "embeddings" / (name or options.store_name(array))
+    with TerminalProgress(quiet=quiet) as progress:
+        store = run(array, names, target, force=force, progress=progress)
+    if not quiet:
+        click.echo(f"{store.folder}: {len(store.rows):,} rows of {store.meta.spec.dim:,} {store.meta.dtype}")

@@ -1,0 +1,78 @@
+"""The command line: parse, one library call, print. Commands are imported only when used."""
+
+import importlib
+import logging
+import os
+import sys
+from importlib.metadata import version
+
+import click
+
+COMMANDS = {
+    "embed": ("cli.embed:embed", "Cache features of a folder or csv of images."),
+    "import": ("cli.embed:import_features", "Make a store of features computed elsewhere."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows names and one-line helps, and imports a command when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands in the order of use."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+def _hyphens(name: str) -> str:
+    return name.replace("_", "-")
+
+
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": _hyphens}
+)
+@click.version_option(version("toolkit"), prog_name="toolkit")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def toolkit(context: click.Context, debug: bool) -> None:
+    """Tag images: embed once with a frozen ResNet50, then fit and compare heads in minutes."""
+    context.ensure_object(dict)["debug"] = debug
+
+
+def main() -> None:
+    """Run the command line; exit 2 with one line on a user's mistake, 130 on Ctrl-C."""
+    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
+    debug = "--debug" in sys.argv[1:2]
+    try:
+        status = toolkit.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        _stop("interrupted; what is done is kept, the same command goes on from there", 130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        from toolkit.errors import ToolkitError
+
+        if debug or not isinstance(error, ToolkitError):
+            raise
+        _stop(f"toolkit: {error}", 2)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _stop(message: str, status: int) -> None:
+    click.echo(message, err=True)
+    sys.exit(status)

@@ -1,0 +1,99 @@
+"""The command line as its user meets it: a process, its exit code and what it prints."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from toolkit.store import EmbeddingStore
+
+
+def toolkit(*arguments, cwd, **env):
+    import os
+
+    command = [sys.executable, "-m", "cli", *map(str, arguments)]
+    return subprocess.run(
+        command,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"TOOLKIT_WEIGHTS": "random:0"} | env,
+    )
+
+
+@pytest.fixture
+def home(tmp_path):
+    (tmp_path / "train").mkdir()
+    for number in range(3):
+        pixels = np.random.default_rng(number).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "train" / f"图 {number}.png")
+    (tmp_path / "train" / "bad.jpg").write_bytes(b"nothing")
+    return tmp_path
+
+
+def test_embed__folder_then_again(home):
+    first = toolkit("embed", "train/", "--json", "--num_workers", "1", cwd=home)
+    assert first.returncode == 0, first.stderr
+    document = json.loads(first.stdout)
+    assert (document["rows"], document["embedded"], document["failed"]) == (3, 3, 1)
+    store = EmbeddingStore(home / "artifacts" / "embeddings" / "train")
+    assert store.ids == ("图 0.png", "图 1.png", "图 2.png") and store.failures[0].img_path == "bad.jpg"
+    again = toolkit("embed", "train", "--strict", cwd=home)
+    assert again.returncode == 1
+    assert "0 embedded, 3 unchanged, 0 gone, 1 failed" in again.stdout
+    assert "failed: bad.jpg: " in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["embed", "nowhere"], "nowhere"),
+        (["embed", "train", "--weights", "nope"], "toolkit: --weights got 'nope'; allowed are"),
+        (["embed", "train", "--batch-size", "0"], "toolkit: --batch-size got 0; give 1 or more"),
+        (["embed", "train", "--name", "../x"], "toolkit: --name got '../x'; give a plain folder name"),
+        (["embed", "train", "--resize", "stretch"], "'stretch' is not one of 'crop', 'squash'"),
+        (["fly"], "No such command 'fly'"),
+        (["import", "x.npy", "--names", "n.txt"], "toolkit: there is no file x.npy"),
+    ],
+)
+def test_errors__exit_2_and_no_traceback(home, arguments, text):
+    done = toolkit(*arguments, cwd=home)
+    assert done.returncode == 2
+    assert text in done.stderr and "Traceback" not in done.stderr and done.stdout == ""
+
+
+def test_debug__shows_the_traceback(home):
+    done = toolkit("--debug", "embed", "nowhere", cwd=home)
+    assert done.returncode != 0 and "Traceback" in done.stderr
+
+
+def test_help__answers_without_heavy_imports(home):
+    code = (
+        "import sys, cli.main as m\ntry:\n m.toolkit.main(['--help'])\nexcept SystemExit: pass\n"
+        "print(sorted({'torch', 'numpy', 'rich', 'PIL'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]" and "embed" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["embed", "import"])
+def test_help__of_every_command(home, command):
+    done = toolkit(command, "--help", cwd=home)
+    assert done.returncode == 0 and "--artifacts" in done.stdout
+
+
+def test_import__makes_a_store(home):
+    X = np.random.default_rng(0).normal(size=(3, 7)).astype(np.float16)
+    np.save(home / "clip.npy", X)
+    (home / "names.txt").write_text("a.jpg\nb.jpg\n图.jpg\n", encoding="utf-8")
+    done = toolkit("import", "clip.npy", "--names", "names.txt", "--name", "clip", cwd=home)
+    assert done.returncode == 0, done.stderr
+    store = EmbeddingStore(home / "artifacts" / "embeddings" / "clip")
+    np.testing.assert_array_equal(store.embeddings(), X)
+    assert store.ids == ("a.jpg", "b.jpg", "图.jpg") and store.meta.spec.dim == 7
+    again = toolkit("import", "clip.npy", "--names", "names.txt", "--name", "clip", cwd=home)
+    assert again.returncode == 2 and "there is a store at" in again.stderr
