@@ -1,0 +1,127 @@
+"""Decision rules against brute force and scikit-learn's F1."""
+
+import json
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from sklearn.metrics import f1_score
+
+from toolkit.decisions import RULES, best_threshold, parse_rule, rule_from_dict
+from toolkit.errors import OptionError
+
+
+def case(seed, rows=50, tags=8, decimals=6):
+    rng = np.random.default_rng(seed)
+    Y = rng.random((rows, tags)) < rng.random(tags) * 0.5
+    scores = np.clip(Y * 0.3 + rng.random((rows, tags)) * 0.7, 0, 1).round(decimals).astype(np.float32)
+    return scores, Y, sp.csr_array(Y)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("decimals", [1, 6])
+def test_best_threshold__is_the_best_of_all_cuts(seed, decimals):
+    scores, Y, sparse = case(seed, decimals=decimals)
+    brute = max(f1_score(Y, scores >= cut, average="micro") for cut in np.unique(scores))
+    threshold, f1 = best_threshold(scores, sparse)
+    assert f1 == pytest.approx(brute)
+    assert f1_score(Y, scores >= np.float32(threshold), average="micro") == pytest.approx(brute)
+
+
+def test_best_threshold__is_the_middle_of_the_gap():
+    scores = np.array([[0.2, 0.8], [0.4, 0.9]], np.float32)
+    assert best_threshold(scores, sp.csr_array(scores > 0.5)) == (pytest.approx(0.6), 1.0)
+
+
+def test_best_threshold__separates_neighbouring_floats():
+    low = np.float32(0.5)
+    high = np.nextafter(low, np.float32(1))
+    threshold, f1 = best_threshold(np.array([[low, high]]), sp.csr_array([[False, True]]))
+    assert f1 == 1 and np.float32(threshold) == high
+
+
+def test_best_threshold__without_positives(caplog):
+    assert best_threshold(np.ones((2, 2), np.float32), sp.csr_array((2, 2), dtype=bool)) == (0.5, 0.0)
+    assert "no positives to tune a threshold on" in caplog.text
+
+
+def test_fixed__at_least_the_threshold():
+    scores = np.array([[0.5, 0.49], [0.1, 0.2]], np.float32)
+    assert parse_rule("fixed:0.5").apply(scores).toarray().tolist() == [[True, False], [False, False]]
+
+
+def test_min_tags__adds_the_best_ones_only_where_short():
+    scores = np.array([[0.9, 0.8, 0.7], [0.1, 0.2, 0.2]], np.float32)
+    picked = parse_rule("fixed:0.5", min_tags=2).apply(scores).toarray()
+    assert picked.tolist() == [[True, True, True], [False, True, True]]
+
+
+def test_global__applies_its_threshold():
+    scores, _, sparse = case(0)
+    rule = parse_rule("global").fit(scores, sparse)
+    want = scores >= np.float32(best_threshold(scores, sparse)[0])
+    np.testing.assert_array_equal(rule.apply(scores).toarray(), want)
+    assert rule.describe() == f"global {best_threshold(scores, sparse)[0]:.3f}"
+
+
+def test_per_tag__is_the_shrunk_logit_and_rare_tags_keep_the_global_one():
+    scores, Y, _ = case(1, rows=200)
+    Y[:, 3] = False
+    Y[:4, 3] = True
+    sparse = sp.csr_array(Y)
+    rule = parse_rule("per-tag").fit(scores, sparse)
+    common = best_threshold(scores, sparse)[0]
+    assert rule.thresholds[3] == pytest.approx(common)
+    own = best_threshold(scores[:, [0]], sp.csr_array(Y[:, [0]]))[0]
+    n = Y[:, 0].sum()
+    logits = [np.log(value / (1 - value)) for value in (own, common)]
+    want = 1 / (1 + np.exp(-(n * logits[0] + 20 * logits[1]) / (n + 20)))
+    assert rule.thresholds[0] == pytest.approx(want)
+
+
+def test_top_k__of_equal_scores_the_first_column_wins():
+    scores = np.array([[0.5, 0.5, 0.5], [0.1, 0.3, 0.2]], np.float32)
+    assert parse_rule("top-k:2").apply(scores).toarray().tolist() == [
+        [True, True, False],
+        [False, True, True],
+    ]
+    assert parse_rule("top-k:9").apply(scores).toarray().all()
+
+
+def test_apply__more_rows_than_a_block_and_none():
+    scores = np.random.default_rng(0).random((2500, 3)).astype(np.float32)
+    rule = parse_rule("fixed:0.4")
+    np.testing.assert_array_equal(rule.apply(scores).toarray(), scores >= np.float32(0.4))
+    assert rule.apply(scores[:0]).shape == (0, 3)
+
+
+@pytest.mark.parametrize("text", ["fixed:0.3", "global", "per-tag", "top-k:2"])
+def test_rule__survives_json(text):
+    scores, _, sparse = case(2)
+    rule = parse_rule(text, min_tags=1).fit(scores, sparse)
+    again = rule_from_dict(json.loads(json.dumps(rule.to_dict())))
+    np.testing.assert_array_equal(again.apply(scores).toarray(), rule.apply(scores).toarray())
+    assert again.describe() == rule.describe()
+    assert rule.to_dict()["rule"] in RULES
+
+
+@pytest.mark.parametrize(
+    "text", ["fixed", "fixed:2", "fixed:x", "global:0.5", "top-k", "top-k:0", "best", ""]
+)
+def test_parse_rule__refused(text):
+    with pytest.raises(OptionError, match=f"--rule got '{text}'; allowed are fixed:T"):
+        parse_rule(text)
+
+
+def test_errors():
+    scores, _, sparse = case(3)
+    with pytest.raises(OptionError, match="--min-tags got -1; give 0 or more"):
+        parse_rule("global", min_tags=-1)
+    with pytest.raises(OptionError, match="'global' is not tuned"):
+        parse_rule("global").apply(scores)
+    with pytest.raises(OptionError, match="tuned for 8 tags, these scores have 2"):
+        parse_rule("per-tag").fit(scores, sparse).apply(scores[:, :2])
+    with pytest.raises(OptionError, match="hold NaN"):
+        parse_rule("global").fit(np.full_like(scores, np.nan), sparse)
+    with pytest.raises(OptionError, match="no decision rule 'magic'"):
+        rule_from_dict({"rule": "magic"})
