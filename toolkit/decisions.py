@@ -255,6 +255,7 @@ def _by_blocks(scores: Scores, chosen: Callable[[Scores], NDArray[np.bool_]]) ->
         sp.csr_array(chosen(scores[start : start + ROW_BLOCK])) for start in range(0, len(scores), ROW_BLOCK)
     ]
     if not blocks:
-        return sp.csr_array(scores.shape, dtype=bool)
+        return sp.csr_array((0, scores.shape[1]), dtype=bool)
     stacked: Any = sp.vstack(blocks, format="csr")
-    return sp.csr_array(stacked)
+    out: sp.csr_array = stacked
+    return out

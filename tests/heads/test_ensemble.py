@@ -1,0 +1,94 @@
+"""The ensemble: coefficients against scikit-learn, a useless member, saving."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from scipy.special import expit, logit
+from sklearn.linear_model import LogisticRegression
+
+from toolkit.errors import HeadError, OptionError
+from toolkit.heads.ensemble import Ensemble
+from toolkit.heads.knn import Knn
+from toolkit.heads.logreg import Logreg
+
+
+def two_views(n=400, L=6, seed=0):
+    """Scores of two heads that each see the truth through noise of their own."""
+    random = np.random.default_rng(seed)
+    z = random.normal(-1, 2, size=(n, L))
+    Y = random.random((n, L)) < expit(z)
+    a, b = (expit(z + random.normal(scale=1.5, size=z.shape)).astype(np.float32) for _ in range(2))
+    return {"logreg": a, "knn": b}, sp.csr_array(Y)
+
+
+def test_combine__is_the_logistic_regression_of_the_pooled_logits():
+    scores, Y = two_views()
+    head = Ensemble(members=("logreg", "knn")).combine(scores, Y)
+    Z = np.stack([logit(np.clip(scores[m].astype(float), 1e-3, 1 - 1e-3)).ravel() for m in head.members], 1)
+    exact = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-10).fit(Z, Y.toarray().ravel())
+    np.testing.assert_allclose(head.coefficients_, [*exact.coef_[0], exact.intercept_[0]], atol=2e-3)
+    np.testing.assert_allclose(head.mix(scores).ravel(), exact.predict_proba(Z)[:, 1], atol=1e-3)
+    assert sum(head.weights().values()) == pytest.approx(1)
+
+
+def test_combine__a_member_that_misleads_gets_nothing():
+    scores, Y = two_views()
+    head = Ensemble(members=("logreg", "knn")).combine(scores | {"knn": 1 - scores["knn"]}, Y)
+    assert head.coefficients_[1] == 0 and head.weights() == {"logreg": 1.0, "knn": 0.0}
+
+
+def test_combine__beats_both_members_on_new_rows():
+    scores, Y = two_views()
+    head = Ensemble(members=("logreg", "knn")).combine(scores, Y)
+    new, truth = two_views(seed=1)
+    y = truth.toarray()
+
+    def log_loss(s):
+        s = np.clip(s, 1e-3, 1 - 1e-3)
+        return -np.where(y, np.log(s), np.log(1 - s)).mean()
+
+    assert log_loss(head.mix(new)) < min(log_loss(new["logreg"]), log_loss(new["knn"])) - 0.01
+
+
+def test_combine__samples_rows_of_large_arrays(monkeypatch):
+    scores, Y = two_views(2000)
+    whole = Ensemble(members=("logreg", "knn")).combine(scores, Y).coefficients_
+    monkeypatch.setattr("toolkit.heads.ensemble.ENTRIES", 6000)
+    part = Ensemble(members=("logreg", "knn")).combine(scores, Y).coefficients_
+    assert part != whole
+    np.testing.assert_allclose(part, whole, atol=0.15)
+
+
+def test_combine__no_positives_gives_even_weights():
+    scores, Y = two_views(20)
+    head = Ensemble(members=("logreg", "knn")).combine(scores, sp.csr_array(Y.shape, dtype=bool))
+    assert head.coefficients_ == (0.5, 0.5, 0.0)
+
+
+def test_attach__checks_members():
+    X = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
+    Y = X[:, :3] > 0
+    heads = {"logreg": Logreg(C=1.0).fit(X, Y), "knn": Knn(k=3).fit(X, Y)}
+    head = Ensemble(members=("logreg", "knn"), coefficients=(1.0, 0.0, 0.0))
+    head.combine({}, sp.csr_array(Y)).attach(heads)
+    np.testing.assert_allclose(head.scores(X), np.clip(heads["logreg"].scores(X), 1e-3, 0.999), atol=1e-6)
+    with pytest.raises(HeadError, match="member 'knn' is not among logreg"):
+        head.attach({"logreg": heads["logreg"]})
+    with pytest.raises(HeadError, match="fitted on different features or tags"):
+        head.attach(heads | {"knn": Knn(k=3).fit(X[:, :4], Y)})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"members": ()}, "option 'members' of head 'ensemble' got ''"),
+        ({"members": ("knn", "knn")}, "each once"),
+        ({"members": ("knn", "ensemble")}, "names of other heads"),
+        ({"coefficients": (1.0,)}, "has 1 numbers; it takes 4"),
+        ({"members": ("knnn", "logreg")}, "did you mean 'knn'"),
+    ],
+)
+def test_options__errors(options, message):
+    X = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
+    with pytest.raises(OptionError, match=message):
+        Ensemble(**options).fit(X, X > 0)

@@ -1,0 +1,88 @@
+"""kNN against brute-force numpy."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from toolkit.decisions import best_threshold
+from toolkit.errors import HeadError
+from toolkit.heads.knn import K_GRID, Knn
+
+
+def rows(N=150, D=9, seed=0):
+    random = np.random.default_rng(seed)
+    X = np.abs(random.normal(size=(N, D))).astype(np.float32)
+    return X, random.random((N, 4)) < X[:, :4] / 3
+
+
+def brute(train, Y, queries, k, T, *, leave_out=False):
+    """Cosine of rows after the centred square root; weights as DINO's evaluation has them."""
+    mean = np.sqrt(train.astype(np.float64)).mean(axis=0)
+
+    def unit(X):
+        Z = np.sqrt(X.astype(np.float64)) - mean
+        return Z / np.linalg.norm(Z, axis=1, keepdims=True)
+
+    S = unit(queries) @ unit(train).T
+    if leave_out:
+        np.fill_diagonal(S, -np.inf)
+    out = np.empty((len(queries), Y.shape[1]))
+    for i, s in enumerate(S):
+        near = np.argsort(-s, kind="stable")[:k]
+        w = np.exp(s[near] / T)
+        out[i] = w @ Y[near] / w.sum()
+    return out
+
+
+@pytest.mark.parametrize(("k", "T"), [(1, 0.07), (7, 0.07), (20, 1.0), (150, 0.3), (900, 0.3)])
+def test_scores__equal_brute_force(k, T):
+    X, Y = rows()
+    queries, _ = rows(40, seed=1)
+    got = Knn(k=k, temperature=T).fit(X, Y).scores(queries)
+    np.testing.assert_allclose(got, brute(X, Y, queries, k, T), atol=1e-4)
+
+
+def test_choice__without_validation_leaves_each_row_out():
+    X, Y = rows()
+    head = Knn(temperature=0.2).fit(X, Y)
+    for entry in head.tuning_:
+        scores = brute(X, Y, X, entry["k"], 0.2, leave_out=True).astype(np.float32)
+        assert entry["micro_f1"] == pytest.approx(best_threshold(scores, sp.csr_array(Y))[1], abs=3e-3)
+    assert head.k_ == max(head.tuning_, key=lambda row: row["micro_f1"])["k"]
+
+
+def test_choice__on_validation_rows():
+    X, Y = rows()
+    val, truth = rows(60, seed=2)
+    head = Knn().fit(X, Y, val=(val, sp.csr_array(truth)))
+    assert {row["k"] for row in head.tuning_} == {min(k, 150) for k in K_GRID}
+    best = max(head.tuning_, key=lambda row: row["micro_f1"])
+    assert (head.k_, head.temperature_) == (best["k"], best["temperature"])
+    scores = brute(X, Y, val, head.k_, head.temperature_).astype(np.float32)
+    assert best["micro_f1"] == pytest.approx(best_threshold(scores, sp.csr_array(truth))[1], abs=3e-3)
+
+
+def test_duplicates__of_a_row_vote_but_it_does_not_vote_for_itself():
+    X, Y = rows(40)
+    doubled, tags = np.vstack([X, X]), np.vstack([Y, Y])
+    head = Knn(k=1).fit(doubled, tags)
+    assert max(row["micro_f1"] for row in head.tuning_) == 1.0
+    alone = Knn(k=1).fit(X, Y)
+    assert max(row["micro_f1"] for row in alone.tuning_) < 1.0
+
+
+def test_neighbours__nearest_first_and_ties_by_row():
+    X, Y = rows(30)
+    head = Knn(k=3).fit(np.vstack([X, X[:5]]), np.vstack([Y, Y[:5]]))
+    ids, similarities = head.neighbours(X[:5], 2)
+    assert ids.tolist() == [[row, 30 + row] for row in range(5)]
+    np.testing.assert_allclose(similarities, 1, atol=1e-5)
+    assert head.neighbours(X[:2], 99)[0].shape == (2, 35)
+    with pytest.raises(HeadError, match="k must be 1 or more, it is 0"):
+        head.neighbours(X, 0)
+
+
+def test_an_all_zero_row__gets_every_rows_vote():
+    X, Y = rows(50)
+    head = Knn(k=3, temperature=0.1, transform="l2").fit(X, Y)
+    np.testing.assert_allclose(head.scores(np.zeros((1, 9)))[0], Y.mean(axis=0), atol=1e-6)

@@ -1,0 +1,200 @@
+"""What every head is: the protocol, the shared argument checks, and saving without pickle.
+
+A new head is one file with a class that has the methods of `Head` (inheriting `HeadBase` gives most of them)
+and one line in the registry of `toolkit.heads`.
+"""
+
+import inspect
+import json
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from toolkit.errors import HeadError
+from toolkit.progress import Progress, silent
+from toolkit.splits import Rows, stratified_split
+
+HOLD_OUT = 0.15
+
+Array = NDArray[np.float32]
+Val = tuple[Any, sp.csr_array]
+
+
+@runtime_checkable
+class Head(Protocol):
+    """A multi-label classifier on cached features.
+
+    The constructor takes keyword options only and just stores them; learned state ends in an underscore.
+    """
+
+    name: ClassVar[str]
+
+    def fit(self, X: Any, Y: sp.csr_array, *, val: Val | None = None, progress: Progress = silent) -> Self:
+        """Learn from X (N, D) float16/32 and Y (N, L) CSR; a second call starts afresh.
+
+        `val` is an ``(X, Y)`` pair that chooses options left at ``None`` (C, k, the best epoch, ...). Without
+        it a seeded 15 % of the rows are held out for that and the head is then fitted on all rows.
+        """
+
+    def scores(self, X: Any) -> Array:
+        """Return scores (N, L) float32 in [0, 1], columns in the order of Y's; an empty X gives (0, L)."""
+
+    def chosen(self) -> dict[str, Any]:
+        """Return constructor options with every choice made by `fit` filled in, for a refit on more rows."""
+
+    def save(self, folder: Path) -> None:
+        """Write ``head.json`` and ``*.npy`` into an existing folder; nothing is pickled."""
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote; the scores are bit-equal."""
+
+
+class HeadBase:
+    """Options as scikit-learn's estimators have them, and save/load as json and npy.
+
+    A subclass names itself in `name` and writes `fit`, `scores`, `_arrays`, `_facts` and `_restore`.
+    """
+
+    name: ClassVar[str]
+    n_features_: int
+    n_tags_: int
+
+    @classmethod
+    def _option_names(cls) -> list[str]:
+        return [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the constructor's options as they were given."""
+        return {name: getattr(self, name) for name in self._option_names()}
+
+    def set_params(self, **options: Any) -> Self:
+        """Set constructor options by name; an unknown one raises `HeadError` naming those allowed."""
+        for name, value in options.items():
+            if name not in self._option_names():
+                raise HeadError(
+                    f"head {self.name!r} has no option {name!r}; it has {', '.join(self._option_names())}"
+                )
+            setattr(self, name, value)
+        return self
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.get_params().items())})"
+
+    def chosen(self) -> dict[str, Any]:
+        """Return the options; a head that chooses some of them overrides this."""
+        return self.get_params()
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the learned arrays by file name."""
+        raise NotImplementedError
+
+    def _facts(self) -> dict[str, Any]:
+        """Return learned facts that json can hold."""
+        return {}
+
+    def _restore(self, arrays: dict[str, NDArray[Any]], facts: dict[str, Any]) -> None:
+        """Set the learned state from what `_arrays` and `_facts` returned."""
+        raise NotImplementedError
+
+    def save(self, folder: Path) -> None:
+        """Write ``head.json`` and one ``.npy`` an array into `folder`, which must exist."""
+        self._check_fitted()
+        arrays = self._arrays()
+        for key, array in arrays.items():
+            np.save(folder / f"{key}.npy", array, allow_pickle=False)
+        document = {
+            "head": self.name,
+            "options": self.get_params(),
+            "facts": self._facts(),
+            "arrays": sorted(arrays),
+            "n_features": self.n_features_,
+            "n_tags": self.n_tags_,
+        }
+        text = json.dumps(document, indent=2, ensure_ascii=False)
+        (folder / "head.json").write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read a head from `folder`; `HeadError` if a file is missing or another head's."""
+        try:
+            document = json.loads((folder / "head.json").read_text(encoding="utf-8"))
+            arrays = {key: np.load(folder / f"{key}.npy", allow_pickle=False) for key in document["arrays"]}
+        except (OSError, ValueError, KeyError) as error:
+            raise HeadError(f"{folder} does not hold a readable head ({error}); fit it again") from error
+        if document["head"] != cls.name:
+            raise HeadError(f"{folder} holds a head {document['head']!r}, not {cls.name!r}")
+        options = {key: tuple(v) if isinstance(v, list) else v for key, v in document["options"].items()}
+        head = cls(**options)
+        head.n_features_, head.n_tags_ = document["n_features"], document["n_tags"]
+        head._restore(arrays, document["facts"])
+        return head
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "n_features_"):
+            raise HeadError(f"head {self.name!r} is not fitted yet; call fit(X, Y) first")
+
+    def _check_X(self, X: Any) -> Array:
+        """Return X as float32 (N, D) with the number of columns the head was fitted on."""
+        self._check_fitted()
+        out = as_features(X)
+        if out.shape[1] != self.n_features_:
+            raise HeadError(
+                f"head {self.name!r} was fitted on {self.n_features_} features a row, "
+                f"these have {out.shape[1]}"
+            )
+        return out
+
+
+def as_features(X: Any) -> Array:
+    """Return X as a C-ordered float32 (N, D) array; `HeadError` on another rank, NaN or infinity."""
+    out = np.ascontiguousarray(X, dtype=np.float32)
+    if out.ndim != 2:
+        raise HeadError(f"X must have two axes (rows, features), it has shape {out.shape}")
+    if not np.isfinite(out).all():
+        raise HeadError("X holds NaN or infinity; embed those images again or drop the rows")
+    return out
+
+
+def as_labels(Y: Any) -> sp.csr_array:
+    """Return Y as a boolean CSR (N, L) array; dense 0/1 arrays and any scipy sparse format are taken."""
+    dense_or_sparse: Any = Y if sp.issparse(Y) else np.atleast_2d(np.asarray(Y))
+    out = sp.csr_array(dense_or_sparse)
+    if out.data.size and not np.isin(out.data, (0, 1)).all():
+        raise HeadError("Y must hold only 0 and 1 (a multi-hot matrix of rows by tags)")
+    out = out.astype(bool)
+    out.eliminate_zeros()
+    return out
+
+
+def check_fit(X: Any, Y: Any) -> tuple[Array, sp.csr_array]:
+    """Return (X, Y) checked for fitting: equal, non-zero numbers of rows and at least one tag."""
+    features, labels = as_features(X), as_labels(Y)
+    if features.shape[0] != labels.shape[0]:
+        raise HeadError(
+            f"X has {features.shape[0]} rows and Y {labels.shape[0]}; they must be the same images"
+        )
+    if features.shape[0] == 0:
+        raise HeadError("there are no rows to fit on; give at least one labelled image")
+    if labels.shape[1] == 0:
+        raise HeadError("there are no tags to fit; Y has no columns")
+    return features, labels
+
+
+def check_val(val: Any, n_features: int, n_tags: int) -> tuple[Array, sp.csr_array]:
+    """Return the validation pair checked as `check_fit` does, and against the training arrays' columns."""
+    X, Y = check_fit(*val)
+    if X.shape[1] != n_features:
+        raise HeadError(f"the validation rows have {X.shape[1]} features, the training rows {n_features}")
+    if Y.shape[1] != n_tags:
+        raise HeadError(f"the validation rows have {Y.shape[1]} tags, the training rows {n_tags}")
+    return X, Y
+
+
+def hold_out(Y: sp.csr_array, seed: int) -> tuple[Rows, Rows]:
+    """Return rows to fit on and a stratified 15 % to choose options on; the second is empty for one row."""
+    rest, held = stratified_split(Y, (1 - HOLD_OUT, HOLD_OUT), seed=seed)
+    return (rest, held) if len(rest) else (held, rest)

@@ -1,0 +1,182 @@
+"""Head options as text (``-o hidden=512,256 -o C=none``), checked against the head's constructor.
+
+The constructor's annotations are the only description of an option there is; pydantic does the checking, so
+bounds are written as ``Annotated[float, Ge(0), Lt(1)]`` and hold on the command line and in Python alike.
+"""
+
+import difflib
+import inspect
+import types
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from annotated_types import Ge, Gt, Le, Lt
+
+from toolkit.errors import OptionError
+
+_NONE_WORDS = ("none", "auto")
+_PLAIN = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    types.NoneType: "none",
+}
+_MANY = {int: "whole numbers", float: "numbers", str: "words"}
+
+
+def parse_options(head_cls: type, items: Sequence[str]) -> dict[str, Any]:
+    """Turn ``["hidden=512,256", "C=none"]`` into constructor options of `head_cls`.
+
+    Parameters
+    ----------
+    head_cls : type
+        A head; its constructor's annotations say what each option takes.
+    items : sequence of str
+        ``name=value`` each. ``none`` or ``auto`` stands for None where None is allowed; a tuple is
+        comma-separated and may be empty.
+
+    Returns
+    -------
+    dict
+        Only the options named, converted.
+
+    Raises
+    ------
+    OptionError
+        For an unknown option (lists those allowed, with types and defaults), a value of the wrong type or
+        out of bounds, an option given twice, or an item without ``=``.
+    """
+    hints, out = option_types(head_cls), dict[str, Any]()
+    for item in items:
+        key, equals, text = item.partition("=")
+        name = key.strip()
+        if not equals:
+            raise OptionError(f"option {item!r} has no value; write it as {name or 'name'}=value")
+        if name not in hints:
+            raise OptionError(_unknown(head_cls, name))
+        if name in out:
+            raise OptionError(f"option {name!r} is given twice; give it once")
+        out[name] = _checked(head_cls, name, hints[name], _from_text(hints[name], text.strip()), text.strip())
+    return out
+
+
+def check_options(head: Any) -> None:
+    """Check every option a head was constructed with; heads call this first in `fit`.
+
+    Raises
+    ------
+    OptionError
+        Naming the first option whose value has the wrong type or lies out of bounds.
+    """
+    for name, annotation in option_types(type(head)).items():
+        value = getattr(head, name)
+        _checked(type(head), name, annotation, value, value)
+
+
+def option_types(head_cls: type) -> dict[str, Any]:
+    """Return the constructor's options and their annotations, in order; text where there is none."""
+    hints = get_type_hints(_constructor(head_cls), include_extras=True)
+    return {name: hints.get(name, str) for name in _parameters(head_cls)}
+
+
+def describe_options(head_cls: type) -> dict[str, str]:
+    """Return each option with what it takes and its default, in words (for help texts)."""
+    defaults = {name: parameter.default for name, parameter in _parameters(head_cls).items()}
+    return {
+        name: f"{_in_words(annotation)}, default {_as_text(defaults[name])}"
+        for name, annotation in option_types(head_cls).items()
+    }
+
+
+def _constructor(head_cls: type) -> Any:
+    return getattr(head_cls, "__init__")  # noqa: B009 - mypy takes the attribute for an instance's
+
+
+def _parameters(head_cls: type) -> dict[str, inspect.Parameter]:
+    found = inspect.signature(_constructor(head_cls)).parameters
+    return {name: parameter for name, parameter in found.items() if name != "self"}
+
+
+def _unknown(head_cls: type, name: str) -> str:
+    known = describe_options(head_cls)
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    table = "; ".join(f"{option} ({words})" for option, words in known.items()) or "none at all"
+    return f"head {_name(head_cls)!r} has no option {name!r}; {hint}its options are {table}"
+
+
+def _name(head_cls: type) -> str:
+    return str(getattr(head_cls, "name", head_cls.__name__))
+
+
+def _from_text(annotation: Any, text: str) -> Any:
+    """Do what pydantic's lax mode does not: words for None, and comma lists."""
+    members = _members(annotation)
+    if types.NoneType in members and text.lower() in _NONE_WORDS:
+        return None
+    if any(get_origin(member) is tuple for member in members):
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    return text
+
+
+def _members(annotation: Any) -> tuple[Any, ...]:
+    """Return the alternatives of a union, without their bounds; a plain type is its own only alternative."""
+    if get_origin(annotation) is Annotated:
+        return _members(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        return tuple(inner for member in get_args(annotation) for inner in _members(member))
+    return (annotation,)
+
+
+def _checked(head_cls: type, name: str, annotation: Any, value: Any, shown: Any) -> Any:
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(annotation, config=ConfigDict(allow_inf_nan=False)).validate_python(value)
+    except ValidationError as error:
+        default = _as_text(_parameters(head_cls)[name].default)
+        raise OptionError(
+            f"option {name!r} of head {_name(head_cls)!r} got {shown!r}; "
+            f"it takes {_in_words(annotation)} (default {default})"
+        ) from error
+
+
+def _in_words(annotation: Any) -> str:
+    """Describe an annotation to someone who does not know Python."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        inner, *bounds = get_args(annotation)
+        return f"{_in_words(inner)} {' and '.join(filter(None, map(_bound, bounds)))}".strip()
+    if origin in (Union, types.UnionType):
+        return " or ".join(_in_words(member) for member in get_args(annotation))
+    if origin is Literal:
+        return "one of " + ", ".join(map(str, get_args(annotation)))
+    if origin is tuple:
+        item = _members(get_args(annotation)[0])[0]
+        return f"{_MANY.get(item, 'values')} separated by commas"
+    return _PLAIN.get(annotation, str(getattr(annotation, "__name__", annotation)))
+
+
+def _bound(bound: Any) -> str:
+    match bound:
+        case Ge(ge):
+            return f">= {ge}"
+        case Gt(gt):
+            return f"> {gt}"
+        case Le(le):
+            return f"<= {le}"
+        case Lt(lt):
+            return f"< {lt}"
+    return ""
+
+
+def _as_text(default: Any) -> str:
+    """Write a default the way `parse_options` reads it."""
+    if default is inspect.Parameter.empty:
+        return "required"
+    if default is None:
+        return "none"
+    if isinstance(default, tuple):
+        return ",".join(map(str, default)) or "0"
+    return str(default).lower() if isinstance(default, bool) else str(default)

@@ -1,0 +1,74 @@
+"""Feature transforms: what a head does to X before anything else.
+
+A frozen ResNet50's pooled features are non-negative and skewed. A square root evens them out; it is applied
+as ``sign(x) * sqrt(|x|)`` so that imported features with negative values are legal too.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Self, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+TransformName = Literal["raw", "standardize", "sqrt-standardize", "l2", "centered-sqrt-l2"]
+TRANSFORMS: tuple[TransformName, ...] = get_args(TransformName)
+
+Array = NDArray[np.float32]
+
+
+def signed_sqrt(X: Array) -> Array:
+    """Return ``sign(x) * sqrt(|x|)`` elementwise, (N, D) -> (N, D)."""
+    out: Array = np.copysign(np.sqrt(np.abs(X)), X)
+    return out
+
+
+def unit_rows(X: Array) -> Array:
+    """Scale each row of X (N, D) to Euclidean length 1; an all-zero row stays zero."""
+    norm = np.sqrt(np.einsum("nd,nd->n", X, X, dtype=np.float64)).astype(np.float32)
+    norm[norm == 0] = 1
+    out: Array = X / norm[:, None]
+    return out
+
+
+@dataclass
+class FeatureTransform:
+    """One of `TRANSFORMS`, with the training mean and scale it learned.
+
+    Attributes
+    ----------
+    name : str
+        ``raw`` (as cached), ``standardize`` (per column zero mean, unit variance), ``sqrt-standardize``
+        (square root first), ``l2`` (unit rows), ``centered-sqrt-l2`` (square root, minus the column mean,
+        then unit rows).
+    mean, scale : ndarray (D,) float32
+        Learned by `fit`; zeros and ones where the transform does not use them. A constant column has scale 1.
+    """
+
+    name: TransformName
+    mean: Array
+    scale: Array
+
+    @classmethod
+    def fit(cls, name: TransformName, X: Array) -> Self:
+        """Learn the column statistics of X (N, D) float32 in float64 sums."""
+        D = X.shape[1]
+        mean, scale = np.zeros(D, np.float32), np.ones(D, np.float32)
+        if name in ("standardize", "sqrt-standardize", "centered-sqrt-l2") and len(X):
+            base = X if name == "standardize" else signed_sqrt(X)
+            mean = base.mean(axis=0, dtype=np.float64).astype(np.float32)
+            if name != "centered-sqrt-l2":
+                std = base.std(axis=0, dtype=np.float64)
+                # a column that varies by rounding alone carries nothing: dividing by it would blow noise up
+                flat = std <= 1e-6 * np.maximum(np.abs(mean), 1e-12)
+                scale = np.where(flat, 1.0, std).astype(np.float32)
+        return cls(name, mean, scale)
+
+    def __call__(self, X: Array) -> Array:
+        """Transform X (N, D) float32 into a new (N, D) float32 array."""
+        if self.name == "raw":
+            return np.ascontiguousarray(X, dtype=np.float32)
+        if self.name == "l2":
+            return unit_rows(X)
+        base = X if self.name == "standardize" else signed_sqrt(X)
+        out = (base - self.mean) / self.scale
+        return unit_rows(out) if self.name == "centered-sqrt-l2" else out
