@@ -12,7 +12,10 @@ from cli import options
 @click.command()
 @click.argument("source", type=options.EXISTING)
 @click.option("--name", help="Name of the store; by default that of SOURCE.")
-@click.option("--root", type=options.EXISTING, help="Folder the paths of a csv SOURCE are relative to.")
+@options.root
+@options.labels
+@options.tags
+@options.split
 @click.option("--backbone", default="resnet50", show_default=True, help="The frozen network.")
 @click.option(
     "--weights",
@@ -22,23 +25,17 @@ from cli import options
     help="imagenet1k-v1, imagenet1k-v2, a .pth or .safetensors file, or random:SEED (env TOOLKIT_WEIGHTS).",
 )
 @click.option("--resize", type=click.Choice(["crop", "squash"]), default="crop", show_default=True)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+@options.device
 @click.option(
     "--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True
 )
-@click.option("--batch-size", type=int, default=16, show_default=True, help="Images a forward pass.")
-@click.option("--num-workers", type=int, default=0, help="Decoding threads; 0 is one a core.")
+@options.batch_size
+@options.num_workers
 @click.option("--views", type=int, default=0, help="Augmented views to cache for training.")
 @click.option("--dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True)
-@click.option(
-    "--truncated",
-    type=click.Choice(["fail", "keep"]),
-    default="fail",
-    show_default=True,
-    help="A file that ends before its picture does: leave it out, or take what is there.",
-)
-@click.option("--max-pixels", type=int, default=178_956_970, show_default=True, help="Larger images fail.")
-@click.option("--strict", is_flag=True, help="Exit with 1 if an image failed.")
+@options.truncated
+@options.max_pixels
+@options.strict
 @options.seed
 @options.artifacts
 @options.force
@@ -56,7 +53,6 @@ def embed(
     from cli.progress import TerminalProgress
     from toolkit.embedding import embed as run
 
-    given["name"] = given["name"] or options.store_name(source)
     with TerminalProgress(quiet=quiet) as progress:
         report = run(source, progress=progress, **given)
     if as_json:
@@ -104,7 +100,7 @@ def import_features(
     from cli.progress import TerminalProgress
     from toolkit.imported import import_features as run
 
-    target = artifacts / "embeddings" / (name or options.store_name(array))
+    target = artifacts / "embeddings" / (name or array.stem)
     with TerminalProgress(quiet=quiet) as progress:
         store = run(array, names, target, force=force, progress=progress)
     if not quiet:

@@ -1,6 +1,7 @@
 """Options several commands share."""
 
 from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import click
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 EXISTING = click.Path(path_type=Path)
+FORMATS = ["auto", "csv", "onehot", "npz", "sidecar", "folders", "coco", "voc"]
 
 artifacts = click.option(
     "--artifacts",
@@ -24,9 +26,80 @@ as_json = click.option("--json", "as_json", is_flag=True, help="One JSON documen
 seed = click.option(
     "--seed", type=int, default=0, show_default=True, help="Seed of everything drawn at random."
 )
+labels = click.option("--labels", type=EXISTING, help="Label file or folder; remembered by embed.")
+tags = click.option("--tags", type=EXISTING, help="Tag list, one a line: no other tag is allowed.")
+split = click.option("--split", type=EXISTING, help="Csv img_path,split with train, val, test.")
+device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+batch_size = click.option(
+    "--batch-size", type=int, default=16, show_default=True, help="Images a forward pass."
+)
+num_workers = click.option("--num-workers", type=int, default=0, help="Decoding threads; 0 is one a core.")
+truncated = click.option(
+    "--truncated",
+    type=click.Choice(["fail", "keep"]),
+    default="fail",
+    show_default=True,
+    help="A file that ends before its picture does: leave it out, or take what is there.",
+)
+max_pixels = click.option(
+    "--max-pixels", type=int, default=178_956_970, show_default=True, help="Larger images fail."
+)
+root = click.option("--root", type=EXISTING, help="Folder the paths of a csv SOURCE are relative to.")
+strict = click.option("--strict", is_flag=True, help="Exit with 1 if an image failed.")
 
 
-def store_name(path: Path) -> str:
-    """Return the name a store gets from its source: the folder's or the csv's."""
-    # "." and ".." have no name of their own
-    return path.resolve().stem or "root"
+def together(*options: Decorator) -> Decorator:
+    """Join options into one decorator; help lists them in this order."""
+    return lambda command: reduce(lambda inner, option: option(inner), reversed(options), command)
+
+
+label_reading = together(
+    click.option(
+        "--format",
+        type=click.Choice(FORMATS),
+        default="auto",
+        show_default=True,
+        help="Of the label file; auto tells by suffix and content.",
+    ),
+    click.option(
+        "--separator", default=",", show_default=True, help="Between tags in a cell: , | ; space tab."
+    ),
+    click.option("--encoding", default="utf-8", show_default=True, help="Of the label file, e.g. gb18030."),
+    click.option(
+        "--ignore-unknown-tags", is_flag=True, help="Drop tags that are not in --tags instead of stopping."
+    ),
+)
+
+data = together(
+    click.option("--store", help="Name of the embedding store; may be left out if it is clear."),
+    labels,
+    tags,
+    split,
+    label_reading,
+    click.option("--val-fraction", type=float, default=0.15, show_default=True, help="Of the default split."),
+    click.option(
+        "--test-fraction",
+        type=float,
+        default=0.15,
+        show_default=True,
+        help="Of the default split; 0 measures by cross-fitting on val.",
+    ),
+    seed,
+    artifacts,
+)
+
+deciding = together(
+    click.option(
+        "--rule",
+        default="global",
+        show_default=True,
+        help="fixed:T, global, per-tag or top-k:K; tuned on validation rows.",
+    ),
+    click.option("--min-tags", type=int, default=0, help="Tags every image gets at least."),
+    click.option(
+        "--refit/--no-refit",
+        default=True,
+        show_default=True,
+        help="Save the head fitted again on all labelled rows, or the one that was measured.",
+    ),
+)

@@ -9,16 +9,16 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = [
     {"errors", "progress"},
     {"textfiles", "imagehints", "imagepixels"},
-    {"spec", "images", "manifest", "labels", "metrics", "decisions", "splits", "demo_pictures"},
-    {"store", "demo_data"},
+    {"spec", "images", "manifest", "labels", "metrics", "decisions", "splits", "demo_pictures", "submission"},
+    {"store", "demo_data", "report"},
     {"backbones", "heads"},
     {"embedding", "imported"},
     {"experiment"},
-    {"submission", "report", "serve"},
+    {"demo"},
 ]
 HEAVY = {
     "torch": {"backbones", "embedding", "heads"},
-    "torchvision": {"backbones"},
+    "torchvision": {"backbones", "demo"},
     "faiss": {"heads"},
     "PIL": {
         "images",

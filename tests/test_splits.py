@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from toolkit.errors import SplitError
+from toolkit.errors import OptionError, SplitError
 from toolkit.splits import (
     DUPLICATE_COSINE,
     complete_split,
@@ -111,6 +111,9 @@ def test_default_split__too_few_rows():
     split = default_split(zipf_labels(40, 3))
     assert split.source == "stratified 70/15/15, seed 0"
     assert len(split.parts()) == 40
+    assert len(default_split(zipf_labels(40, 3), 0.2, 0).test) == 0
+    with pytest.raises(OptionError, match="--val-fraction 0.5 and --test-fraction 0.5 do not leave rows"):
+        default_split(zipf_labels(40, 3), 0.5, 0.5)
 
 
 def test_complete_split__carves_val_off_train_alone():

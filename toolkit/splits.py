@@ -11,15 +11,15 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 
-from toolkit.errors import SplitError
+from toolkit.errors import OptionError, SplitError
 from toolkit.textfiles import IMAGE_COLUMNS, find_column, need_column, read_csv, write_csv
 
 logger = logging.getLogger(__name__)
 
 Rows = NDArray[np.intp]
 
-FRACTIONS = (0.7, 0.15, 0.15)
 VAL_FRACTION = 0.15
+TEST_FRACTION = 0.15
 PARTS = ("train", "val", "test")
 _ALIASES = {
     "training": "train",
@@ -62,7 +62,7 @@ class Split:
 
 def stratified_split(
     Y: sp.csr_array,
-    fractions: Sequence[float] = FRACTIONS,
+    fractions: Sequence[float] = (1 - VAL_FRACTION - TEST_FRACTION, VAL_FRACTION, TEST_FRACTION),
     *,
     seed: int = 0,
     groups: Rows | None = None,
@@ -222,21 +222,37 @@ def _components(pairs: Rows, N: int) -> Rows:
     return np.asarray(connected_components(graph, directed=False)[1], dtype=np.intp)
 
 
-def default_split(Y: sp.csr_array, *, seed: int = 0, groups: Rows | None = None) -> Split:
-    """Return the stratified 70/15/15 split.
+def default_split(
+    Y: sp.csr_array,
+    val_fraction: float = VAL_FRACTION,
+    test_fraction: float = TEST_FRACTION,
+    *,
+    seed: int = 0,
+    groups: Rows | None = None,
+) -> Split:
+    """Return the stratified split; 70/15/15 unless told otherwise. `test_fraction` may be 0.
 
     Raises
     ------
+    OptionError
+        The fractions leave nothing to train or to tune on.
     SplitError
-        There are too few rows (or groups) for three parts.
+        There are too few rows (or groups) for the parts.
     """
-    train, val, test = stratified_split(Y, FRACTIONS, seed=seed, groups=groups)
-    if not (len(train) and len(val) and len(test)):
+    rest = 1 - val_fraction - test_fraction
+    if not (0 < val_fraction < 1 and 0 <= test_fraction < 1 and rest > 0):
+        raise OptionError(
+            f"--val-fraction {val_fraction:g} and --test-fraction {test_fraction:g} do not leave rows to "
+            "train and tune on; the first must be above 0, the second may be 0, and their sum must be below 1"
+        )
+    train, val, test = stratified_split(Y, (rest, val_fraction, test_fraction), seed=seed, groups=groups)
+    if not (len(train) and len(val) and (len(test) or not test_fraction)):
         raise SplitError(
             f"{Y.shape[0]} labelled images are too few to split into train, val and test; "
             "label more of them or give --split FILE"
         )
-    return Split(train, val, test, f"stratified 70/15/15, seed {seed}")
+    shares = "/".join(f"{100 * share:.3g}" for share in (rest, val_fraction, test_fraction))
+    return Split(train, val, test, f"stratified {shares}, seed {seed}")
 
 
 def complete_split(

@@ -66,7 +66,8 @@ class StoreMeta:
 
     `root` is the folder ids are relative to (empty for imported features), `views` the number of augmented
     arrays and `seed` what they were drawn with, `files` the label, tag and split files given to ``embed``,
-    `versions` those of the libraries.
+    `versions` those of the libraries. `for_prediction` marks a store that ``predict`` made for itself: it is
+    not taken for the one to train on.
     """
 
     spec: EmbeddingSpec
@@ -76,6 +77,7 @@ class StoreMeta:
     root: str = ""
     files: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    for_prediction: bool = False
 
     def write(self, path: Path) -> None:
         """Write as indented json."""

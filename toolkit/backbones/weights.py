@@ -55,12 +55,21 @@ def _torchvision(name: str, weights_enum: Any) -> State:
     try:
         state: State = entry.get_state_dict(progress=False, check_hash=True)
     except (urllib.error.URLError, OSError, RuntimeError) as error:
-        cache = Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
+        cache = _cache_of(entry)
         raise WeightsError(
             f"weights {name} are not cached and cannot be fetched ({error}): put the file at {cache}, or "
             "give --weights FILE (.pth or .safetensors), or try the pipeline with --weights random:0"
         ) from error
     return state
+
+
+def cached_file(name: str, weights_enum: Any) -> Path:
+    """Return where torchvision keeps the weights `name` once it has fetched them."""
+    return _cache_of(weights_enum[TORCHVISION[name]])
+
+
+def _cache_of(entry: Any) -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
 
 
 def _file(path: Path) -> State:

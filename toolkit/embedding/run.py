@@ -19,7 +19,7 @@ import numpy as np
 
 from toolkit.backbones import Backbone
 from toolkit.embedding.read import ReadImage, read_image, unchanged
-from toolkit.errors import OptionError
+from toolkit.errors import OptionError, StoreError
 from toolkit.images import ImagePolicy, configure_pillow
 from toolkit.manifest import Manifest
 from toolkit.progress import Progress, silent
@@ -45,6 +45,8 @@ class PassOptions:
         Augmented views cached beside the plain embedding.
     files : dict
         Label, tag and split files to remember, by role.
+    for_prediction : bool
+        Whether the store, if it is new, is one that ``predict`` makes for itself.
     """
 
     batch_size: int = BATCH_SIZE
@@ -54,6 +56,7 @@ class PassOptions:
     dtype: StoreDtype = "float32"
     policy: ImagePolicy = field(default_factory=ImagePolicy)
     files: dict[str, str] = field(default_factory=dict)
+    for_prediction: bool = False
     force: bool = False
 
     def __post_init__(self) -> None:
@@ -87,16 +90,20 @@ def run_pass(
     Raises
     ------
     SpecMismatchError, StoreError
-        `target` was made another way.
+        `target` was made another way, or of another folder.
     """
-    before = {row.img_path for row in EmbeddingStore(target).rows} if target.exists() else set()
+    before = EmbeddingStore(target) if target.exists() else None
+    if before is not None and not options.force:
+        _check_root(before, manifest.root)
+    gone = {row.img_path for row in before.rows} if before is not None else set()
     meta = StoreMeta(
         spec=backbone.spec,
         dtype=options.dtype,
         views=options.views,
         seed=options.seed,
         root=str(manifest.root.resolve()),
-        files=options.files,
+        files=(before.meta.files if before is not None else {}) | options.files,
+        for_prediction=options.for_prediction and (before is None or before.meta.for_prediction),
         versions={name: importlib.metadata.version(name) for name in ("numpy", "pillow", "torch")},
     )
     by_id = {entry.id: entry for entry in manifest.entries}
@@ -113,7 +120,17 @@ def run_pass(
     failed = len(writer.failures)
     embedded = len(writer.done) - kept
     store = writer.finish()
-    return PassReport(store, kept, embedded, len(before - by_id.keys()), failed)
+    return PassReport(store, kept, embedded, len(gone - by_id.keys()), failed)
+
+
+def _check_root(before: EmbeddingStore, root: Path) -> None:
+    """Refuse to turn one folder's store into another's; a folder that has moved is still the same."""
+    held = before.meta.root
+    if held and Path(held).exists() and not root.samefile(held):
+        raise StoreError(
+            f"the store at {before.folder} holds the images of {held}, these are of {root.resolve()}; "
+            "give the new one another --name, or --force to replace it"
+        )
 
 
 def _fill(

@@ -134,7 +134,7 @@ class Logreg(HeadBase):
             tol=self.tol,
             max_iter=self.max_iter,
             progress=progress,
-            stage=f"fit logreg C={C:.3g}",
+            note=f"C {C:.3g}",
         )
 
     def _path(

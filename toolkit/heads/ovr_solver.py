@@ -111,7 +111,7 @@ def solve(
     tol: float = 1e-7,
     max_iter: int = 500,
     progress: Progress = silent,
-    stage: str = "fit logreg",
+    note: str = "",
 ) -> Solution:
     """Minimise the objective of each column of Y (N, L); columns must have a positive and a negative.
 
@@ -126,7 +126,7 @@ def solve(
     max_iter : int
         Iterations a tag, at most.
     progress : Progress
-        Told the number of tags done.
+        Told the number of tags done, with `note`.
     """
     L, R = Y.shape[1], len(basis.spread)
     columns = Y.tocsc()
@@ -135,7 +135,7 @@ def solve(
     # tags of like prevalence finish together
     order = np.argsort(support, kind="stable")
     done = 0
-    progress(stage, done, L)
+    progress("fit logreg", done, L, note)
     for first in range(0, L, BLOCK):
         tags = order[first : first + BLOCK]
         block = _Block(basis, columns, tags, C, None if start is None else start[tags])
@@ -143,11 +143,11 @@ def solve(
             if not len(block.tags):
                 break
             done += block.retire(out, tol)
-            progress(stage, done, L)
+            progress("fit logreg", done, L, note)
             if len(block.tags):
                 block.step()
         done += block.retire(out, tol, everything=True)
-        progress(stage, done, L)
+        progress("fit logreg", done, L, note)
     return out
 
 

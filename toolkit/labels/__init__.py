@@ -7,6 +7,7 @@
 
 from toolkit.labels.find import find_label_file
 from toolkit.labels.match import LabelMatch, match_labels
+from toolkit.labels.raw import parse_separator
 from toolkit.labels.read import read_labels
 from toolkit.labels.readers import READERS
 from toolkit.labels.space import LabelSpace
@@ -19,5 +20,6 @@ __all__ = [
     "LabelTable",
     "find_label_file",
     "match_labels",
+    "parse_separator",
     "read_labels",
 ]

@@ -1,0 +1,112 @@
+"""toolkit fit, toolkit compare."""
+
+import json
+from typing import Any
+
+import click
+
+from cli import options
+
+
+@click.command()
+@click.option(
+    "--head", default="mlp", show_default=True, help="mlp, logreg, knn, ensemble, or package.module:Class."
+)
+@click.option(
+    "-o", "head_options", multiple=True, metavar="NAME=VALUE", help="Option of the head; repeatable."
+)
+@options.deciding
+@options.data
+@options.quiet
+@options.as_json
+def fit(*, head: str, head_options: tuple[str, ...], quiet: bool, as_json: bool, **given: Any) -> None:
+    """Train one head on a cached store, tune its decision rule, measure it, save it.
+
+    Store, labels and split are found by themselves where that is clear. Options of the head (-o) are those of
+    its constructor; an unknown name lists them.
+    """
+    from cli.progress import TerminalProgress
+    from toolkit.experiment import fit as run
+
+    with TerminalProgress(quiet=quiet) as progress:
+        report = run(head, options=list(head_options), progress=progress, **given)
+    if as_json:
+        document = report.row() | {
+            "folder": str(report.folder),
+            "measured_on": report.measured_on,
+            "chosen": report.chosen,
+        }
+        click.echo(json.dumps(document, ensure_ascii=False))
+    elif not quiet:
+        from cli.tables import print_rows
+
+        for note in report.notes:
+            click.echo(note, err=True)
+        print_rows([report.row()])
+        click.echo(f"measured on {report.measured_on}; saved in {report.folder}")
+
+
+@click.command()
+@click.option(
+    "--heads",
+    default="mlp,logreg,knn,ensemble",
+    show_default=True,
+    help="Heads to compare; ensemble mixes the others.",
+)
+@click.option(
+    "-o", "head_options", multiple=True, metavar="HEAD.NAME=VALUE", help="Option of a head; repeatable."
+)
+@click.option(
+    "--metric",
+    type=click.Choice(["micro", "macro", "samples"]),
+    default="micro",
+    show_default=True,
+    help="The F1 that decides which head is best.",
+)
+@options.deciding
+@options.data
+@options.quiet
+@options.as_json
+def compare(*, heads: str, head_options: tuple[str, ...], quiet: bool, as_json: bool, **given: Any) -> None:
+    """Fit several heads on the same split, print the F1 table, mark the best for predict."""
+    from cli.progress import TerminalProgress
+    from toolkit.experiment import compare as run
+
+    names = [name.strip() for name in heads.split(",") if name.strip()]
+    with TerminalProgress(quiet=quiet) as progress:
+        comparison = run(names, options=_by_head(head_options, names), progress=progress, **given)
+    if as_json:
+        click.echo(json.dumps(comparison.to_dict(), ensure_ascii=False))
+    elif not quiet:
+        show(comparison)
+
+
+def show(comparison: Any) -> None:
+    """Print what was found, the table, and what it says."""
+    from cli.tables import print_rows
+
+    document = comparison.to_dict()
+    for note in comparison.dataset.notes:
+        click.echo(note, err=True)
+    print_rows(document["heads"], best=comparison.best)
+    click.echo(
+        f"{document['n_train']:,} train, {document['n_val']:,} val, {document['n_test']:,} test images, "
+        f"{document['n_tags']:,} tags; measured on {document['measured_on']}; macro F1 and mAP over the "
+        f"{document['n_tags_with_support']:,} tags with a positive there"
+    )
+    click.echo(f"★ {comparison.best} is what predict uses; table, split and report in {comparison.folder}")
+
+
+def _by_head(items: tuple[str, ...], names: list[str]) -> dict[str, list[str]]:
+    """Sort ``mlp.hidden=0`` to its head."""
+    out: dict[str, list[str]] = {}
+    known = ", ".join(names)
+    for item in items:
+        head, dot, rest = item.partition(".")
+        if not dot or head not in names:
+            raise click.BadParameter(
+                f"{item!r} does not begin with one of {known} and a dot, as {names[0]}.seed=1 does",
+                param_hint="-o",
+            )
+        out.setdefault(head, []).append(rest)
+    return out

@@ -1,0 +1,22 @@
+"""fit, compare, predict, evaluate: the only place that knows the order of the work."""
+
+from toolkit.experiment.dataset import DataOptions, Dataset, load_dataset
+from toolkit.experiment.evaluating import Evaluation, evaluate
+from toolkit.experiment.predicting import PredictReport, predict
+from toolkit.experiment.saved import SavedHead
+from toolkit.experiment.training import Comparison, FitReport, compare, fit
+
+__all__ = [
+    "Comparison",
+    "DataOptions",
+    "Dataset",
+    "Evaluation",
+    "FitReport",
+    "PredictReport",
+    "SavedHead",
+    "compare",
+    "evaluate",
+    "fit",
+    "load_dataset",
+    "predict",
+]

@@ -1,0 +1,255 @@
+"""From a store, a label file and a split to the rows a head is fitted, tuned and measured on."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from toolkit.errors import LabelError, OptionError, SplitError, StoreError
+from toolkit.labels import LabelMatch, LabelSpace, LabelTable, find_label_file, match_labels, read_labels
+from toolkit.splits import (
+    PARTS,
+    TEST_FRACTION,
+    VAL_FRACTION,
+    Split,
+    complete_split,
+    default_split,
+    near_duplicate_groups,
+    read_split,
+)
+from toolkit.store import EmbeddingStore
+
+logger = logging.getLogger(__name__)
+
+Rows = NDArray[np.intp]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """Which store, labels and split are meant, and how the label file is read.
+
+    Everything but `artifacts` may be left out: the store if there is one only, or one only with labels;
+    labels, tags and split if ``embed`` was given them, or (labels) if a label file lies beside or in what was
+    embedded.
+
+    Attributes
+    ----------
+    labels, tags, split : path, optional
+    format, separator, encoding, ignore_unknown_tags
+        As `toolkit.labels.read_labels` takes them.
+    val_fraction, test_fraction : float
+        Of the default split.
+    seed : int
+        Of the split and the heads.
+    """
+
+    artifacts: Path = Path("artifacts")
+    store: str | None = None
+    labels: Path | None = None
+    tags: Path | None = None
+    split: Path | None = None
+    format: str = "auto"
+    separator: str = ","
+    encoding: str = "utf-8"
+    ignore_unknown_tags: bool = False
+    val_fraction: float = VAL_FRACTION
+    test_fraction: float = TEST_FRACTION
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Labelled rows of a store, split.
+
+    Attributes
+    ----------
+    store : EmbeddingStore
+    rows : ndarray (N,) intp
+        Row of the store of each labelled image, ascending.
+    ids : tuple of str, length N
+    Y : csr_array (N, L) bool
+    space : LabelSpace
+    split : Split
+        In numbers of `rows`.
+    notes : tuple of str
+        What was found and matched, for the user.
+    """
+
+    store: EmbeddingStore
+    rows: Rows
+    ids: tuple[str, ...]
+    Y: sp.csr_array
+    space: LabelSpace
+    split: Split
+    notes: tuple[str, ...]
+
+
+def load_dataset(options: DataOptions) -> Dataset:
+    """Open the store, read and match its labels, and split.
+
+    Raises
+    ------
+    StoreError, LabelError, SplitError, OptionError
+        Something is missing, contradicts something else or does not match; the message says which.
+    """
+    store = choose_store(options)
+    path = _label_file(store, options)
+    if path is None:
+        raise LabelError(
+            f"no label file for the store {store.name!r}: none was given to embed and none lies beside or in "
+            f"{store.meta.root or 'what was imported'}; give --labels FILE"
+        )
+    table = _read(store, path, options)
+    match = match_labels(store.ids, table, source_root=_root(store))
+    rows = match.store_rows
+    Y = sp.csr_array(table.Y[match.table_rows])
+    ids = tuple(store.ids[row] for row in rows)
+    groups = near_duplicate_groups(store.embeddings()[rows], digests=[store.rows[row].digest for row in rows])
+    split = _split(store, rows, Y, groups, options)
+    notes = (
+        f"labels from {path}: {match.summary()}",
+        *table.notes,
+        *_left_over(match),
+        f"split: {split.source}",
+        *_alike(groups),
+    )
+    if not Y.nnz:
+        raise LabelError(f"{path} gives the images of the store no tag at all; there is nothing to learn")
+    return Dataset(store, rows, ids, Y, table.space, split, notes)
+
+
+def store_names(artifacts: Path) -> list[str]:
+    """Return the names of all finished stores."""
+    folder = artifacts / "embeddings"
+    return sorted(path.parent.name for path in folder.glob("[!.]*/meta.json"))
+
+
+def choose_store(options: DataOptions) -> EmbeddingStore:
+    """Open the store named, or the only one, or the only one whose labels are known.
+
+    Raises
+    ------
+    StoreError
+        There is none, or none of that name.
+    OptionError
+        There are several to choose from.
+    """
+    folder = options.artifacts / "embeddings"
+    names = store_names(options.artifacts)
+    if options.store is not None:
+        if options.store not in names:
+            there = (
+                f"there are {', '.join(names)}"
+                if names
+                else "there are none yet; make one with: toolkit embed"
+            )
+            raise StoreError(f"there is no store {options.store!r} in {folder}; {there}")
+        return EmbeddingStore(folder / options.store)
+    if not names:
+        raise StoreError(f"there is no embedding store in {folder}; make one with: toolkit embed FOLDER")
+    stores = [EmbeddingStore(folder / name) for name in names]
+    stores = [store for store in stores if not store.meta.for_prediction] or stores
+    if len(stores) > 1:
+        labelled = [store for store in stores if _has_labels(store, options)]
+        stores = labelled if len(labelled) == 1 else stores
+    if len(stores) > 1:
+        choices = ", ".join(store.name for store in stores)
+        raise OptionError(f"there are {len(stores)} stores; choose one with --store: {choices}")
+    return stores[0]
+
+
+def _has_labels(store: EmbeddingStore, options: DataOptions) -> bool:
+    path = _label_file(store, options)
+    if path is None:
+        return False
+    try:
+        match_labels(store.ids, _read(store, path, options), source_root=_root(store))
+    except LabelError:
+        return False
+    return True
+
+
+def _label_file(store: EmbeddingStore, options: DataOptions) -> Path | None:
+    if options.labels is not None:
+        return options.labels
+    if remembered := store.meta.files.get("labels"):
+        return Path(remembered)
+    root = _root(store)
+    return None if root is None else find_label_file(root, name=store.name)
+
+
+def _read(store: EmbeddingStore, path: Path, options: DataOptions) -> LabelTable:
+    tags = options.tags or store.meta.files.get("tags")
+    return read_labels(
+        path,
+        tags=tags,
+        format=options.format,
+        separator=options.separator,
+        encoding=options.encoding,
+        ignore_unknown_tags=options.ignore_unknown_tags,
+    )
+
+
+def _root(store: EmbeddingStore) -> Path | None:
+    return Path(store.meta.root) if store.meta.root else None
+
+
+def _left_over(match: LabelMatch) -> list[str]:
+    found = []
+    for what, names in (
+        ("images without labels", match.unlabelled_images),
+        ("labels without an image", match.missing_images),
+    ):
+        if names:
+            more = ", …" if len(names) > 3 else ""
+            found.append(f"{what}: {', '.join(names[:3])}{more}")
+    return found
+
+
+def _alike(groups: Rows) -> list[str]:
+    sizes = np.bincount(groups)
+    several = int(sizes[sizes > 1].sum())
+    return [f"{several:,} images are near-duplicates of others: such are kept together"] if several else []
+
+
+def _split(store: EmbeddingStore, rows: Rows, Y: sp.csr_array, groups: Rows, options: DataOptions) -> Split:
+    path = options.split or store.meta.files.get("split")
+    if path is None:
+        fractions = (options.val_fraction, options.test_fraction)
+        return default_split(Y, *fractions, seed=options.seed, groups=groups)
+    names, parts = read_split(Path(path))
+    part_of = _match_split(store, [store.ids[row] for row in rows], names, parts, Path(path))
+    return complete_split(part_of, Y, source=str(path), seed=options.seed, groups=groups)
+
+
+def _match_split(
+    store: EmbeddingStore, ids: Sequence[str], names: Sequence[str], parts: Sequence[str], path: Path
+) -> list[str]:
+    """Return the part of each id, matched as labels are; empty where the split does not name it."""
+    space = LabelSpace(PARTS)
+    source = path.absolute()
+    table = LabelTable(tuple(names), space, space.encode([part] for part in parts), path, source.parent)
+    try:
+        match = match_labels(ids, table, source_root=_root(store))
+    except LabelError as error:
+        raise SplitError(
+            f"no labelled image is in the split {path}: it names {names[0]!r}, an image is {ids[0]!r}"
+        ) from error
+    out = [""] * len(ids)
+    for row, place in zip(match.store_rows.tolist(), match.table_rows.tolist(), strict=True):
+        out[row] = parts[place]
+    if match.unlabelled_images:
+        logger.warning(
+            "%d labelled images are not in the split %s: left out", len(match.unlabelled_images), path
+        )
+    return out
+
+
+def take(array: Any, rows: Rows) -> NDArray[np.float32]:
+    """Return rows of a memory-mapped (N, D) array as float32."""
+    return np.asarray(array[rows], dtype=np.float32)

@@ -1,0 +1,178 @@
+"""A fitted head on disk, with all that predicting needs: tags, decision rule, spec, and how good it is.
+
+Layout of ``artifacts/heads/<head>/``::
+
+    head.json, *.npy   the head itself
+    tags.txt           one tag a line, in the order of the columns
+    decision.json      the rule in use, and every tuned rule, so that another can be chosen without refitting
+    metrics.json       what was measured, on which rows, and how the head came about
+    history.csv        epochs, or the options tried
+    spec.json          what made the embeddings it was fitted on
+
+``artifacts/heads/best.json`` names the winner of the last comparison.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from toolkit.decisions import DecisionRule, parse_rule, rule_from_dict
+from toolkit.errors import HeadError, OptionError
+from toolkit.heads import get_head
+from toolkit.labels import LabelSpace
+from toolkit.spec import EmbeddingSpec
+from toolkit.textfiles import write_csv
+
+BEST = "best"
+_PARTS = ("head.json", "tags.txt", "decision.json", "metrics.json", "spec.json")
+
+
+@dataclass(frozen=True)
+class SavedHead:
+    """One folder of ``artifacts/heads``, opened.
+
+    Attributes
+    ----------
+    folder : Path
+    space : LabelSpace
+    spec : EmbeddingSpec
+        Of the store it was fitted on.
+    decision : dict
+        ``rule`` in use and ``tuned`` rules by name, as `DecisionRule.to_dict` wrote them.
+    metrics : dict
+    """
+
+    folder: Path
+    space: LabelSpace
+    spec: EmbeddingSpec
+    decision: dict[str, Any]
+    metrics: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The head's name."""
+        return self.folder.name
+
+    @classmethod
+    def open(cls, artifacts: Path, name: str) -> Self:
+        """Open the head `name`; ``best`` is the last comparison's winner, or the only head there is.
+
+        A head that was given as ``package.module:Class`` is found by that too.
+
+        Raises
+        ------
+        HeadError
+            There is no such head, or its folder is incomplete.
+        """
+        if ":" in name:
+            name = get_head(name).name
+        folder = artifacts / "heads" / (_best(artifacts) if name == BEST else name)
+        if not (folder / "head.json").is_file():
+            there = ", ".join(saved_names(artifacts)) or "none yet; fit one with: toolkit fit --head NAME"
+            raise HeadError(
+                f"there is no fitted head {folder.name!r} in {artifacts / 'heads'}; there are: {there}"
+            )
+        try:
+            texts = {
+                part: (folder / part).read_text(encoding="utf-8") for part in _PARTS if part != "tags.txt"
+            }
+            loaded = {part: json.loads(text) for part, text in texts.items()}
+        except (OSError, ValueError) as error:
+            raise HeadError(f"{folder} is not a complete head ({error}); fit it again") from error
+        return cls(
+            folder,
+            LabelSpace.read(folder / "tags.txt"),
+            EmbeddingSpec.from_dict(loaded["spec.json"]),
+            loaded["decision.json"],
+            loaded["metrics.json"],
+        )
+
+    def rule(self, text: str | None = None, *, min_tags: int | None = None) -> DecisionRule:
+        """Return the head's rule, or the one `text` names, as tuned when the head was fitted.
+
+        Raises
+        ------
+        OptionError
+            There is no such rule.
+        """
+        document = dict(self.decision["rule"])
+        if text is not None:
+            asked = parse_rule(text).to_dict()
+            document = dict(self.decision["tuned"].get(asked["rule"], asked))
+        if min_tags is not None:
+            if min_tags < 0:
+                raise OptionError(f"--min-tags got {min_tags}; give 0 or more")
+            document["min_tags"] = min_tags
+        return rule_from_dict(document)
+
+
+def saved_names(artifacts: Path) -> list[str]:
+    """Return the names of all fitted heads."""
+    return sorted(path.parent.name for path in (artifacts / "heads").glob("[!.]*/head.json"))
+
+
+def write_head(
+    artifacts: Path,
+    name: str,
+    fitted: Path,
+    *,
+    space: LabelSpace,
+    spec: EmbeddingSpec,
+    decision: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    history: Sequence[Mapping[str, Any]],
+) -> Path:
+    """Move the folder `fitted`, where a head saved itself, into its place with all that belongs to it.
+
+    An earlier head of that name is replaced as a whole, once the new one is complete.
+    """
+    space.write(fitted / "tags.txt")
+    write_json(fitted / "spec.json", spec.to_dict())
+    write_json(fitted / "decision.json", decision)
+    write_json(fitted / "metrics.json", metrics)
+    if history:
+        header = list(history[0])
+        write_csv(fitted / "history.csv", header, ([row.get(key, "") for key in header] for row in history))
+    target = artifacts / "heads" / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    previous = target.with_name(f".{name}.previous")
+    shutil.rmtree(previous, ignore_errors=True)
+    if target.exists():
+        target.rename(previous)
+    fitted.rename(target)
+    shutil.rmtree(previous, ignore_errors=True)
+    return target
+
+
+def write_best(artifacts: Path, name: str, comparison: str) -> None:
+    """Note the winner of a comparison."""
+    write_json(artifacts / "heads" / "best.json", {"head": name, "comparison": comparison})
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write indented json, as UTF-8."""
+    path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _best(artifacts: Path) -> str:
+    path = artifacts / "heads" / "best.json"
+    if path.is_file():
+        try:
+            return str(json.loads(path.read_text(encoding="utf-8"))["head"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise HeadError(
+                f"{path} is damaged ({error}); run toolkit compare again or name a head"
+            ) from error
+    names = saved_names(artifacts)
+    if len(names) == 1:
+        return names[0]
+    if not names:
+        raise HeadError(
+            f"there is no fitted head in {artifacts / 'heads'}; fit one with: toolkit fit --head NAME"
+        )
+    raise HeadError(
+        f"no comparison has chosen the best of {', '.join(names)}; name one, or run: toolkit compare"
+    )

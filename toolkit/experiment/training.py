@@ -1,0 +1,490 @@
+"""Fit heads on one split, tune their rules, measure them on rows that influenced nothing, and save them."""
+
+import json
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from toolkit.decisions import DEFAULT_RULE, DecisionRule, parse_rule
+from toolkit.errors import OptionError
+from toolkit.experiment.dataset import DataOptions, Dataset, load_dataset
+from toolkit.experiment.jobs import run_job, save_labels, work_folder
+from toolkit.experiment.saved import write_best, write_head, write_json
+from toolkit.heads import HEADS, get_head, load_head
+from toolkit.heads.ensemble import Ensemble
+from toolkit.heads.options import parse_options
+from toolkit.metrics import Metrics, evaluate
+from toolkit.progress import Progress, silent
+from toolkit.report import write_report
+from toolkit.splits import halves, write_split
+from toolkit.textfiles import write_csv
+
+Scores = NDArray[np.float32]
+Metric = Literal["micro", "macro", "samples"]
+
+TUNED_RULES = ("global", "per-tag")
+COLUMNS = (
+    "head",
+    "micro_f1",
+    "macro_f1",
+    "samples_f1",
+    "micro_precision",
+    "micro_recall",
+    "map",
+    "rule",
+    "fit_seconds",
+    "score_seconds",
+    "peak_mb",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitOptions:
+    """How heads are fitted, whatever they are.
+
+    Attributes
+    ----------
+    rule : str
+        As `toolkit.decisions.parse_rule` reads it.
+    min_tags : int
+        Tags every image gets at least.
+    refit : bool
+        Whether the head that is saved is fitted again on all labelled rows, with the options chosen.
+    """
+
+    rule: str = DEFAULT_RULE
+    min_tags: int = 0
+    refit: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class FitReport:
+    """One fitted head and how good it is.
+
+    Attributes
+    ----------
+    head : str
+    folder : Path
+        Where it is saved.
+    metrics : Metrics
+        On the test rows or, where there are none, cross-fitted on the val rows.
+    measured_on : str
+        Which of the two, in words.
+    rule : DecisionRule
+    chosen : dict
+        The head's options, with all choices made.
+    fit_seconds, score_seconds : float
+        Of fitting on train (choices included), and of scoring the test rows.
+    peak_mb : float
+        Most memory (MiB) of the process doing so.
+    history : list of dict
+        Epochs, or the options tried.
+    notes : tuple of str
+        What was read and matched.
+    """
+
+    head: str
+    folder: Path
+    metrics: Metrics
+    measured_on: str
+    rule: DecisionRule
+    chosen: dict[str, Any]
+    fit_seconds: float
+    score_seconds: float
+    peak_mb: float
+    history: list[dict[str, Any]]
+    notes: tuple[str, ...]
+
+    def row(self) -> dict[str, Any]:
+        """Return the head's line of the comparison, `COLUMNS`; what is undefined is None."""
+        facts = self.metrics.to_dict() | {
+            "head": self.head,
+            "rule": self.rule.describe(),
+            "fit_seconds": round(self.fit_seconds, 3),
+            "score_seconds": round(self.score_seconds, 3),
+            "peak_mb": round(self.peak_mb, 1),
+        }
+        return {name: facts[name] for name in COLUMNS}
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Heads fitted and measured on the same rows, best first.
+
+    Attributes
+    ----------
+    folder : Path
+        ``artifacts/comparisons/<id>/``.
+    dataset : Dataset
+    reports : tuple of FitReport
+    best : str
+        The head with the highest F1 (`metric`).
+    """
+
+    folder: Path
+    dataset: Dataset
+    reports: tuple[FitReport, ...]
+    best: str
+    metric: Metric
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``compare.json`` and ``compare --json`` hold."""
+        split = self.dataset.split
+        return {
+            "store": self.dataset.store.name,
+            "n_train": len(split.train),
+            "n_val": len(split.val),
+            "n_test": len(split.test),
+            "n_tags": len(self.dataset.space),
+            "n_tags_with_support": self.reports[0].metrics.n_tags_with_support,
+            "measured_on": self.reports[0].measured_on,
+            "split": split.source,
+            "metric": self.metric,
+            "heads": [report.row() for report in self.reports],
+            "best": self.best,
+            "folder": str(self.folder),
+        }
+
+
+def fit(
+    head: str = "mlp",
+    *,
+    options: Mapping[str, Any] | Sequence[str] = (),
+    rule: str = DEFAULT_RULE,
+    min_tags: int = 0,
+    refit: bool = True,
+    progress: Progress = silent,
+    **data: Any,
+) -> FitReport:
+    """Fit one head on a cached store and save it as ``artifacts/heads/<head>/``.
+
+    Parameters
+    ----------
+    head : str
+        A name of `toolkit.heads.head_names`, or ``package.module:Class``.
+    options : mapping, or sequence of ``name=value``
+        Of the head's constructor.
+    rule, min_tags, refit
+        See `FitOptions`.
+    **data
+        See `DataOptions`: ``artifacts, store, labels, tags, split, seed, ...``.
+
+    Raises
+    ------
+    ToolkitError
+        Something is missing, contradicts something else or has a value that is not allowed.
+    """
+    given = FitOptions(rule=rule, min_tags=min_tags, refit=refit)
+    parse_rule(rule, min_tags=min_tags)
+    plan = _plan([head], {head: options}, _seed(data))
+    dataset = load_dataset(_data_options(data))
+    artifacts = _data_options(data).artifacts
+    return _run(plan, dataset, given, artifacts, progress)[-1]
+
+
+def compare(
+    heads: Sequence[str] = tuple(HEADS),
+    *,
+    options: Mapping[str, Mapping[str, Any] | Sequence[str]] | None = None,
+    rule: str = DEFAULT_RULE,
+    min_tags: int = 0,
+    refit: bool = True,
+    metric: Metric = "micro",
+    progress: Progress = silent,
+    **data: Any,
+) -> Comparison:
+    """Fit several heads on the same split, measure them on the same rows, save all and mark the best.
+
+    ``ensemble`` mixes the other heads named. ``artifacts/comparisons/<id>/`` gets the table as csv, json and
+    html, and the split; ``predict(head="best")`` uses the winner from now on.
+
+    Parameters
+    ----------
+    heads : sequence of str
+    options : mapping of head to its options
+    metric : {"micro", "macro", "samples"}
+        The F1 that decides.
+    rule, min_tags, refit, **data
+        As for `fit`.
+    """
+    if metric not in ("micro", "macro", "samples"):
+        raise OptionError(f"--metric got {metric!r}; allowed are micro, macro, samples")
+    parse_rule(rule, min_tags=min_tags)
+    given = FitOptions(rule=rule, min_tags=min_tags, refit=refit)
+    plan = _plan(list(heads), options or {}, _seed(data))
+    where = _data_options(data)
+    dataset = load_dataset(where)
+    reports = _run(plan, dataset, given, where.artifacts, progress)
+    ranked = tuple(sorted(reports, key=lambda report: -_deciding(report, metric)))
+    folder = _new_folder(where.artifacts / "comparisons")
+    comparison = Comparison(folder, dataset, ranked, ranked[0].head, metric)
+    _write(comparison)
+    write_best(where.artifacts, comparison.best, folder.name)
+    return comparison
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """A head to fit: its name as given, its class, its options, and whether the user asked for it."""
+
+    given: str
+    kind: Any
+    options: dict[str, Any]
+    shown: bool = True
+
+    @property
+    def name(self) -> str:
+        return str(self.kind.name)
+
+
+def _data_options(data: Mapping[str, Any]) -> DataOptions:
+    paths = {
+        key: Path(data[key]) for key in ("artifacts", "labels", "tags", "split") if data.get(key) is not None
+    }
+    try:
+        return DataOptions(**{**data, **paths})
+    except TypeError as error:
+        allowed = ", ".join(asdict(DataOptions()))
+        raise OptionError(f"unknown option ({error}); data options are {allowed}") from error
+
+
+def _seed(data: Mapping[str, Any]) -> int:
+    return int(data.get("seed", 0))
+
+
+def _plan(names: list[str], options: Mapping[str, Any], seed: int) -> list[_Planned]:
+    """Return the heads to fit, ensembles after their members; members nobody asked for are not shown."""
+    if not names:
+        raise OptionError("no head is named; name at least one")
+    stray = [name for name in options if name not in names]
+    if stray:
+        raise OptionError(f"options are given for head {stray[0]!r}, which is not among {', '.join(names)}")
+    plan = [_planned(name, options.get(name, ()), seed) for name in names]
+    called = [planned.name for planned in plan]
+    if len(set(called)) != len(called):
+        raise OptionError(f"a head is named twice among {', '.join(called)}; name each once")
+    single = [planned for planned in plan if planned.kind is not Ensemble]
+    for ensemble in [planned for planned in plan if planned.kind is Ensemble]:
+        members = ensemble.options.get("members") or tuple(planned.name for planned in single)
+        if len(single) < 2 and "members" not in ensemble.options:
+            members = Ensemble().members
+        known = {planned.name for planned in single}
+        for name in members:
+            if name not in known:
+                single.append(replace(_planned(name, (), seed), shown=False))
+        single.append(replace(ensemble, options=ensemble.options | {"members": members}))
+    return single
+
+
+def _planned(name: str, options: Mapping[str, Any] | Sequence[str], seed: int) -> _Planned:
+    kind = get_head(name)
+    values = dict(options) if isinstance(options, Mapping) else parse_options(kind, options)
+    head: Any = kind()
+    if "seed" in head.get_params():
+        values.setdefault("seed", seed)
+    kind().set_params(**values)  # type: ignore[attr-defined]
+    return _Planned(name, kind, values)
+
+
+def _run(
+    plan: list[_Planned], dataset: Dataset, options: FitOptions, artifacts: Path, progress: Progress
+) -> list[FitReport]:
+    """Fit and save all heads of the plan; return reports of those asked for, in order."""
+    with work_folder(artifacts) as work:
+        data = work / "data"
+        data.mkdir()
+        _save_data(data, dataset)
+        finished: dict[str, _Finished] = {}
+        for planned in plan:
+            if planned.kind is Ensemble:
+                done = _combine(work, planned, dataset, finished, progress)
+            else:
+                done = _fit_apart(work, planned, dataset, options, progress)
+            finished[planned.name] = done
+        shown = [planned for planned in plan if planned.shown]
+        # saved last and together: the ensemble reads its members' folders, and Ctrl-C changes nothing
+        return [_save(finished[planned.name], planned, dataset, options, artifacts) for planned in shown]
+
+
+@dataclass(frozen=True, eq=False)
+class _Finished:
+    """What fitting a head left: scores, facts, and the folder the final head saved itself in."""
+
+    val_scores: Scores
+    test_scores: Scores
+    result: dict[str, Any]
+    folder: Path
+
+
+def _save_data(folder: Path, dataset: Dataset) -> None:
+    split = dataset.split
+    for name, rows in (
+        ("rows", dataset.rows),
+        ("train", split.train),
+        ("val", split.val),
+        ("test", split.test),
+    ):
+        np.save(folder / f"{name}.npy", rows)
+    save_labels(folder / "Y.npz", dataset.Y)
+
+
+def _fit_apart(
+    work: Path, planned: _Planned, dataset: Dataset, options: FitOptions, progress: Progress
+) -> _Finished:
+    job = work / planned.name
+    document = {
+        "kind": "fit",
+        "head": planned.given,
+        "options": planned.options,
+        "store": str(dataset.store.folder.resolve()),
+        "data": str(work / "data"),
+        "refit": options.refit,
+    }
+    run_job(job, document, progress)
+    result = json.loads((job / "result.json").read_text(encoding="utf-8"))
+    val, test = (np.load(job / f"{part}_scores.npy", mmap_mode="r") for part in ("val", "test"))
+    return _Finished(val, test, result, job / "head")
+
+
+def _combine(
+    work: Path, planned: _Planned, dataset: Dataset, finished: Mapping[str, _Finished], progress: Progress
+) -> _Finished:
+    """Mix the scores of heads fitted before; nothing but the coefficients is learned."""
+    head = Ensemble(**planned.options)
+    members = {name: finished[name] for name in head.members}
+    progress("combine", 0, 1)
+    head.combine({name: done.val_scores for name, done in members.items()}, dataset.Y[dataset.split.val])
+    mixed = [
+        head.mix({name: getattr(done, part) for name, done in members.items()})
+        for part in ("val_scores", "test_scores")
+    ]
+    progress("combine", 1, 1)
+    results = [done.result for done in members.values()]
+    result = {
+        "fit_seconds": sum(result["fit_seconds"] for result in results),
+        "score_seconds": sum(result["score_seconds"] for result in results),
+        "peak_mb": max(result["peak_mb"] for result in results),
+        "chosen": head.chosen(),
+        "history": [{"member": name, "weight": weight} for name, weight in head.weights().items()],
+    }
+    folder = work / planned.name
+    folder.mkdir()
+    head.attach({name: load_head(done.folder) for name, done in members.items()}).save(folder)
+    return _Finished(mixed[0], mixed[1], result, folder)
+
+
+def _save(
+    done: _Finished, planned: _Planned, dataset: Dataset, options: FitOptions, artifacts: Path
+) -> FitReport:
+    split, Y = dataset.split, dataset.Y
+    rule = parse_rule(options.rule, min_tags=options.min_tags).fit(done.val_scores, Y[split.val])
+    if len(split.test):
+        measured_on = f"{len(split.test):,} test rows"
+        metrics = evaluate(Y[split.test], rule.apply(done.test_scores), done.test_scores)
+    else:
+        measured_on = f"{len(split.val):,} val rows, cross-fitted: options were chosen on them"
+        metrics = evaluate(
+            Y[split.val], _cross_fitted(done.val_scores, Y[split.val], options), done.val_scores
+        )
+    tuned = {name: parse_rule(name).fit(done.val_scores, Y[split.val]).to_dict() for name in TUNED_RULES}
+    report = FitReport(
+        planned.name,
+        artifacts / "heads" / planned.name,
+        metrics,
+        measured_on,
+        rule,
+        done.result["chosen"],
+        done.result["fit_seconds"],
+        done.result["score_seconds"],
+        done.result["peak_mb"],
+        done.result["history"],
+        dataset.notes,
+    )
+    facts = (
+        report.row()
+        | metrics.to_dict()
+        | {
+            "measured_on": measured_on,
+            "n_train": len(split.train),
+            "n_val": len(split.val),
+            "n_test": len(split.test),
+            "split": split.source,
+            "store": dataset.store.name,
+            "chosen": report.chosen,
+            "fitted_on": "all labelled rows" if options.refit else "train rows",
+        }
+    )
+    write_head(
+        artifacts,
+        planned.name,
+        done.folder,
+        space=dataset.space,
+        spec=dataset.store.meta.spec,
+        decision={"rule": rule.to_dict(), "tuned": tuned},
+        metrics=facts,
+        history=report.history,
+    )
+    return report
+
+
+def _cross_fitted(scores: Scores, Y: sp.csr_array, options: FitOptions) -> sp.csr_array:
+    """Return predictions for rows, each by a rule tuned on the half it is not in."""
+    half = halves(len(scores))
+    parts, rows = [], []
+    for here in (0, 1):
+        tuned_on, applied_to = np.flatnonzero(half != here), np.flatnonzero(half == here)
+        rule = parse_rule(options.rule, min_tags=options.min_tags).fit(scores[tuned_on], Y[tuned_on])
+        parts.append(rule.apply(scores[applied_to]))
+        rows.append(applied_to)
+    stacked: Any = sp.vstack(parts, format="csr")
+    return sp.csr_array(stacked[np.argsort(np.concatenate(rows))])
+
+
+def _deciding(report: FitReport, metric: Metric) -> float:
+    value = getattr(report.metrics, f"{metric}_f1")
+    return -1.0 if math.isnan(value) else float(value)  # nan: nothing to measure
+
+
+def _new_folder(parent: Path) -> Path:
+    """Make a folder named after the time."""
+    stem = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    for suffix in ("", *(f"-{number}" for number in range(2, 100))):
+        folder = parent / f"{stem}{suffix}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise OptionError(f"there are a hundred comparisons of {stem} in {parent}; clear some away")
+
+
+def _write(comparison: Comparison) -> None:
+    folder, dataset = comparison.folder, comparison.dataset
+    try:
+        rows = [report.row() for report in comparison.reports]
+        write_csv(folder / "table.csv", COLUMNS, ([_cell(row[name]) for name in COLUMNS] for row in rows))
+        write_json(folder / "compare.json", comparison.to_dict())
+        write_split(folder / "split.csv", dataset.ids, dataset.split)
+        write_report(
+            folder / "report.html",
+            comparison.to_dict(),
+            notes=dataset.notes,
+            tags=dataset.space.tags,
+            metrics={report.head: report.metrics for report in comparison.reports},
+            chosen={report.head: report.chosen for report in comparison.reports},
+        )
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+
+
+def _cell(value: Any) -> Any:
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else value
