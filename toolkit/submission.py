@@ -93,9 +93,9 @@ class TopScores:
         for first in range(0, len(there), _BLOCK):
             part = there[first : first + _BLOCK]
             block = np.asarray(scores[rows[part]])
-            order = np.argsort(-block, axis=1, kind="stable")[:, :K]
-            columns[part], best[part] = order, np.take_along_axis(block, order, axis=1)
-            rest[part] = np.maximum(block.sum(axis=1) - best[part].sum(axis=1), 0)
+            order = np.argsort(-block, axis=1, kind="stable")
+            ranked = np.take_along_axis(block, order, axis=1)
+            columns[part], best[part], rest[part] = order[:, :K], ranked[:, :K], ranked[:, K:].sum(axis=1)
         return cls(np.array(names), np.array(tags), columns, best, rest, readable)
 
     def write(self, path: Path) -> None:

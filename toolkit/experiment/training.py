@@ -20,7 +20,7 @@ from toolkit.experiment.jobs import run_job, save_labels, work_folder
 from toolkit.experiment.saved import write_best, write_head, write_json
 from toolkit.heads import HEADS, get_head, load_head
 from toolkit.heads.ensemble import Ensemble
-from toolkit.heads.options import parse_options
+from toolkit.heads.options import check_options, parse_options
 from toolkit.metrics import Metrics, evaluate
 from toolkit.progress import Progress, silent
 from toolkit.report import write_report
@@ -290,7 +290,10 @@ def _planned(name: str, options: Mapping[str, Any] | Sequence[str], seed: int) -
     head: Any = kind()
     if "seed" in head.get_params():
         values.setdefault("seed", seed)
-    kind().set_params(**values)  # type: ignore[attr-defined]
+    head.set_params(**values)
+    check_options(head)
+    if kind is Ensemble:
+        head.check_members()
     return _Planned(name, kind, values)
 
 

@@ -85,7 +85,7 @@ class Ensemble(HeadBase):
             If an option has a value that is not allowed, or a member is no head.
         """
         check_options(self)
-        self._check_members()
+        self.check_members()
         features, labels = check_fit(X, Y)
         pair = None if val is None else check_val(val, features.shape[1], labels.shape[1])
         self.n_features_, self.n_tags_ = features.shape[1], labels.shape[1]
@@ -113,7 +113,7 @@ class Ensemble(HeadBase):
         scores : mapping of member name to ndarray (n, L) float32
         Y : csr_array (n, L) bool
         """
-        self._check_members()
+        self.check_members()
         self.n_tags_ = Y.shape[1]
         if self.coefficients is not None:
             self.coefficients_ = self.coefficients
@@ -189,7 +189,8 @@ class Ensemble(HeadBase):
         head = super().load(folder)
         return head.attach({name: get_head(name).load(folder / name) for name in head.members})
 
-    def _check_members(self) -> None:
+    def check_members(self) -> None:
+        """Raise `OptionError` unless the members are other heads, each once, and fit the coefficients."""
         if len(set(self.members)) != len(self.members) or not self.members or self.name in self.members:
             raise OptionError(
                 f"option 'members' of head 'ensemble' got {','.join(self.members)!r}; "
