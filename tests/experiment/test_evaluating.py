@@ -34,11 +34,10 @@ def test_tags__only_in_the_predictions_count_against_them(tmp_path):
     assert found.space.tags == ("car", "sea", "boat")
     assert found.metrics.micro_precision == pytest.approx(2 / 3)
     assert found.metrics.micro_recall == pytest.approx(2 / 3)
-    (tmp_path / "tags.txt").write_text("sea\ncar\n")
+    tags = tmp_path / "tags.txt"
+    tags.write_text("sea\ncar\n")
     with pytest.raises(LabelError, match="boat"):
-        evaluate(
-            tmp_path / "p.csv", tmp_path / "t.csv", predictions_separator="|", tags=tmp_path / "tags.txt"
-        )
+        evaluate(tmp_path / "p.csv", tmp_path / "t.csv", predictions_separator="|", tags=tags)
 
 
 def test_errors(tmp_path):

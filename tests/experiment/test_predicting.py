@@ -9,7 +9,7 @@ from toolkit.embedding import embed
 from toolkit.errors import LabelError, OptionError, SpecMismatchError
 from toolkit.experiment import DataOptions, SavedHead, fit, load_dataset, predict
 from toolkit.heads import load_head
-from toolkit.textfiles import read_csv
+from toolkit.textfiles import read_csv, write_csv
 
 
 def cells(path, separator=","):
@@ -74,7 +74,6 @@ def test_bare_names__that_are_not_unique_are_counted(home, fitted):
 
 def test_errors__write_nothing(home, given, fitted):
     write_store(home, "wide", np.ones((3, 4), np.float32), names(3))
-    X, _ = made_up(1, n=3)
     cases = [
         (
             {"source": "nowhere"},
@@ -99,11 +98,8 @@ def test_errors__write_nothing(home, given, fitted):
 
 def test_a_tag_with_the_separator__is_an_error_before_anything(home, given):
     _, Y = made_up()
-    rows = (
-        (name, "|".join(np.array(["x, y", *TAGS[1:]])[row])) for name, row in zip(names(), Y, strict=True)
-    )
-    from toolkit.textfiles import write_csv
-
+    tags = np.array(["x, y", *TAGS[1:]])
+    rows = ((name, "|".join(tags[row])) for name, row in zip(names(), Y, strict=True))
     write_csv(home / "labels.csv", ("img_path", "tags"), rows)
     fit("logreg", options={"C": 0.1}, separator="|", **given)
     with pytest.raises(LabelError, match=r"1 tags hold the separator ',', first 'x, y'; nothing was written"):
