@@ -313,3 +313,8 @@ def test_miniature__without_a_list_csv_and_onehot_agree_on_the_tags_in_use(tmp_p
     assert from_csv.space.tags == tuple(sorted(used))
     assert from_onehot.space.tags == tuple(sorted(names))
     assert from_csv.space.decode(from_csv.Y) == from_onehot.space.decode(from_onehot.Y)
+
+
+def test_row_order__a_csv_of_another_length_is_not_it(contest):
+    put(contest / "submit.csv", "img_path,tags\n9.jpg,天空\n")
+    assert read_labels(save(contest)).ids == ("1.jpg", "2.jpg", "3.jpg", "4.jpg")

@@ -46,7 +46,7 @@ def read(path: Path, options: ReadOptions) -> RawLabels:
             f"{path} has {counted(Y.shape[1], 'column')} but {tags_name} {counted(len(space), 'tag')}; "
             "give the list the matrix was made with by --tags"
         )
-    order = _row_order(path, options)
+    order = _row_order(path, Y.shape[0], options)
     rows = _read_rows(order, options)
     if Y.shape[0] != len(rows.ids):
         raise LabelError(
@@ -131,8 +131,8 @@ def _tag_list(path: Path, options: ReadOptions) -> tuple[LabelSpace, str]:
     return LabelSpace.read(beside[0], encoding=options.encoding), str(beside[0])
 
 
-def _row_order(path: Path, options: ReadOptions) -> Path:
-    """Return the csv beside `path` that says which image each row is."""
+def _row_order(path: Path, n_rows: int, options: ReadOptions) -> Path:
+    """Return the csv beside `path` that says which image each row is; of several, the one of that length."""
     peeks = {}
     for other in sorted(path.parent.glob("*.csv")):
         if other.is_file() and other != options.tags_path:
@@ -144,12 +144,18 @@ def _row_order(path: Path, options: ReadOptions) -> Path:
             f"no csv with an image column lies beside {path} to say which image each row is; "
             f"put one there, its column named one of {', '.join(IMAGE_COLUMNS)}"
         )
+    if len(candidates) > 1:  # a submit.csv, say
+        candidates = [other for other in candidates if _length(other, options) == n_rows] or candidates
     if len(candidates) > 1:
         raise LabelError(
             f"more than one csv beside {path} could say which image each row is: "
             f"{', '.join(other.name for other in candidates)}; leave only the right one beside it"
         )
     return candidates[0]
+
+
+def _length(path: Path, options: ReadOptions) -> int:
+    return sum(1 for _ in read_csv(path, error=LabelError, encoding=options.encoding)) - 1
 
 
 def _read_rows(order: Path, options: ReadOptions) -> RawLabels:
