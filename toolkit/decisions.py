@@ -33,7 +33,7 @@ RULES: dict[str, str] = {
 class DecisionRule(Protocol):
     """Turns scores (N, L) into predictions (N, L)."""
 
-    def fit(self, scores: Scores, Y: sp.csr_array) -> Self:
+    def fit(self, scores: Scores, Y: Any) -> Self:
         """Tune on rows the head never saw; a rule with nothing to tune returns itself."""
 
     def apply(self, scores: Scores) -> sp.csr_array:
@@ -55,9 +55,9 @@ class _Threshold:
         self.min_tags = min_tags
         self.thresholds = thresholds
 
-    def fit(self, scores: Scores, Y: sp.csr_array) -> Self:
-        """Tune the thresholds on scores (N, L) and the truth Y (N, L)."""
-        self.thresholds = self._tune(_checked(scores), Y)
+    def fit(self, scores: Scores, Y: Any) -> Self:
+        """Tune the thresholds on scores (N, L) and the truth Y (N, L), dense or sparse."""
+        self.thresholds = self._tune(_checked(scores), sp.csr_array(Y))
         return self
 
     def _tune(self, scores: Scores, Y: sp.csr_array) -> list[float]:
@@ -151,7 +151,7 @@ class TopK:
         self.k = k
         self.min_tags = min_tags
 
-    def fit(self, scores: Scores, Y: sp.csr_array) -> Self:  # noqa: ARG002, RUF100 - the protocol's signature
+    def fit(self, scores: Scores, Y: Any) -> Self:  # noqa: ARG002, RUF100 - the protocol's signature
         """Return itself: there is nothing to tune."""
         return self
 

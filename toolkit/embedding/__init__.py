@@ -1,5 +1,6 @@
 """The embedding pass. Everything after it runs on a laptop and never imports an image decoder."""
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +22,7 @@ def embed(
     name: str | None = None,
     root: Path | None = None,
     backbone: str = "resnet50",
-    weights: str = "imagenet1k-v1",
+    weights: str | None = None,
     resize: Literal["crop", "squash"] = "crop",
     device: str = "auto",
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
@@ -43,14 +44,16 @@ def embed(
 
     A second call embeds only new and changed images and drops vanished ones. The options are those of
     `toolkit.backbones.resnet.ResNet50`, `PassOptions` and `toolkit.images.ImagePolicy`. `name` is by default
-    that of the folder or csv. The store remembers `labels`, `tags` and `split` for ``fit`` and ``compare``.
+    that of the folder or csv, `weights` what ``TOOLKIT_WEIGHTS`` says or else ``imagenet1k-v1``. The store
+    remembers `labels`, `tags` and `split` for ``fit`` and ``compare``.
 
     Raises
     ------
     ManifestError, WeightsError, OptionError, SpecMismatchError, StoreError
         See the modules of the same topic.
     """
-    from toolkit.backbones import load_backbone  # imports torch: not before the cheap checks
+    from toolkit.backbones import load_backbone
+    from toolkit.backbones.weights import DEFAULT_WEIGHTS  # imports torch: not before it is needed
 
     source = Path(source)
     name = store_name(source) if name is None else name
@@ -68,6 +71,7 @@ def embed(
         files=_remembered(source, labels=labels, tags=tags, split=split),
     )
     manifest = read_manifest(source, root=root)
+    weights = weights or os.environ.get("TOOLKIT_WEIGHTS") or DEFAULT_WEIGHTS
     network = load_backbone(backbone, weights=weights, resize=resize, device=device, precision=precision)
     target = Path(artifacts) / "embeddings" / name
     return run_pass(manifest, network, target, options, progress=progress)

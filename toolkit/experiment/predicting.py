@@ -1,6 +1,5 @@
 """Images to tags: embed what is new, score it with a saved head, decide, write."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -198,9 +197,7 @@ def _embed(
     return report.store, list(read_manifest(source, root=given.get("root")).inputs)
 
 
-def default_weights(recorded: str) -> str:
-    """Return the weights a head's store was made with, if they can be found again, or else the usual ones."""
+def default_weights(recorded: str) -> str | None:
+    """Return the weights a head's store was made with, or None, for the usual ones, if that file is gone."""
     named = not recorded.endswith((".pth", ".pt", ".safetensors"))
-    return (
-        recorded if named or Path(recorded).is_file() else os.environ.get("TOOLKIT_WEIGHTS", "imagenet1k-v1")
-    )
+    return recorded if named or Path(recorded).is_file() else None
