@@ -17,6 +17,7 @@ from cli import options
 )
 @options.deciding
 @options.data
+@options.device
 @options.quiet
 @options.as_json
 def fit(*, head: str, head_options: tuple[str, ...], quiet: bool, as_json: bool, **given: Any) -> None:
@@ -65,6 +66,7 @@ def fit(*, head: str, head_options: tuple[str, ...], quiet: bool, as_json: bool,
 )
 @options.deciding
 @options.data
+@options.device
 @options.quiet
 @options.as_json
 def compare(*, heads: str, head_options: tuple[str, ...], quiet: bool, as_json: bool, **given: Any) -> None:

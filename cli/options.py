@@ -1,5 +1,6 @@
 """Options several commands share."""
 
+import logging
 from collections.abc import Callable
 from functools import reduce
 from pathlib import Path
@@ -21,7 +22,17 @@ artifacts = click.option(
     help="Folder for everything the toolkit makes (env TOOLKIT_ARTIFACTS).",
 )
 force = click.option("--force", is_flag=True, help="Replace what is there already.")
-quiet = click.option("--quiet", "-q", is_flag=True, help="No progress and no notes, only errors.")
+
+
+def _hush(context: click.Context, parameter: click.Parameter, value: bool) -> bool:
+    if value:
+        logging.getLogger().setLevel(logging.ERROR)
+    return value
+
+
+quiet = click.option(
+    "--quiet", "-q", is_flag=True, callback=_hush, help="No progress, notes or warnings, only errors."
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else.")
 seed = click.option(
     "--seed", type=int, default=0, show_default=True, help="Seed of everything drawn at random."

@@ -1,5 +1,7 @@
 """predict: one row an image in the input's order, whatever became of it."""
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,6 +11,7 @@ from toolkit.embedding import embed
 from toolkit.errors import LabelError, OptionError, SpecMismatchError
 from toolkit.experiment import DataOptions, SavedHead, fit, load_dataset, predict
 from toolkit.heads import load_head
+from toolkit.store import EmbeddingStore
 from toolkit.textfiles import read_csv, write_csv
 
 
@@ -124,7 +127,9 @@ def pictures(tmp_path_factory):
     colours = [["red"], ["green"], ["蓝"]]
     lines = [f'train/{n}.png,"{",".join(colours[n % 3])}"' for n in range(16)]
     (home / "labels.csv").write_text("img_path,tags\n" + "\n".join(lines) + "\n", encoding="utf-8")
-    embed(home / "train", artifacts=home / "artifacts", weights="random:0", labels=home / "labels.csv")
+    embed(
+        home / "train", artifacts=home / "artifacts", weights="random:0", labels=home / "labels.csv", views=1
+    )
     fit("knn", options={"k": 3, "temperature": 0.1}, artifacts=home / "artifacts")
     return home
 
@@ -160,3 +165,14 @@ def test_folder__of_another_spec_is_an_error(pictures, tmp_path):
     # the head's own weights are the default, whatever the environment says
     report = predict(pictures / "train", artifacts=pictures / "artifacts", out=tmp_path / "s.csv")
     assert report.n_images == 16
+
+
+def test_views__of_the_store_are_trained_on(pictures):
+    given = {"artifacts": pictures / "artifacts", "refit": False}
+    X = EmbeddingStore(pictures / "artifacts" / "embeddings" / "train").embeddings()
+    scores = []
+    for views in (True, False):
+        report = fit("mlp", options={"epochs": 2, "hidden": (4,), "views": views}, **given)
+        scores.append(load_head(report.folder).scores(X))
+    assert not np.array_equal(*scores)
+    shutil.rmtree(report.folder)

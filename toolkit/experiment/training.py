@@ -161,6 +161,7 @@ def fit(
     rule: str = DEFAULT_RULE,
     min_tags: int = 0,
     refit: bool = True,
+    device: str = "auto",
     progress: Progress = silent,
     **data: Any,
 ) -> FitReport:
@@ -174,6 +175,8 @@ def fit(
         Of the head's constructor.
     rule, min_tags, refit
         See `FitOptions`.
+    device : str
+        Where heads that have such an option train: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     **data
         See `DataOptions`: ``artifacts, store, labels, tags, split, seed, ...``.
 
@@ -184,7 +187,7 @@ def fit(
     """
     given = FitOptions(rule=rule, min_tags=min_tags, refit=refit)
     parse_rule(rule, min_tags=min_tags)
-    plan = _plan([head], {head: options}, _seed(data))
+    plan = _plan([head], {head: options}, _defaults(device, data))
     dataset = load_dataset(_data_options(data))
     artifacts = _data_options(data).artifacts
     return _run(plan, dataset, given, artifacts, progress)[-1]
@@ -197,6 +200,7 @@ def compare(
     rule: str = DEFAULT_RULE,
     min_tags: int = 0,
     refit: bool = True,
+    device: str = "auto",
     metric: Metric = "micro",
     progress: Progress = silent,
     **data: Any,
@@ -212,14 +216,14 @@ def compare(
     options : mapping of head to its options
     metric : {"micro", "macro", "samples"}
         The F1 that decides.
-    rule, min_tags, refit, **data
+    rule, min_tags, refit, device, **data
         As for `fit`.
     """
     if metric not in ("micro", "macro", "samples"):
         raise OptionError(f"--metric got {metric!r}; allowed are micro, macro, samples")
     parse_rule(rule, min_tags=min_tags)
     given = FitOptions(rule=rule, min_tags=min_tags, refit=refit)
-    plan = _plan(list(heads), options or {}, _seed(data))
+    plan = _plan(list(heads), options or {}, _defaults(device, data))
     where = _data_options(data)
     dataset = load_dataset(where)
     reports = _run(plan, dataset, given, where.artifacts, progress)
@@ -256,18 +260,19 @@ def _data_options(data: Mapping[str, Any]) -> DataOptions:
         raise OptionError(f"unknown option ({error}); data options are {allowed}") from error
 
 
-def _seed(data: Mapping[str, Any]) -> int:
-    return int(data.get("seed", 0))
+def _defaults(device: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options for the heads that have them and are not given them."""
+    return {"seed": int(data.get("seed", 0)), "device": device}
 
 
-def _plan(names: list[str], options: Mapping[str, Any], seed: int) -> list[_Planned]:
+def _plan(names: list[str], options: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[_Planned]:
     """Return the heads to fit, ensembles after their members; members nobody asked for are not shown."""
     if not names:
         raise OptionError("no head is named; name at least one")
     stray = [name for name in options if name not in names]
     if stray:
         raise OptionError(f"options are given for head {stray[0]!r}, which is not among {', '.join(names)}")
-    plan = [_planned(name, options.get(name, ()), seed) for name in names]
+    plan = [_planned(name, options.get(name, ()), defaults) for name in names]
     called = [planned.name for planned in plan]
     if len(set(called)) != len(called):
         raise OptionError(f"a head is named twice among {', '.join(called)}; name each once")
@@ -279,17 +284,16 @@ def _plan(names: list[str], options: Mapping[str, Any], seed: int) -> list[_Plan
         known = {planned.name for planned in single}
         for name in members:
             if name not in known:
-                single.append(replace(_planned(name, (), seed), shown=False))
+                single.append(replace(_planned(name, (), defaults), shown=False))
         single.append(replace(ensemble, options=ensemble.options | {"members": members}))
     return single
 
 
-def _planned(name: str, options: Mapping[str, Any] | Sequence[str], seed: int) -> _Planned:
+def _planned(name: str, options: Mapping[str, Any] | Sequence[str], defaults: Mapping[str, Any]) -> _Planned:
     kind = get_head(name)
     values = dict(options) if isinstance(options, Mapping) else parse_options(kind, options)
     head: Any = kind()
-    if "seed" in head.get_params():
-        values.setdefault("seed", seed)
+    values = {key: value for key, value in defaults.items() if key in head.get_params()} | values
     head.set_params(**values)
     check_options(head)
     if kind is Ensemble:
