@@ -104,7 +104,7 @@ deciding = together(
         "--rule",
         default="global",
         show_default=True,
-        help="fixed:T, global, per-tag or top-k:K; tuned on validation rows.",
+        help="fixed:T, global, per-tag, top-k:K or expected-f1; tuned on val rows.",
     ),
     click.option("--min-tags", type=int, default=0, help="Tags every image gets at least."),
     click.option(

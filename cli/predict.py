@@ -19,7 +19,9 @@ from cli import options
     type=options.EXISTING,
     help="The csv; by default artifacts/predictions/<name>.csv. Scores lie beside it.",
 )
-@click.option("--rule", help="Decide by fixed:T, global, per-tag or top-k:K instead of the head's own rule.")
+@click.option(
+    "--rule", help="Decide by fixed:T, global, per-tag, top-k:K or expected-f1, not by the head's own rule."
+)
 @click.option("--min-tags", type=int, help="Tags every image gets at least.")
 @click.option(
     "--paths",

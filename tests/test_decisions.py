@@ -1,5 +1,6 @@
 """Decision rules against brute force and scikit-learn's F1."""
 
+import itertools
 import json
 
 import numpy as np
@@ -9,6 +10,7 @@ from sklearn.metrics import f1_score
 
 from toolkit.decisions import RULES, best_threshold, parse_rule, rule_from_dict
 from toolkit.errors import OptionError
+from toolkit.metrics import evaluate
 
 
 def case(seed, rows=50, tags=8, decimals=6):
@@ -125,3 +127,38 @@ def test_errors():
         parse_rule("global").fit(np.full_like(scores, np.nan), sparse)
     with pytest.raises(OptionError, match="no decision rule 'magic'"):
         rule_from_dict({"rule": "magic"})
+
+
+def test_expected_f1__is_the_best_of_all_sets_by_brute_force():
+    random = np.random.default_rng(0)
+    scores = random.uniform(0.01, 0.9, size=(40, 6)).astype(np.float32)
+    got = rule_from_dict({"rule": "expected-f1", "min_tags": 0, "slope": 1.0, "intercept": 0.0}).apply(scores)
+    sets = np.array(list(itertools.product([0, 1], repeat=6)))[1:]
+    for row, p in enumerate(scores.astype(float)):
+        ratio = 2 * (sets @ p) / (sets.sum(axis=1) + p.sum())
+        np.testing.assert_array_equal(got.toarray()[row], sets[np.argmax(ratio)])
+
+
+def test_expected_f1__calibrates_first():
+    random = np.random.default_rng(1)
+    z = random.normal(-1, 1.5, size=(3000, 5))
+    Y = random.random(z.shape) < 1 / (1 + np.exp(-z))
+    skewed = (1 / (1 + np.exp(-(z - 2) / 3))).astype(np.float32)  # slope 1/3, shifted
+    rule = parse_rule("expected-f1").fit(skewed, Y)
+    assert rule.slope == pytest.approx(3, rel=0.1) and rule.intercept == pytest.approx(2, abs=0.2)
+    assert rule.apply(skewed).toarray().any(axis=1).all()
+    fixed = parse_rule("fixed:0.5").apply(skewed)
+    assert (
+        evaluate(sp.csr_array(Y), rule.apply(skewed)).samples_f1 > evaluate(sp.csr_array(Y), fixed).samples_f1
+    )
+    again = rule_from_dict(rule.to_dict())
+    np.testing.assert_array_equal(again.apply(skewed).toarray(), rule.apply(skewed).toarray())
+    assert parse_rule("expected-f1", min_tags=3).fit(skewed, Y).apply(skewed).sum(axis=1).min() == 3
+
+
+def test_expected_f1__untuned_and_nothing_to_learn(caplog):
+    scores = np.full((2, 3), 0.4, np.float32)
+    with pytest.raises(OptionError, match="'expected-f1' is not tuned"):
+        parse_rule("expected-f1").apply(scores)
+    rule = parse_rule("expected-f1").fit(scores, np.zeros((2, 3), bool))
+    assert (rule.slope, rule.intercept) == (1.0, 0.0) and "no tags to tell apart" in caplog.text

@@ -7,9 +7,19 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = [
-    {"errors", "progress"},
+    {"errors", "progress", "calibration", "metrics", "demo_pictures"},
     {"textfiles", "imagehints", "imagepixels"},
-    {"spec", "images", "manifest", "labels", "metrics", "decisions", "splits", "demo_pictures", "submission"},
+    {
+        "spec",
+        "images",
+        "manifest",
+        "labels",
+        "bootstrap",
+        "decisions",
+        "splits",
+        "demo_pictures",
+        "submission",
+    },
     {"store", "demo_data", "report"},
     {"backbones", "heads"},
     {"embedding", "imported"},

@@ -53,7 +53,7 @@ def test_combine__beats_both_members_on_new_rows():
 def test_combine__samples_rows_of_large_arrays(monkeypatch):
     scores, Y = two_views(2000)
     whole = Ensemble(members=("logreg", "knn")).combine(scores, Y).coefficients_
-    monkeypatch.setattr("toolkit.heads.ensemble.ENTRIES", 6000)
+    monkeypatch.setattr("toolkit.calibration.ENTRIES", 6000)
     part = Ensemble(members=("logreg", "knn")).combine(scores, Y).coefficients_
     assert part != whole
     np.testing.assert_allclose(part, whole, atol=0.15)

@@ -30,7 +30,7 @@ from toolkit.textfiles import write_csv
 Scores = NDArray[np.float32]
 Metric = Literal["micro", "macro", "samples"]
 
-TUNED_RULES = ("global", "per-tag")
+TUNED_RULES = ("global", "per-tag", "expected-f1")
 COLUMNS = (
     "head",
     "micro_f1",
