@@ -8,18 +8,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = [
     {"errors", "progress", "calibration", "metrics", "demo_pictures"},
-    {"textfiles", "imagehints", "imagepixels"},
-    {
-        "spec",
-        "images",
-        "manifest",
-        "labels",
-        "bootstrap",
-        "decisions",
-        "splits",
-        "demo_pictures",
-        "submission",
-    },
+    {"textfiles", "imagehints", "imagepixels", "bootstrap"},
+    {"spec", "images", "manifest", "labels", "decisions", "splits", "submission"},
     {"store", "demo_data", "report"},
     {"backbones", "heads"},
     {"embedding", "imported"},

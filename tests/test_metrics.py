@@ -8,7 +8,7 @@ import pytest
 import scipy.sparse as sp
 from sklearn.metrics import average_precision_score, f1_score, precision_score, recall_score
 
-from toolkit.metrics import average_precision, evaluate, per_image_counts
+from toolkit.metrics import average_precision, evaluate, per_image_counts, support_bands
 
 
 def random_case(seed, rows=60, tags=300, ties=True):
@@ -99,3 +99,12 @@ def test_per_image_counts():
 def test_average_precision__all_scores_equal_is_the_prevalence():
     truth = np.array([[1], [0], [0], [1], [0]], bool)
     assert average_precision(sp.csr_array(truth), np.full((5, 1), 0.5, np.float32))[0] == pytest.approx(0.4)
+
+
+def test_support_bands__cover_every_tag_once():
+    support = np.array([0, 1, 4, 5, 19, 20, 49, 50, 199, 200, 999, 1000, 40_000, 0])
+    bands = dict(support_bands(support))
+    assert list(bands) == ["0", "1-4", "5-19", "20-49", "50-199", "200-999", "1000+"]
+    assert bands["0"].tolist() == [0, 13] and bands["1000+"].tolist() == [11, 12]
+    assert sorted(np.concatenate(list(bands.values()))) == list(range(14))
+    assert list(dict(support_bands(np.array([3, 7])))) == ["1-4", "5-19"]

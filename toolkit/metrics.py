@@ -102,6 +102,25 @@ def evaluate(
     )
 
 
+BANDS = (1, 5, 20, 50, 200, 1000)
+"""Positives among the training rows from which a band of tags begins; the first holds those with none."""
+
+
+def support_bands(train_support: Counts) -> list[tuple[str, NDArray[np.intp]]]:
+    """Return the bands of tags by their positives in training (L,): name such as ``5-19``, and columns.
+
+    Bands without tags are left out.
+    """
+    edges = (0, *BANDS)
+    found = []
+    for low, high in zip(edges, (*BANDS, None), strict=True):
+        inside = (train_support >= low) & (train_support < (np.inf if high is None else high))
+        name = f"{low}+" if high is None else str(low) if high == low + 1 else f"{low}-{high - 1}"
+        if inside.any():
+            found.append((name, np.flatnonzero(inside)))
+    return found
+
+
 def per_image_counts(Y_true: sp.csr_array, Y_pred: sp.csr_array) -> Counts:
     """Return true positives, false positives and false negatives of each image, (N, 3) int64."""
     hits = Y_true.multiply(Y_pred).tocsr()

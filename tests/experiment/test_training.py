@@ -116,6 +116,10 @@ def test_compare__same_rows_for_all_and_the_best_first(home, given):
     logreg = next(row for row in document["heads"] if row["head"] == "logreg")
     predicted, truth, _ = by_hand(comparison.dataset, "logreg")
     assert logreg["micro_f1"] == pytest.approx(f1_score(truth, predicted, average="micro"))
+    low, high = document["intervals"][document["best"]]
+    assert low < f1[0] < high and set(document["leads"]) == {row["head"] for row in document["heads"][1:]}
+    assert all(lead[0] <= lead[1] for lead in document["leads"].values())
+    assert sum(band["n_tags"] for band in document["bands"]) == document["n_tags_with_support"]
     folder = comparison.folder
     assert json.loads((folder / "compare.json").read_text()) == json.loads(json.dumps(document))
     rows = [cells for _, cells in read_csv(folder / "table.csv", error=HeadError)]

@@ -1,10 +1,11 @@
 """fit, compare, predict, evaluate: the only place that knows the order of the work."""
 
+from toolkit.experiment.comparing import Comparison, compare
 from toolkit.experiment.dataset import DataOptions, Dataset, load_dataset
 from toolkit.experiment.evaluating import Evaluation, evaluate
 from toolkit.experiment.predicting import PredictReport, predict
 from toolkit.experiment.saved import SavedHead
-from toolkit.experiment.training import Comparison, FitReport, compare, fit
+from toolkit.experiment.training import FitReport, fit
 
 __all__ = [
     "Comparison",

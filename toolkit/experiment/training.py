@@ -1,13 +1,10 @@
 """Fit heads on one split, tune their rules, measure them on rows that influenced nothing, and save them."""
 
 import json
-import math
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -17,18 +14,15 @@ from toolkit.decisions import DEFAULT_RULE, DecisionRule, parse_rule
 from toolkit.errors import OptionError
 from toolkit.experiment.dataset import DataOptions, Dataset, load_dataset
 from toolkit.experiment.jobs import run_job, save_labels, work_folder
-from toolkit.experiment.saved import write_best, write_head, write_json
-from toolkit.heads import HEADS, get_head, load_head
+from toolkit.experiment.saved import write_head
+from toolkit.heads import get_head, load_head
 from toolkit.heads.ensemble import Ensemble
 from toolkit.heads.options import check_options, parse_options
 from toolkit.metrics import Metrics, evaluate
 from toolkit.progress import Progress, silent
-from toolkit.report import write_report
-from toolkit.splits import halves, write_split
-from toolkit.textfiles import write_csv
+from toolkit.splits import halves
 
 Scores = NDArray[np.float32]
-Metric = Literal["micro", "macro", "samples"]
 
 TUNED_RULES = ("global", "per-tag", "expected-f1")
 COLUMNS = (
@@ -89,6 +83,8 @@ class FitReport:
         Epochs, or the options tried.
     notes : tuple of str
         What was read and matched.
+    predicted : csr_array (n, L) bool
+        For the rows measured.
     """
 
     head: str
@@ -102,6 +98,7 @@ class FitReport:
     peak_mb: float
     history: list[dict[str, Any]]
     notes: tuple[str, ...]
+    predicted: sp.csr_array
 
     def row(self) -> dict[str, Any]:
         """Return the head's line of the comparison, `COLUMNS`; what is undefined is None."""
@@ -113,45 +110,6 @@ class FitReport:
             "peak_mb": round(self.peak_mb, 1),
         }
         return {name: facts[name] for name in COLUMNS}
-
-
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """Heads fitted and measured on the same rows, best first.
-
-    Attributes
-    ----------
-    folder : Path
-        ``artifacts/comparisons/<id>/``.
-    dataset : Dataset
-    reports : tuple of FitReport
-    best : str
-        The head with the highest F1 (`metric`).
-    """
-
-    folder: Path
-    dataset: Dataset
-    reports: tuple[FitReport, ...]
-    best: str
-    metric: Metric
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what ``compare.json`` and ``compare --json`` hold."""
-        split = self.dataset.split
-        return {
-            "store": self.dataset.store.name,
-            "n_train": len(split.train),
-            "n_val": len(split.val),
-            "n_test": len(split.test),
-            "n_tags": len(self.dataset.space),
-            "n_tags_with_support": self.reports[0].metrics.n_tags_with_support,
-            "measured_on": self.reports[0].measured_on,
-            "split": split.source,
-            "metric": self.metric,
-            "heads": [report.row() for report in self.reports],
-            "best": self.best,
-            "folder": str(self.folder),
-        }
 
 
 def fit(
@@ -187,52 +145,10 @@ def fit(
     """
     given = FitOptions(rule=rule, min_tags=min_tags, refit=refit)
     parse_rule(rule, min_tags=min_tags)
-    plan = _plan([head], {head: options}, _defaults(device, data))
-    dataset = load_dataset(_data_options(data))
-    artifacts = _data_options(data).artifacts
-    return _run(plan, dataset, given, artifacts, progress)[-1]
-
-
-def compare(
-    heads: Sequence[str] = tuple(HEADS),
-    *,
-    options: Mapping[str, Mapping[str, Any] | Sequence[str]] | None = None,
-    rule: str = DEFAULT_RULE,
-    min_tags: int = 0,
-    refit: bool = True,
-    device: str = "auto",
-    metric: Metric = "micro",
-    progress: Progress = silent,
-    **data: Any,
-) -> Comparison:
-    """Fit several heads on the same split, measure them on the same rows, save all and mark the best.
-
-    ``ensemble`` mixes the other heads named. ``artifacts/comparisons/<id>/`` gets the table as csv, json and
-    html, and the split; ``predict(head="best")`` uses the winner from now on.
-
-    Parameters
-    ----------
-    heads : sequence of str
-    options : mapping of head to its options
-    metric : {"micro", "macro", "samples"}
-        The F1 that decides.
-    rule, min_tags, refit, device, **data
-        As for `fit`.
-    """
-    if metric not in ("micro", "macro", "samples"):
-        raise OptionError(f"--metric got {metric!r}; allowed are micro, macro, samples")
-    parse_rule(rule, min_tags=min_tags)
-    given = FitOptions(rule=rule, min_tags=min_tags, refit=refit)
-    plan = _plan(list(heads), options or {}, _defaults(device, data))
-    where = _data_options(data)
-    dataset = load_dataset(where)
-    reports = _run(plan, dataset, given, where.artifacts, progress)
-    ranked = tuple(sorted(reports, key=lambda report: -_deciding(report, metric)))
-    folder = _new_folder(where.artifacts / "comparisons")
-    comparison = Comparison(folder, dataset, ranked, ranked[0].head, metric)
-    _write(comparison)
-    write_best(where.artifacts, comparison.best, folder.name)
-    return comparison
+    plan = plan_heads([head], {head: options}, default_options(device, data))
+    dataset = load_dataset(data_options(data))
+    artifacts = data_options(data).artifacts
+    return run_plan(plan, dataset, given, artifacts, progress)[-1]
 
 
 @dataclass(frozen=True)
@@ -249,7 +165,8 @@ class _Planned:
         return str(self.kind.name)
 
 
-def _data_options(data: Mapping[str, Any]) -> DataOptions:
+def data_options(data: Mapping[str, Any]) -> DataOptions:
+    """Return the options of that name; `OptionError` lists them if one is not known."""
     paths = {
         key: Path(data[key]) for key in ("artifacts", "labels", "tags", "split") if data.get(key) is not None
     }
@@ -260,12 +177,12 @@ def _data_options(data: Mapping[str, Any]) -> DataOptions:
         raise OptionError(f"unknown option ({error}); data options are {allowed}") from error
 
 
-def _defaults(device: str, data: Mapping[str, Any]) -> dict[str, Any]:
+def default_options(device: str, data: Mapping[str, Any]) -> dict[str, Any]:
     """Return options for the heads that have them and are not given them."""
     return {"seed": int(data.get("seed", 0)), "device": device}
 
 
-def _plan(names: list[str], options: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[_Planned]:
+def plan_heads(names: list[str], options: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[_Planned]:
     """Return the heads to fit, ensembles after their members; members nobody asked for are not shown."""
     if not names:
         raise OptionError("no head is named; name at least one")
@@ -301,7 +218,7 @@ def _planned(name: str, options: Mapping[str, Any] | Sequence[str], defaults: Ma
     return _Planned(name, kind, values)
 
 
-def _run(
+def run_plan(
     plan: list[_Planned], dataset: Dataset, options: FitOptions, artifacts: Path, progress: Progress
 ) -> list[FitReport]:
     """Fit and save all heads of the plan; return reports of those asked for, in order."""
@@ -395,12 +312,12 @@ def _save(
     rule = parse_rule(options.rule, min_tags=options.min_tags).fit(done.val_scores, Y[split.val])
     if len(split.test):
         measured_on = f"{len(split.test):,} test rows"
-        metrics = evaluate(Y[split.test], rule.apply(done.test_scores), done.test_scores)
+        predicted = rule.apply(done.test_scores)
+        metrics = evaluate(Y[split.test], predicted, done.test_scores)
     else:
         measured_on = f"{len(split.val):,} val rows, cross-fitted: options were chosen on them"
-        metrics = evaluate(
-            Y[split.val], _cross_fitted(done.val_scores, Y[split.val], options), done.val_scores
-        )
+        predicted = _cross_fitted(done.val_scores, Y[split.val], options)
+        metrics = evaluate(Y[split.val], predicted, done.val_scores)
     tuned = {name: parse_rule(name).fit(done.val_scores, Y[split.val]).to_dict() for name in TUNED_RULES}
     report = FitReport(
         planned.name,
@@ -414,6 +331,7 @@ def _save(
         done.result["peak_mb"],
         done.result["history"],
         dataset.notes,
+        predicted,
     )
     facts = (
         report.row()
@@ -453,45 +371,3 @@ def _cross_fitted(scores: Scores, Y: sp.csr_array, options: FitOptions) -> sp.cs
         rows.append(applied_to)
     stacked: Any = sp.vstack(parts, format="csr")
     return sp.csr_array(stacked[np.argsort(np.concatenate(rows))])
-
-
-def _deciding(report: FitReport, metric: Metric) -> float:
-    value = getattr(report.metrics, f"{metric}_f1")
-    return -1.0 if math.isnan(value) else float(value)  # nan: nothing to measure
-
-
-def _new_folder(parent: Path) -> Path:
-    """Make a folder named after the time."""
-    stem = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-    for suffix in ("", *(f"-{number}" for number in range(2, 100))):
-        folder = parent / f"{stem}{suffix}"
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        return folder
-    raise OptionError(f"there are a hundred comparisons of {stem} in {parent}; clear some away")
-
-
-def _write(comparison: Comparison) -> None:
-    folder, dataset = comparison.folder, comparison.dataset
-    try:
-        rows = [report.row() for report in comparison.reports]
-        write_csv(folder / "table.csv", COLUMNS, ([_cell(row[name]) for name in COLUMNS] for row in rows))
-        write_json(folder / "compare.json", comparison.to_dict())
-        write_split(folder / "split.csv", dataset.ids, dataset.split)
-        write_report(
-            folder / "report.html",
-            comparison.to_dict(),
-            notes=dataset.notes,
-            tags=dataset.space.tags,
-            metrics={report.head: report.metrics for report in comparison.reports},
-            chosen={report.head: report.chosen for report in comparison.reports},
-        )
-    except BaseException:
-        shutil.rmtree(folder)
-        raise
-
-
-def _cell(value: Any) -> Any:
-    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else value
