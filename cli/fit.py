@@ -96,7 +96,21 @@ def show(comparison: Any) -> None:
         f"{document['n_tags']:,} tags; measured on {document['measured_on']}; macro F1 and mAP over the "
         f"{document['n_tags_with_support']:,} tags with a positive there"
     )
+    click.echo(_how_sure(comparison))
     click.echo(f"★ {comparison.best} is what predict uses; table, split and report in {comparison.folder}")
+
+
+def _how_sure(comparison: Any) -> str:
+    """Say how far the best is ahead, and whether that is more than chance."""
+    f1 = {report.head: getattr(report.metrics, f"{comparison.metric}_f1") for report in comparison.reports}
+    best, own = comparison.best, comparison.intervals[comparison.best]
+    parts = [f"{best} {comparison.metric} F1 {f1[best]:.4f} (95 % interval {own.low:.4f} to {own.high:.4f})"]
+    for head, lead in comparison.leads.items():
+        noise = "" if lead.excludes_zero() else ", may be chance"
+        parts.append(
+            f"ahead of {head} by {f1[best] - f1[head]:.4f} ({lead.low:.4f} to {lead.high:.4f}{noise})"
+        )
+    return "; ".join(parts)
 
 
 def _by_head(items: tuple[str, ...], names: list[str]) -> dict[str, list[str]]:

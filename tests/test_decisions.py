@@ -162,3 +162,23 @@ def test_expected_f1__untuned_and_nothing_to_learn(caplog):
         parse_rule("expected-f1").apply(scores)
     rule = parse_rule("expected-f1").fit(scores, np.zeros((2, 3), bool))
     assert (rule.slope, rule.intercept) == (1.0, 0.0) and "no tags to tell apart" in caplog.text
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_best_threshold__prunes_nothing_that_could_win(seed):
+    """Against every cut of a skewed case in which nearly all scores lie in the lowest bins."""
+    random = np.random.default_rng(seed)
+    Y = random.random((60, 40)) < random.choice([0.002, 0.02, 0.3])
+    Y[0, 0] = True
+    scores = (random.random(Y.shape) ** random.choice([1, 6, 20]) * random.choice([1, 0.01])).astype(
+        np.float32
+    )
+    scores = np.maximum(scores, np.where(Y, random.random(Y.shape) * scores.max(), 0)).astype(np.float32)
+    if seed % 3 == 0:
+        scores = scores.round(2)
+    threshold, f1 = best_threshold(scores, sp.csr_array(Y))
+    cuts = np.unique(scores)
+    every = [2 * (Y & (scores >= cut)).sum() / (Y.sum() + (scores >= cut).sum()) for cut in cuts]
+    assert f1 == pytest.approx(max(every))
+    picked = scores >= np.float32(threshold)
+    assert 2 * (Y & picked).sum() / (Y.sum() + picked.sum()) == pytest.approx(max(every))

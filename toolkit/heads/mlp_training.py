@@ -96,8 +96,9 @@ def _batches(
 
     order = random.permutation(rows)
     which = random.integers(len(arrays), size=len(rows))
-    for start in range(0, len(rows), options.batch_size):
-        batch = slice(start, start + options.batch_size)
+    size = options.rows_a_step(len(rows))
+    for start in range(0, len(rows), size):
+        batch = slice(start, start + size)
         yield (
             transform(gather(arrays, order[batch], which[batch])),
             Y[order[batch]].toarray().astype(np.float32),

@@ -1,0 +1,39 @@
+"""BENCHMARKS.md, one section a script: what was measured, where, and by which command."""
+
+import importlib.metadata
+import os
+import platform
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+FILE = Path(__file__).resolve().parents[1] / "BENCHMARKS.md"
+LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "faiss-cpu")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return a markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def machine() -> str:
+    """Say on what and with what this was measured."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        found = re.search(r"model name\s*: (.*)", info.read_text())
+        cpu = found[1] if found else cpu
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES)
+    day = datetime.now().astimezone().strftime("%Y-%m-%d")
+    return f"{day}; {os.cpu_count()} cores of {cpu}; Python {platform.python_version()}, {versions}."
+
+
+def write_section(title: str, command: str, text: str) -> None:
+    """Put the section `title` into BENCHMARKS.md, in place of an earlier one."""
+    section = f"## {title}\n\n`{command}`: {machine()}\n\n{text.strip()}\n"
+    old = FILE.read_text(encoding="utf-8") if FILE.exists() else "# Benchmarks\n"
+    parts = re.split(r"(?m)^(?=## )", old)
+    kept = [part.rstrip() + "\n" for part in parts if not part.startswith(f"## {title}\n")]
+    FILE.write_text("\n".join([*kept, section]), encoding="utf-8")
