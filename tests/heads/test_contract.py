@@ -5,6 +5,10 @@ import json
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from sklearn.base import clone
+from sklearn.model_selection import KFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from toolkit.decisions import best_threshold
 from toolkit.errors import HeadError, OptionError
@@ -159,3 +163,19 @@ def test_progress__ends_complete(name):
     seen = {}
     make(name).fit(X, Y, progress=lambda stage, done, total, note="": seen.update({stage: (done, total)}))
     assert seen and all(done <= total for done, total in seen.values())
+
+
+def test_scikit_learn__clones_pipes_and_cross_validates(name):
+    X, Y = toy(90)
+    Y = Y.toarray()[:, :5]  # scikit-learn encodes a constant column as all 0
+    head = make(name)
+    copy = clone(head)
+    assert copy is not head and copy.get_params() == head.get_params()
+    pipe = make_pipeline(StandardScaler(), clone(head)).fit(X, Y)
+    want = clone(head).fit(StandardScaler().fit(X).transform(X), Y)
+    np.testing.assert_array_equal(pipe.predict_proba(X), want.scores(StandardScaler().fit(X).transform(X)))
+    np.testing.assert_array_equal(pipe.predict(X), pipe.predict_proba(X) >= 0.5)
+    folds = KFold(3, shuffle=True, random_state=0)
+    out = cross_val_predict(head, X, Y, cv=folds, method="predict_proba")
+    train, test = next(folds.split(X))
+    np.testing.assert_array_equal(out[test], clone(head).fit(X[train], Y[train]).scores(X[test]))

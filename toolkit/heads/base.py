@@ -56,6 +56,8 @@ class Head(Protocol):
 class HeadBase:
     """Options as scikit-learn's estimators have them, and save/load as json and npy.
 
+    A head is an estimator to scikit-learn: `sklearn.base.clone`, pipelines and cross-validation take it.
+
     A subclass names itself in `name` and writes `fit`, `scores`, `_arrays`, `_facts` and `_restore`.
     """
 
@@ -83,6 +85,31 @@ class HeadBase:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.get_params().items())})"
+
+    @property
+    def classes_(self) -> NDArray[np.intp]:
+        """The columns of Y, as scikit-learn's tools ask for them."""
+        self._check_fitted()
+        return np.arange(self.n_tags_)
+
+    def predict_proba(self, X: Any) -> Array:
+        """Return the scores (N, L): what scikit-learn calls them."""
+        scores: Array = self.scores(X)  # type: ignore[attr-defined]
+        return scores
+
+    def predict(self, X: Any) -> NDArray[np.bool_]:
+        """Return scores of at least 0.5 (N, L); a tuned decision rule does better (`toolkit.decisions`)."""
+        return self.predict_proba(X) >= 0.5
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
+
+        return Tags(
+            estimator_type="classifier",
+            target_tags=TargetTags(required=True, multi_output=True, single_output=False),
+            classifier_tags=ClassifierTags(multi_label=True),
+            input_tags=InputTags(),
+        )
 
     def chosen(self) -> dict[str, Any]:
         """Return the options; a head that chooses some of them overrides this."""

@@ -42,8 +42,8 @@ class Mlp(HeadBase):
     lr, weight_decay : float
         Of AdamW; biases do not decay.
     batch_size : int, optional
-        Rows a step; more than there are rows means all rows. None is `FEW_ROWS_BATCH`, or from `MANY_ROWS` rows
-        on `MANY_ROWS_BATCH`.
+        Rows a step; more than there are rows means all rows. None is `FEW_ROWS_BATCH`, or from `MANY_ROWS`
+        rows on `MANY_ROWS_BATCH`.
     epochs : int
         Passes over the rows at most; with `lr_drops` given, exactly.
     patience : int
