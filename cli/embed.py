@@ -24,7 +24,15 @@ from cli import options
     show_default=True,
     help="imagenet1k-v1, imagenet1k-v2, a .pth or .safetensors file, or random:SEED (env TOOLKIT_WEIGHTS).",
 )
-@click.option("--resize", type=click.Choice(["crop", "squash"]), default="crop", show_default=True)
+@click.option(
+    "--resize",
+    type=click.Choice(["crop", "squash"]),
+    default="crop",
+    show_default=True,
+    help="The central square, or the whole image made square.",
+)
+@click.option("--input-size", type=int, help="Pixels a side the network sees; by default the weights' (224).")
+@click.option("--flip", is_flag=True, help="Average with the mirror image: twice the work, a little more F1.")
 @options.device
 @click.option(
     "--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True

@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 from torchvision.models import ResNet50_Weights, resnet50
 
 from toolkit.backbones import load_backbone
-from toolkit.backbones.base import preprocessing_of
+from toolkit.backbones.base import options_of, preprocessing_of
+from toolkit.backbones.resnet import ResNet50
 from toolkit.backbones.weights import digest_of
 from toolkit.errors import OptionError, WeightsError
 
@@ -168,3 +169,44 @@ def test_device__cuda_without_one():
 def test_backbone__unknown_name():
     with pytest.raises(OptionError, match="no backbone 'vgg'; choose one of: resnet50"):
         load_backbone("vgg")
+
+
+def test_flip__is_the_mean_with_the_mirror_image():
+    plain, flipped = ResNet50(weights="random:0"), ResNet50(weights="random:0", flip=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
+    want = (plain.forward(pixels) + plain.forward(np.ascontiguousarray(pixels[:, :, ::-1]))) / 2
+    np.testing.assert_allclose(flipped.forward(pixels), want, rtol=1e-4, atol=1e-5)
+    assert flipped.spec.difference(plain.spec) == "preprocessing"
+
+
+@pytest.mark.parametrize("resize", ["crop", "squash"])
+def test_input_size__is_what_the_network_sees(resize):
+    network = ResNet50(weights="random:0", resize=resize, input_size=96)
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (70, 130, 3), dtype=np.uint8))
+    pixels = network.preprocess(image)
+    assert pixels.shape == (96, 96, 3) and network.forward(pixels[None].copy()).shape == (1, 2048)
+    if resize == "crop":  # 256 / 224 of 96
+        np.testing.assert_array_equal(pixels, preset_pixels(image, resize_size=110, crop_size=96))
+
+
+def preset_pixels(image, *, resize_size, crop_size):
+    from torchvision.transforms import functional as F
+
+    resized = F.resize(image, resize_size, F.InterpolationMode.BILINEAR)
+    return np.asarray(F.center_crop(resized, crop_size))
+
+
+@pytest.mark.parametrize(
+    "options", [{"resize": "squash", "input_size": 256, "flip": True}, {"resize": "crop"}]
+)
+def test_options__can_be_read_off_the_spec(options):
+    network = ResNet50(weights="random:0", **options)
+    want = {"resize": "crop", "input_size": 224, "flip": False} | options
+    assert options_of(network.spec.preprocessing) == want
+    again = ResNet50(weights="random:0", **options_of(network.spec.preprocessing))
+    assert again.spec == network.spec
+
+
+def test_input_size__too_small():
+    with pytest.raises(OptionError, match="--input-size got 8; give 32 or more"):
+        ResNet50(weights="random:0", input_size=8)

@@ -40,6 +40,8 @@ class Preprocessing:
         ``squash``: the whole image to a `crop_size` square, aspect ratio ignored.
     mean, std : tuple of float
         Per channel, of pixels in [0, 1].
+    flip : bool
+        Whether an embedding is the mean of the image's and of its mirror image's.
     """
 
     resize: ResizeMode
@@ -47,10 +49,12 @@ class Preprocessing:
     crop_size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    flip: bool = False
 
     def __str__(self) -> str:
         shape = f"{self.resize_size}->{self.crop_size}" if self.resize == "crop" else f"{self.crop_size}"
-        return f"{self.resize} {shape} bilinear antialias, mean {list(self.mean)}, std {list(self.std)}"
+        text = f"{self.resize} {shape} bilinear antialias, mean {list(self.mean)}, std {list(self.std)}"
+        return f"{text}, averaged with the mirror image" if self.flip else text
 
     def __call__(self, image: Image.Image) -> Pixels:
         """Return `image` as (crop_size, crop_size, 3) uint8, as torchvision's preset would."""
@@ -69,12 +73,28 @@ class Preprocessing:
         return np.asarray(resized.crop((left, top, left + self.crop_size, top + self.crop_size)))
 
 
-def preprocessing_of(preset: Any, resize: ResizeMode) -> Preprocessing:
-    """Read size and statistics off a torchvision ``ImageClassification`` preset."""
+def preprocessing_of(
+    preset: Any, resize: ResizeMode, *, input_size: int | None = None, flip: bool = False
+) -> Preprocessing:
+    """Read size and statistics off a torchvision ``ImageClassification`` preset.
+
+    `input_size` replaces the preset's crop size; the size resized to before a crop changes in proportion.
+    """
+    resize_size, crop_size = int(preset.resize_size[0]), int(preset.crop_size[0])
+    if input_size is not None:
+        resize_size, crop_size = round(resize_size * input_size / crop_size), input_size
     return Preprocessing(
         resize=resize,
-        resize_size=int(preset.resize_size[0]),
-        crop_size=int(preset.crop_size[0]),
+        resize_size=resize_size,
+        crop_size=crop_size,
         mean=tuple(float(value) for value in preset.mean),
         std=tuple(float(value) for value in preset.std),
+        flip=flip,
     )
+
+
+def options_of(preprocessing: str) -> dict[str, Any]:
+    """Return the backbone options ``resize, input_size, flip`` behind the text of a `Preprocessing`."""
+    resize, shape = preprocessing.split()[:2]
+    size = int(shape.rpartition(">")[2])
+    return {"resize": resize, "input_size": size, "flip": preprocessing.endswith("with the mirror image")}

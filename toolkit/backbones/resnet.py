@@ -22,6 +22,7 @@ from toolkit.spec import EmbeddingSpec
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 DIM = 2048
+SMALLEST = 32  # pixels: the network halves its input five times
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -34,6 +35,10 @@ class ResNet50:
         ``imagenet1k-v1``, ``imagenet1k-v2``, a ``.pth`` or ``.safetensors`` file, or ``random:SEED``.
     resize : {"crop", "squash"}
         See `toolkit.backbones.base.Preprocessing`. Sizes and statistics come from the weights.
+    input_size : int, optional
+        Side of the square the network sees, in pixels, at least 32; by default that of the weights (224).
+    flip : bool
+        Average each embedding with that of the mirror image: twice the work, a little more F1.
     device : str
         ``auto`` (CUDA, then MPS, then CPU), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     precision : {"auto", "fp32", "bf16", "fp16"}
@@ -45,12 +50,16 @@ class ResNet50:
         *,
         weights: str = DEFAULT_WEIGHTS,
         resize: ResizeMode = "crop",
+        input_size: int | None = None,
+        flip: bool = False,
         device: str = "auto",
         precision: Precision = "auto",
     ) -> None:
         state = read_weights(weights, ResNet50_Weights)
         entry = ResNet50_Weights[TORCHVISION.get(weights, "IMAGENET1K_V1")]
-        self._preprocess = preprocessing_of(entry.transforms(), resize)
+        if input_size is not None and input_size < SMALLEST:
+            raise OptionError(f"--input-size got {input_size}; give {SMALLEST} or more")
+        self._preprocess = preprocessing_of(entry.transforms(), resize, input_size=input_size, flip=flip)
         self._precision = "fp32" if precision == "auto" else precision
         self._device = _device(device)
         network = _network(weights, state)
@@ -71,18 +80,20 @@ class ResNet50:
         )
 
     def preprocess(self, image: Image.Image) -> Pixels:
-        """Return an RGB image as (224, 224, 3) uint8."""
+        """Return an RGB image as (H, H, 3) uint8, H being the input size."""
         return self._preprocess(image)
 
     @torch.inference_mode()
     def forward(self, batch: Pixels) -> NDArray[np.float32]:
-        """Return (B, 2048) float32 embeddings of (B, 224, 224, 3) uint8 pixels."""
+        """Return (B, 2048) float32 embeddings of (B, H, H, 3) uint8 pixels."""
         pixels = torch.from_numpy(batch).to(self._device, dtype=torch.float32)
         # (B, H, W, 3) seen as (B, 3, H, W) is channels_last already: no copy
         x = ((pixels - self._offset) / self._scale).permute(0, 3, 1, 2)
         kind = _AUTOCAST.get(self._precision)
         with torch.autocast(self._device.type, dtype=kind, enabled=kind is not None):
             out: torch.Tensor = self._network(x)
+            if self._preprocess.flip:
+                out = (out + self._network(x.flip(-1))) / 2
         return out.to(torch.float32).cpu().numpy()
 
 

@@ -24,6 +24,8 @@ def embed(
     backbone: str = "resnet50",
     weights: str | None = None,
     resize: Literal["crop", "squash"] = "crop",
+    input_size: int | None = None,
+    flip: bool = False,
     device: str = "auto",
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
     batch_size: int = 16,
@@ -72,7 +74,15 @@ def embed(
     )
     manifest = read_manifest(source, root=root)
     weights = weights or os.environ.get("TOOLKIT_WEIGHTS") or DEFAULT_WEIGHTS
-    network = load_backbone(backbone, weights=weights, resize=resize, device=device, precision=precision)
+    network = load_backbone(
+        backbone,
+        weights=weights,
+        resize=resize,
+        input_size=input_size,
+        flip=flip,
+        device=device,
+        precision=precision,
+    )
     target = Path(artifacts) / "embeddings" / name
     return run_pass(manifest, network, target, options, progress=progress)
 

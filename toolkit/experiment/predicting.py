@@ -172,6 +172,7 @@ def _store(
 def _embed(
     source: Path, artifacts: Path, saved: SavedHead, asked: dict[str, Any], progress: Progress
 ) -> tuple[EmbeddingStore, list[str]]:
+    from toolkit.backbones.base import options_of
     from toolkit.embedding import embed, store_name  # torch: only where something may be to embed
 
     spec = saved.spec
@@ -185,7 +186,7 @@ def _embed(
     given.setdefault("weights", default_weights(spec.weights))
     like: dict[str, Any] = {
         "backbone": spec.backbone,
-        "resize": spec.preprocessing.split()[0],
+        **options_of(spec.preprocessing),
         "precision": spec.precision,
     }
     like["for_prediction"] = True
