@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from toolkit.experiment import compare as compare
     from toolkit.experiment import evaluate as evaluate
     from toolkit.experiment import fit as fit
+    from toolkit.experiment import info as info
     from toolkit.experiment import predict as predict
     from toolkit.heads import get_head as get_head
     from toolkit.heads import head_names as head_names
@@ -44,6 +45,7 @@ _WHERE = {
     "get_head": "toolkit.heads",
     "head_names": "toolkit.heads",
     "import_features": "toolkit.imported",
+    "info": "toolkit.experiment",
     "load_head": "toolkit.heads",
     "parse_rule": "toolkit.decisions",
     "predict": "toolkit.experiment",

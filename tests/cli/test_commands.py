@@ -69,6 +69,21 @@ def test_compare__prints_the_table_and_marks_the_best(toolkit, home):
     assert "is what predict uses; table, split and report in artifacts/comparisons/" in done.stdout
 
 
+def test_info__lists_stores_and_heads(toolkit, home):
+    toolkit("fit", "--head", "logreg", "--store", "train", "--labels", "labels.csv", "-o", "C=0.1", cwd=home)
+    text = toolkit("info", cwd=home).stdout
+    assert "store new: 30 rows of 10 float32, 0 failed" in text and "store train: 160 rows" in text
+    assert (
+        "head logreg" in text and "4 tags, global" in text and "fitted on all labelled rows of train" in text
+    )
+    document = json.loads(toolkit("info", "--json", cwd=home).stdout)
+    assert [store["store"] for store in document["stores"]] == ["new", "train"]
+    (home / "artifacts" / "heads" / "logreg" / "spec.json").write_text("{")
+    assert "head logreg: " in toolkit("info", cwd=home).stdout
+    nothing = toolkit("info", "--artifacts", "none", cwd=home)
+    assert nothing.returncode == 0 and "there is no embedding store in none/embeddings" in nothing.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

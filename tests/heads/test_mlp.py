@@ -58,6 +58,12 @@ def test_learning_rate__falls_where_f1_stops_growing():
     assert head.history_[-1]["lr"] < 0.05
 
 
+def test_training__stops_once_the_learning_rate_is_spent():
+    (X, Y), val = rows(), rows(80, seed=1)
+    head = Mlp(hidden=(), epochs=200, lr=1e-9, patience=200, lr_patience=1, min_delta=0.5).fit(X, Y, val=val)
+    assert [round(1e-9 / record["lr"]) for record in head.history_] == [1, 1, 2, 4, 8, 16, 32, 64]
+
+
 def test_refit__replays_epochs_and_learning_rates():
     (X, Y), val = rows(), rows(80, seed=1)
     head = Mlp(hidden=(8,), epochs=12, lr=0.05).fit(X, Y, val=val)

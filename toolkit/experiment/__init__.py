@@ -3,6 +3,7 @@
 from toolkit.experiment.comparing import Comparison, compare
 from toolkit.experiment.dataset import DataOptions, Dataset, load_dataset
 from toolkit.experiment.evaluating import Evaluation, evaluate
+from toolkit.experiment.inventory import info
 from toolkit.experiment.predicting import PredictReport, predict
 from toolkit.experiment.saved import SavedHead
 from toolkit.experiment.training import FitReport, fit
@@ -18,6 +19,7 @@ __all__ = [
     "compare",
     "evaluate",
     "fit",
+    "info",
     "load_dataset",
     "predict",
 ]

@@ -47,7 +47,8 @@ class Mlp(HeadBase):
     epochs : int
         Passes over the rows at most; with `lr_drops` given, exactly.
     patience : int
-        Epochs without a better validation F1 after which training stops.
+        Epochs without a better validation F1 after which training stops; it also stops once the learning rate
+        is below a hundredth of `lr`.
     lr_factor, lr_patience, min_delta : float, int, float
         The learning rate is multiplied by `lr_factor` after `lr_patience` epochs without a gain of
         `min_delta` in validation F1 (the notebook's .5, 2 and 1e-4).

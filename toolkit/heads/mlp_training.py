@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Layers = list[tuple[Array, Array]]  # weight (out, in) and bias (out,) of each layer
 _VAL_ROWS = 1024
+LEAST_LR = 0.01  # share of the first learning rate below which training stops: F1 then moves by 1e-4 at most
 
 
 @dataclass(frozen=True)
@@ -241,8 +242,11 @@ class _Schedule:
             self._flat = 0
 
     def over(self, epoch: int) -> bool:
-        """Return whether patience has run out."""
-        return self.choosing and epoch - self._best_f1_epoch >= self.options.patience
+        """Return whether patience has run out, or the learning rate has become too low to change anything."""
+        if not self.choosing:
+            return False
+        spent = self.lr(epoch + 1) < LEAST_LR * self.options.lr
+        return spent or epoch - self._best_f1_epoch >= self.options.patience
 
     def drops_until_best(self) -> tuple[int, ...]:
         """Return the epochs up to the best at which the learning rate fell."""
