@@ -181,6 +181,8 @@ class Broken(Knn):
         print("hello from the worker", flush=True)
         if self.k == 2:
             raise HeadError("the user should know this")
+        if self.k == 4:
+            os.kill(os.getpid(), 9)
         os._exit(7)
 
 class Plugged(Knn):
@@ -200,6 +202,8 @@ def plug_ins(tmp_path, monkeypatch):
 def test_worker__errors_reach_the_user_and_nothing_changes(given, capfd):
     with pytest.raises(HeadError, match="the user should know this"):
         fit("plug_ins:Broken", options={"k": 2}, **given)
+    with pytest.raises(HeadError, match="was killed by signal 9, as happens when memory runs out"):
+        fit("plug_ins:Broken", options={"k": 4}, **given)
     with pytest.raises(HeadError, match="ended with 7; nothing was changed"):
         fit("plug_ins:Broken", **given)
     assert "hello from the worker" in capfd.readouterr().err

@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -59,11 +60,8 @@ def run_job(folder: Path, document: dict[str, Any], progress: Progress) -> None:
     if (folder / "error.json").is_file():
         raise _error(json.loads((folder / "error.json").read_text(encoding="utf-8")))
     if status:
-        how = (
-            f"was killed by signal {-status}, perhaps for want of memory"
-            if status < 0
-            else f"ended with {status}"
-        )
+        how = f"ended with {status}" if status > 0 else f"was killed by signal {-status}"
+        how += ", as happens when memory runs out" if status == -signal.SIGKILL else ""
         raise HeadError(f"the process of head {document.get('head', '')!r} {how}; nothing was changed")
 
 
