@@ -8,13 +8,14 @@ STAMP := $(VENV)/.installed
 
 setup: $(STAMP)
 
-# uv (fetched from PyPI into the environment itself) resolves and installs in seconds what pip takes minutes for
+# uv (fetched from PyPI into the environment itself) resolves and installs in seconds what pip takes minutes for;
+# compiling here saves every process that imports torch some seconds, where python may not write bytecode itself
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "toolkit needs Python 3.11 or newer; give one with: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/uv pip install --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 demo: setup

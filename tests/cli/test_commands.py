@@ -112,7 +112,7 @@ def test_errors__exit_2_and_no_traceback(toolkit, home, arguments, text):
 def test_ctrl_c__exits_130_and_leaves_nothing(home):
     command = [
         sys.executable, "-m", "cli", "fit", "--head", "mlp", "--store", "train", "--labels", "labels.csv",
-        "-o", "epochs=100000", "-o", "patience=100000", "--artifacts", "artifacts",
+        "-o", "epochs=100000", "-o", "lr_drops=1", "--artifacts", "artifacts",
     ]  # fmt: skip
     process = subprocess.Popen(command, cwd=home, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120

@@ -48,7 +48,8 @@ def test_fit__the_saved_head_knows_all_labelled_rows(given):
     np.testing.assert_array_equal(saved.scores(X), want.scores(X))
     measured = load_head(fit("logreg", refit=False, **given).folder)
     want = get_head("logreg")(**report.chosen).fit(X[data.split.train], data.Y[data.split.train])
-    np.testing.assert_allclose(measured.scores(X), want.scores(X), atol=1e-3)
+    # from another start: both are within .001 of the optimum's
+    np.testing.assert_allclose(measured.scores(X), want.scores(X), atol=2e-3)
 
 
 def test_fit__test_labels_influence_nothing(home, given):
