@@ -114,14 +114,25 @@ def test_ctrl_c__exits_130_and_leaves_nothing(home):
         sys.executable, "-m", "cli", "fit", "--head", "mlp", "--store", "train", "--labels", "labels.csv",
         "-o", "epochs=100000", "-o", "lr_drops=1", "--artifacts", "artifacts",
     ]  # fmt: skip
-    process = subprocess.Popen(command, cwd=home, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while not list((home / "artifacts").glob(".work-*/mlp/job.json")):
-        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
-        time.sleep(0.1)
-    time.sleep(1)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    # a runner started in the background (nohup, CI) hands its children an ignored SIGINT
+    with subprocess.Popen(
+        command,
+        cwd=home,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
+        try:
+            deadline = time.monotonic() + 120
+            while not list((home / "artifacts").glob(".work-*/mlp/job.json")):
+                assert process.poll() is None and time.monotonic() < deadline
+                time.sleep(0.1)
+            time.sleep(1)
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130 and "interrupted" in err and "Traceback" not in err, err
     assert not list((home / "artifacts").glob(".work-*"))
     assert not (home / "artifacts" / "heads" / "mlp").exists()
