@@ -43,7 +43,7 @@ def main() -> None:
     for name, splits in _sets(given):
         found: dict[str, list[tuple[float, float]]] = {}
         for train, val, test in splits:
-            scorers = {**_ours(train, val), **_theirs(train, val)}
+            scorers = {**ours(train, val), **_theirs(train, val)}
             for head, scorer in scorers.items():
                 scores = scorer(val[0]), scorer(test[0])
                 for rule in ("global", "fixed:0.5"):
@@ -86,14 +86,15 @@ def _sets(given: Any) -> Iterator[tuple[str, Iterator[tuple[Part, Part, Part]]]]
         artifacts, store, labels = text.split(":")
         data = load_dataset(DataOptions(artifacts=Path(artifacts), store=store, labels=Path(labels)))
         X = np.asarray(data.store.embeddings()[data.rows], np.float32)
-        yield store, _random_splits(X, data.Y, given.splits)
+        yield store, random_splits(X, data.Y, given.splits)
     for path in given.npz:
         with np.load(path, allow_pickle=False) as saved:
             arrays = {key: saved[key] for key in ("X_train", "Y_train", "X_test", "Y_test")}
         yield path.stem, _given_test(arrays, max(1, given.splits // 2))
 
 
-def _random_splits(X: np.ndarray, Y: sp.csr_array, n: int) -> Iterator[tuple[Part, Part, Part]]:
+def random_splits(X: np.ndarray, Y: sp.csr_array, n: int) -> Iterator[tuple[Part, Part, Part]]:
+    """Yield `n` splits of 70, 15 and 15 % as (X, Y) of train, val and test."""
     for seed in range(n):
         order = np.random.default_rng(seed).permutation(len(X))
         cuts = np.split(order, [int(0.7 * len(X)), int(0.85 * len(X))])
@@ -109,7 +110,8 @@ def _given_test(arrays: dict[str, np.ndarray], n: int) -> Iterator[tuple[Part, P
         yield (X[rest], Y[rest]), (X[held], Y[held]), test
 
 
-def _ours(train: Part, val: Part) -> dict[str, Scorer]:
+def ours(train: Part, val: Part) -> dict[str, Scorer]:
+    """Fit every head on train, choosing on val, and return what scores rows."""
     fitted = {name: get_head(name)().fit(*train, val=val) for name in ("mlp", "logreg", "knn")}
     mix = Ensemble().combine({name: head.scores(val[0]) for name, head in fitted.items()}, val[1])
     mix.attach(fitted)

@@ -1,6 +1,7 @@
 """toolkit embed, toolkit import."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +21,33 @@ from cli import options
 @click.option(
     "--weights",
     envvar="TOOLKIT_WEIGHTS",
-    default="imagenet1k-v1",
-    show_default=True,
-    help="imagenet1k-v1, imagenet1k-v2, a .pth or .safetensors file, or random:SEED (env TOOLKIT_WEIGHTS).",
+    help="imagenet1k-v1 (default), imagenet1k-v2, a .pth or .safetensors file, or random:SEED "
+    "(env TOOLKIT_WEIGHTS).",
 )
 @click.option(
     "--resize",
-    type=click.Choice(["crop", "squash"]),
-    default="crop",
+    type=click.Choice(["full", "crop", "squash"]),
+    default="full",
     show_default=True,
-    help="The central square, or the whole image made square.",
+    help="The whole image in its own shape, its central square, or the whole image made square.",
 )
 @click.option("--input-size", type=int, help="Pixels a side the network sees; by default the weights' (224).")
 @click.option("--flip", is_flag=True, help="Average with the mirror image: twice the work, a little more F1.")
-@options.device
 @click.option(
-    "--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True
+    "--decode",
+    type=click.Choice(["scaled", "exact", "device"]),
+    default="scaled",
+    show_default=True,
+    help="Large JPEGs: shrunk by the codec to twice the size needed, in full, or by the GPU.",
+)
+@options.devices
+@options.engine
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16", "fp16", "int8"]),
+    default="auto",
+    show_default=True,
+    help="auto: the fastest that keeps the features faithful; int8 (processors only) gives up some.",
 )
 @options.batch_size
 @options.num_workers
@@ -69,7 +81,10 @@ def embed(
             "folder": str(report.store.folder),
             "rows": len(report.store.rows),
             "dim": report.store.meta.spec.dim,
+            "engine": report.store.meta.spec.engine,
+            "precision": report.store.meta.spec.precision,
             "kept": report.kept,
+            "renamed": report.renamed,
             "embedded": report.embedded,
             "dropped": report.dropped,
             "failed": report.failed,
@@ -83,15 +98,59 @@ def embed(
 
 def _tell(report: Any) -> None:
     store = report.store
+    renamed = f" ({report.renamed:,} renamed)" if report.renamed else ""
     click.echo(
-        f"{report.embedded:,} embedded, {report.kept:,} unchanged, {report.dropped:,} gone, "
+        f"{report.embedded:,} embedded, {report.kept:,} unchanged{renamed}, {report.dropped:,} gone, "
         f"{report.failed:,} failed"
     )
     for failure in store.failures[:5]:
         click.echo(f"  failed: {failure.img_path}: {failure.reason}", err=True)
     if report.failed > 5:
         click.echo(f"  … all {report.failed:,} in {store.folder / 'failed.csv'}", err=True)
-    click.echo(f"{store.folder}: {len(store.rows):,} rows of {store.meta.spec.dim:,} {store.meta.dtype}")
+    spec = store.meta.spec
+    how = f"{spec.engine} {spec.precision} on {store.meta.made_with.get('device', 'a device')}"
+    click.echo(f"{store.folder}: {len(store.rows):,} rows of {spec.dim:,} {store.meta.dtype}, by {how}")
+
+
+@click.command()
+@click.argument("store")
+@click.option("--n", type=click.IntRange(min=1), default=32, show_default=True, help="Rows to draw.")
+@options.device
+@click.option("--engine", type=click.Choice(["torch", "openvino"]), help="By default the store's own.")
+@click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="By default the store's own.")
+@click.option(
+    "--batch-size", type=click.IntRange(min=1), help="By default not the one the store was made with."
+)
+@options.seed
+@options.artifacts
+@options.quiet
+@options.as_json
+@click.pass_context
+def verify(context: click.Context, /, *, as_json: bool, quiet: bool, **given: Any) -> None:
+    """Embed some rows of STORE again, another way, and report the largest difference.
+
+    Exit status 1 if they do not agree.
+    """
+    from cli.progress import TerminalProgress
+    from toolkit.embedding import verify as run
+
+    with TerminalProgress(quiet=quiet) as progress:
+        found = run(progress=progress, **given)
+    if as_json:
+        click.echo(json.dumps(asdict(found), ensure_ascii=False))
+    elif not quiet:
+        changed = f", {found.changed:,} more have changed or gone" if found.changed else ""
+        click.echo(
+            f"{found.store}: {found.rows:,} rows again by {found.engine} {found.precision} on "
+            f"{found.device}, {found.batch_size} at a time{changed}"
+        )
+        click.echo(
+            f"largest difference {found.largest_difference:.2e} ({found.relative:.1e} of the row's largest "
+            f"value), least cosine {found.worst_cosine:.6f} ({found.worst_image})"
+        )
+        click.echo(f"{'agrees' if found.agrees else 'DOES NOT AGREE'}: {found.allowed}")
+    if not found.agrees:
+        context.exit(1)
 
 
 @click.command("import")

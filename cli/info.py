@@ -13,13 +13,15 @@ from cli import options
 @options.artifacts
 @options.as_json
 def info(*, artifacts: Path, as_json: bool) -> None:
-    """List the embedding stores and fitted heads in the artifacts folder."""
+    """Show what this machine embeds with, and the stores and fitted heads in the artifacts folder."""
     from toolkit.experiment.inventory import info as run
 
     found = run(artifacts)
     if as_json:
         click.echo(json.dumps(found, ensure_ascii=False))
         return
+    for line in _machine(found["machine"]):
+        click.echo(line)
     for store in found["stores"]:
         click.echo(f"store {store['store']}: {store.get('error') or _store(store)}")
     for head in found["heads"]:
@@ -31,13 +33,37 @@ def info(*, artifacts: Path, as_json: bool) -> None:
         )
 
 
+def _machine(machine: dict[str, Any]) -> list[str]:
+    processor = f" ({machine['processor']})" if "processor" in machine else ""
+    fast = ", ".join(machine.get("fast_precisions", [])) or "none"
+    lines = [
+        f"device auto: {machine['device']}{processor}; engine auto: {machine['engine']} "
+        f"{machine['engine_version']}; precisions faster than fp32: {fast}"
+    ]
+    for network in machine["networks"]:
+        if "error" in network:
+            lines.append(f"prepared network: {network['error']}")
+            continue
+        found = "; ".join(
+            f"{name}: cosine to fp32 {one['mean']:.5f} in the mean, {one['worst']:.5f} at the worst"
+            for name, one in network["fidelity"].items()
+        )
+        lines.append(
+            f"prepared network {network['backbone']}, {network['weights']}, {network['mb']:,} MB in "
+            f"{machine['cache']}: {found or 'no fast precision measured yet'}"
+        )
+    return lines
+
+
 def _store(store: dict[str, Any]) -> str:
     views = f", {store['views']} views" if store["views"] else ""
     origin = " (made by predict)" if store["made_by_predict"] else ""
+    why = f" ({store['made_with']['why']})" if "why" in store["made_with"] else ""
     return (
         f"{store['rows']:,} rows of {store['dim']:,} {store['dtype']}{views}, {store['failed']:,} failed, "
         f"{store['mb']:,} MB; {store['backbone']}, {store['weights']}, {store['preprocessing']}, "
-        f"{store['precision']}; images in {store['root'] or 'no folder: imported'}{origin}"
+        f"{store['engine']} {store['precision']}{why}; images in "
+        f"{store['root'] or 'no folder: imported'}{origin}"
     )
 
 

@@ -41,8 +41,21 @@ labels = click.option("--labels", type=EXISTING, help="Label file or folder; rem
 tags = click.option("--tags", type=EXISTING, help="Tag list, one a line: no other tag is allowed.")
 split = click.option("--split", type=EXISTING, help="Csv img_path,split with train, val, test.")
 device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+devices = click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="auto, cpu, cuda, cuda:N or mps; several: cuda:0,cuda:1 or all.",
+)
+engine = click.option(
+    "--engine",
+    type=click.Choice(["auto", "torch", "openvino"]),
+    default="auto",
+    show_default=True,
+    help="auto: openvino on processors, torch on GPUs.",
+)
 batch_size = click.option(
-    "--batch-size", type=int, default=16, show_default=True, help="Images a forward pass."
+    "--batch-size", type=int, help="Images a forward pass; by default what suits the device."
 )
 num_workers = click.option("--num-workers", type=int, default=0, help="Decoding threads; 0 is one a core.")
 truncated = click.option(

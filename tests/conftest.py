@@ -4,6 +4,16 @@ from pathlib import Path
 
 import pytest
 
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_cache(tmp_path_factory):
+    """Give all tests, and the processes they start, one empty cache: a network is prepared once."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("TOOLKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+    yield
+    patch.undo()
+
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

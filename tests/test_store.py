@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -51,7 +52,11 @@ def fill(writer, slots=None):
         writer.write(slot, row(name), [values(name, view) for view in range(writer.meta.views + 1)])
 
 
-def begin(target, ids, *, keep=lambda row: row, force=False, **meta):
+def as_they_were(image, rows):
+    return (image, rows[image]) if image in rows else None
+
+
+def begin(target, ids, *, keep=as_they_were, force=False, **meta):
     meta = StoreMeta(spec=meta.pop("spec", spec()), **{"dtype": "float32"} | meta)
     writer = StoreWriter.begin(target, meta, ids, keep=keep, force=force)
     OPENED.append(writer)
@@ -162,8 +167,44 @@ def test_begin__other_images_move_to_their_new_slots(tmp_path):
 def test_begin__keep_decides_and_may_update_the_row(tmp_path):
     build(tmp_path / "s", ["a", "b"])
     fresh = Row("a", bytes=99)
-    writer = begin(tmp_path / "s", ["a", "b"], keep=lambda row: fresh if row.img_path == "a" else None)
+    writer = begin(tmp_path / "s", ["a", "b"], keep=lambda image, _: ("a", fresh) if image == "a" else None)
     assert writer.todo() == [1] and writer.done[0] == fresh
+
+
+def test_begin__keep_may_take_the_row_of_another_name(tmp_path):
+    build(tmp_path / "s", ["a", "b", "c"])
+    renamed = {"y": "c", "z": "a"}
+    writer = begin(
+        tmp_path / "s", ["b", "y", "z"], keep=lambda image, _: (renamed.get(image, image), row(image))
+    )
+    assert not writer.todo()
+    store = writer.finish()
+    assert store.ids == ("b", "y", "z")
+    np.testing.assert_array_equal(store.embeddings(), [values(name) for name in "bca"])
+
+
+def test_begin__takes_over_rows_in_blocks_of_any_order(tmp_path, monkeypatch):
+    monkeypatch.setattr("toolkit.store.COPY_ROWS", 3)
+    names = [f"{number:02d}" for number in range(20)]
+    build(tmp_path / "s", names)
+    order = [*names[5:14], *names[:2], "new", *names[19:13:-1]]
+    writer = begin(tmp_path / "s", order)
+    assert writer.todo() == [order.index("new")]
+    fill(writer)
+    np.testing.assert_array_equal(writer.finish().embeddings(), [values(name) for name in order])
+
+
+def test_refresh__enters_what_changed_and_leaves_the_features(tmp_path):
+    store = build(tmp_path / "s", ["a", "b"])
+    before = (tmp_path / "s" / "embeddings.npy").stat()
+    rows = [replace(each, mtime_ns=99) for each in store.rows]
+    meta = replace(store.meta, files={"labels": "l.csv"})
+    again = store.refresh(rows, meta)
+    assert again.rows == tuple(rows) and again.meta == meta
+    after = (tmp_path / "s" / "embeddings.npy").stat()
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+    with pytest.raises(SpecMismatchError, match="differ in pooling"):
+        again.refresh(rows, replace(meta, spec=spec(pooling="max")))
 
 
 def test_begin__force_forgets_store_and_pass(tmp_path):

@@ -88,8 +88,6 @@ def demo(
 
 
 def _cached_weights() -> str:
-    from torchvision.models import ResNet50_Weights
+    from toolkit.backbones.weights import DEFAULT_WEIGHTS, RESNET50_FILE, torch_cache
 
-    from toolkit.backbones.weights import DEFAULT_WEIGHTS, cached_file
-
-    return DEFAULT_WEIGHTS if cached_file(DEFAULT_WEIGHTS, ResNet50_Weights).is_file() else UNTRAINED
+    return DEFAULT_WEIGHTS if (torch_cache() / RESNET50_FILE).is_file() else UNTRAINED

@@ -114,6 +114,15 @@ _TRANSPOSE = {
 }
 
 
+SIDEWAYS = (
+    Image.Transpose.TRANSPOSE,
+    Image.Transpose.ROTATE_270,
+    Image.Transpose.TRANSVERSE,
+    Image.Transpose.ROTATE_90,
+)
+"""The turns that swap width and height."""
+
+
 def upright_by(image: Image.Image) -> Image.Transpose | None:
     """Return how to turn a loaded image upright (Pillow has already turned a TIFF when it loaded it)."""
     try:

@@ -24,16 +24,16 @@ import logging
 import re
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, JpegImagePlugin, UnidentifiedImageError
 
 from toolkit.errors import ImageError, OptionError
 from toolkit.imagehints import damaged_hint, is_cut_off, not_an_image_hint
-from toolkit.imagepixels import mend_transparent_colour, to_rgb, upright_by
+from toolkit.imagepixels import SIDEWAYS, mend_transparent_colour, to_rgb, upright_by
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class DecodedImage:
     rgb : PIL.Image.Image
         Loaded, mode RGB, sRGB, upright, with an empty ``info``: applying EXIF or a profile again is harmless.
     width, height : int
-        Pixels of `rgb`.
+        Pixels of the picture as shown; `rgb` is smaller if its decoder was allowed to shrink it.
     mode : str
         Pillow's name of the pixels as the file stores them: ``RGB``, ``L``, ``CMYK``, ``P``, ``I;16``, ...
     """
@@ -108,7 +108,13 @@ def configure_pillow(policy: ImagePolicy) -> None:
         _formats()
 
 
-def decode_image(data: bytes, policy: ImagePolicy = _DEFAULT, *, name: str = "") -> DecodedImage:
+def decode_image(
+    data: bytes,
+    policy: ImagePolicy = _DEFAULT,
+    *,
+    name: str = "",
+    least_side: Callable[[int, int], int | None] | None = None,
+) -> DecodedImage:
     """Decode the bytes of one image file; safe to call from many threads.
 
     Parameters
@@ -119,6 +125,9 @@ def decode_image(data: bytes, policy: ImagePolicy = _DEFAULT, *, name: str = "")
         Pixel limit, and what to do with truncated files.
     name : str
         The file's name or id. Its ending is only quoted when the content turns out to be something else.
+    least_side : callable, optional
+        Given width and height, how many pixels the shorter side must keep. A JPEG is then decoded at a half,
+        a quarter or an eighth of its size where that suffices: much faster, and in less memory.
 
     Raises
     ------
@@ -131,7 +140,7 @@ def decode_image(data: bytes, policy: ImagePolicy = _DEFAULT, *, name: str = "")
     _raise_pillow_limit(policy.max_pixels)
     try:
         with _truncation_gate(keep=policy.truncated == "keep"):
-            return _decode(data, policy)
+            return _decode(data, policy, least_side)
     except ImageError:
         raise
     except Exception as error:
@@ -141,7 +150,9 @@ def decode_image(data: bytes, policy: ImagePolicy = _DEFAULT, *, name: str = "")
         raise ImageError(_reason(error, data, policy, name)) from error
 
 
-def _decode(data: bytes, policy: ImagePolicy) -> DecodedImage:
+def _decode(
+    data: bytes, policy: ImagePolicy, least_side: Callable[[int, int], int | None] | None
+) -> DecodedImage:
     image: Image.Image = Image.open(io.BytesIO(data), formats=_formats())
     mode = image.mode
     width, height = image.size
@@ -150,13 +161,21 @@ def _decode(data: bytes, policy: ImagePolicy) -> DecodedImage:
             f"{width} x {height} pixels is over the limit of {policy.max_pixels:,} (--max-pixels)"
         )
     mend_transparent_colour(image)
+    least = least_side(width, height) if least_side is not None else None
+    if least is not None and isinstance(image, JpegImagePlugin.JpegImageFile):
+        image.draft(None, (least, least))
+    shrunk = image.size != (width, height)
     image.load()
     turn = upright_by(image)
     rgb = to_rgb(image)
     if turn is not None:
         rgb = rgb.transpose(turn)
     rgb.info = {}
-    return DecodedImage(rgb, rgb.width, rgb.height, mode)
+    if not shrunk:
+        return DecodedImage(rgb, rgb.width, rgb.height, mode)
+    if turn in SIDEWAYS:
+        width, height = height, width
+    return DecodedImage(rgb, width, height, mode)
 
 
 # ---------------------------------------------------------------------- Pillow's process-wide state

@@ -43,9 +43,10 @@ def import_features(
         pooling="unknown",
         dim=X.shape[1],
         precision="unknown",
+        engine="unknown",
     )
     meta = StoreMeta(spec=spec, dtype="float16" if X.dtype == np.float16 else "float32")
-    writer = StoreWriter.begin(target, meta, ids, keep=lambda _: None, force=True)
+    writer = StoreWriter.begin(target, meta, ids, keep=lambda *_: None, force=True)
     try:
         _copy(X, writer, array, progress)
     except BaseException:

@@ -1,6 +1,6 @@
 """What made an embedding store: the spec that everything downstream checks."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, Self
 
 from toolkit.errors import SpecMismatchError, StoreError
@@ -24,7 +24,9 @@ class EmbeddingSpec:
     dim : int
         Length D of a row.
     precision : str
-        Arithmetic of the forward pass.
+        Arithmetic of the forward pass: ``fp32``, ``bf16``, ``fp16``, or ``int8-`` and a digest of the graph.
+    engine : str
+        What ran the network: ``torch`` or ``openvino``; ``unknown`` for imported features.
     """
 
     backbone: str
@@ -34,6 +36,7 @@ class EmbeddingSpec:
     pooling: str
     dim: int
     precision: str
+    engine: str = "torch"  # the only one there was when stores did not say
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as json can hold them."""
@@ -45,7 +48,8 @@ class EmbeddingSpec:
         values: dict[str, Any] = {}
         for field in fields(cls):
             kind = int if field.name == "dim" else str
-            value = document.get(field.name)
+            default = None if field.default is MISSING else field.default
+            value = document.get(field.name, default)
             if not isinstance(value, kind):
                 raise StoreError(f"the spec's {field.name!r} is {value!r}, not {kind.__name__}; embed again")
             values[field.name] = value

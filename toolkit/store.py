@@ -16,7 +16,7 @@ Finishing is one rename.
 import csv
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Self
@@ -66,8 +66,8 @@ class StoreMeta:
 
     `root` is the folder ids are relative to (empty for imported features), `views` the number of augmented
     arrays and `seed` what they were drawn with, `files` the label, tag and split files given to ``embed``,
-    `versions` those of the libraries. `for_prediction` marks a store that ``predict`` made for itself: it is
-    not taken for the one to train on.
+    `versions` those of the libraries, `made_with` the device and why that precision. `for_prediction` marks a
+    store that ``predict`` made for itself: it is not taken for the one to train on.
     """
 
     spec: EmbeddingSpec
@@ -78,6 +78,7 @@ class StoreMeta:
     files: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     for_prediction: bool = False
+    made_with: dict[str, str] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
         """Write as indented json."""
@@ -92,6 +93,9 @@ class StoreMeta:
             return cls(**document)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StoreError(f"{path} is not a readable store description ({error}); embed again") from error
+
+
+Keep = Callable[[str, Mapping[str, Row]], tuple[str, Row] | None]
 
 
 class EmbeddingStore:
@@ -136,6 +140,23 @@ class EmbeddingStore:
         """Return the (N, D) array, memory-mapped and read-only."""
         return _open_array(self.folder / "embeddings.npy")
 
+    def refresh(self, rows: Sequence[Row], meta: StoreMeta) -> "EmbeddingStore":
+        """Enter what changed about the same images in the same order, not their features; return the store.
+
+        Raises
+        ------
+        SpecMismatchError, StoreError
+            `meta` says the features would be others.
+        """
+        _Source(self.folder, self.meta, {}).check(meta)
+        if tuple(rows) != self.rows:
+            _write_index(self.folder / ".index.csv", rows)
+            (self.folder / ".index.csv").replace(self.folder / "index.csv")
+        if meta != self.meta:
+            meta.write(self.folder / ".meta.json")
+            (self.folder / ".meta.json").replace(self.folder / "meta.json")
+        return EmbeddingStore(self.folder)
+
     def views(self) -> list[Features]:
         """Return the augmented (N, D) arrays, memory-mapped; an empty list if there are none."""
         return [_open_array(path) for path in self._array_paths()[1:]]
@@ -174,13 +195,14 @@ class StoreWriter:
         meta: StoreMeta,
         ids: Sequence[str],
         *,
-        keep: Callable[[Row], Row | None],
+        keep: Keep,
         force: bool = False,
     ) -> Self:
         """Start, or resume, the pass that will become the store `target`.
 
-        Rows of the finished store and of an interrupted pass are handed to `keep`, which returns the row to
-        enter for that image now, or None if it must be embedded again. `force` forgets both.
+        `keep` is asked for every image, with the rows by id of the finished store and of an interrupted pass:
+        it returns the id the image has there and the row to enter for it now, or None if it must be embedded
+        again. `force` forgets both.
 
         Raises
         ------
@@ -206,6 +228,10 @@ class StoreWriter:
         writer.folder = fresh.rename(partial)
         writer._open()
         return writer
+
+    @property
+    def _row_bytes(self) -> int:
+        return self.meta.spec.dim * np.dtype(self.meta.dtype).itemsize
 
     def todo(self) -> list[int]:
         """Return the slots that still need embedding, in order."""
@@ -242,9 +268,7 @@ class StoreWriter:
         self._close()
         kept = np.array(sorted(self.done), dtype=np.intp)
         final = self.folder if len(kept) == len(self.ids) else self._closed_up(kept)
-        with _csv_writer(final / "index.csv") as table:
-            table.writerow(INDEX_COLUMNS)
-            table.writerows([row, *_row_cells(self.done[slot])] for row, slot in enumerate(kept.tolist()))
+        _write_index(final / "index.csv", [self.done[slot] for slot in kept.tolist()])
         with _csv_writer(final / "failed.csv") as table:
             table.writerow(("img_path", "reason"))
             table.writerows((self.ids[slot], reason) for slot, reason in sorted(self.failures.items()))
@@ -259,9 +283,12 @@ class StoreWriter:
         final = _beside(self.target, "next")
         shutil.rmtree(final, ignore_errors=True)
         final.mkdir()
+        moves = list(enumerate(kept.tolist()))
         for name in array_names(self.meta.views):
             (final / name).parent.mkdir(exist_ok=True)
-            _copy_rows(self.folder / name, final / name, kept)
+            with (final / name).open("wb") as file:
+                _write_header(file, self.meta.dtype, (len(kept), self.meta.spec.dim))
+                _copy_rows(self.folder / name, file, file.tell(), moves, self._row_bytes)
         self.meta.write(final / "meta.json")
         return final
 
@@ -301,14 +328,29 @@ class StoreWriter:
             file.close()
         self._files = []
 
-    def _take_over(self, source: "_Source", keep: Callable[[Row], Row | None]) -> None:
-        by_id: dict[str, tuple[int, Row]] = {row.img_path: (place, row) for place, row in source.rows.items()}
-        arrays = [_open_array(source.folder / name) for name in array_names(self.meta.views)]
+    def _take_over(self, source: "_Source", keep: Keep) -> None:
+        rows = {row.img_path: row for row in source.rows.values()}
+        places = {row.img_path: place for place, row in source.rows.items()}
+        moves: list[tuple[int, int]] = []
         for slot, image in enumerate(self.ids):
-            place, row = by_id.get(image, (-1, None))
-            kept = keep(row) if row is not None and slot not in self._pending else None
-            if kept is not None:
-                self.write(slot, kept, [array[place] for array in arrays])
+            found = keep(image, rows) if slot not in self._pending else None
+            if found is not None:
+                moves.append((slot, places[found[0]]))
+                self._pending[slot] = found[1]
+        for file, name in zip(self._files, array_names(self.meta.views), strict=True):
+            _copy_rows(source.folder / name, file, self._offset, moves, self._row_bytes)
+
+
+def _runs(moves: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
+    """Join moves (slot, place) that follow each other on both sides: yield (slot, place, count)."""
+    first = 0
+    for here in range(1, len(moves) + 1) if moves else ():
+        slot, place = moves[first]
+        count = here - first
+        if here < len(moves) and moves[here] == (slot + count, place + count) and count < COPY_ROWS:
+            continue
+        yield slot, place, count
+        first = here
 
 
 @dataclass(frozen=True)
@@ -346,6 +388,19 @@ def _interrupted(partial: Path) -> _Source | None:
     return _Source(partial, StoreMeta.read(partial / "meta.json"), rows)
 
 
+def described(target: Path) -> StoreMeta | None:
+    """Return what the store at `target`, or else the pass into it that was cut off, says of itself."""
+    for folder in (target, _beside(target, "partial")):
+        if (folder / "meta.json").is_file():
+            return StoreMeta.read(folder / "meta.json")
+    return None
+
+
+def interrupted(target: Path) -> bool:
+    """Tell whether a pass into `target` was cut off and can be resumed."""
+    return any((_beside(target, role) / "journal.csv").is_file() for role in ("partial", "next"))
+
+
 def _recover(target: Path) -> None:
     """Undo what a kill left between two renames: no store and no pass is lost."""
     partial, fresh, previous = (_beside(target, role) for role in ("partial", "next", "previous"))
@@ -364,13 +419,19 @@ def _replace(folder: Path, target: Path) -> None:
     shutil.rmtree(previous, ignore_errors=True)
 
 
-def _copy_rows(source: Path, target: Path, kept: NDArray[np.intp]) -> None:
-    """Write the rows `kept` of `source` as a new ``.npy``, a block at a time."""
-    old = _open_array(source)
-    with target.open("wb") as file:
-        _write_header(file, str(old.dtype), (len(kept), old.shape[1]))
-        for start in range(0, len(kept), COPY_ROWS):
-            file.write(old[kept[start : start + COPY_ROWS]].tobytes())
+def _copy_rows(
+    source: Path, target: BinaryIO, offset: int, moves: Sequence[tuple[int, int]], row_bytes: int
+) -> None:
+    """Copy rows of the ``.npy`` `source` to `target`, whose data begin at `offset`: (to, from) a move.
+
+    Read, not mapped: pages of a mapped file count as this process's memory.
+    """
+    with source.open("rb") as old:
+        begin = _data_offset(old)
+        for slot, place, count in _runs(moves):
+            old.seek(begin + place * row_bytes)
+            target.seek(offset + slot * row_bytes)
+            target.write(old.read(count * row_bytes))
 
 
 def _write_header(file: BinaryIO, dtype: str, shape: tuple[int, int]) -> None:
@@ -390,6 +451,12 @@ def _data_offset(file: BinaryIO) -> int:
     np.lib.format.read_magic(file)
     np.lib.format.read_array_header_1_0(file)
     return file.tell()
+
+
+def _write_index(path: Path, rows: Sequence[Row]) -> None:
+    with _csv_writer(path) as table:
+        table.writerow(INDEX_COLUMNS)
+        table.writerows([number, *_row_cells(row)] for number, row in enumerate(rows))
 
 
 def _row_cells(row: Row) -> list[str | int]:

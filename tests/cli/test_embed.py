@@ -1,6 +1,7 @@
 """The command line as its user meets it: a process, its exit code and what it prints."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -35,6 +36,32 @@ def test_embed__folder_then_again(toolkit, home):
     assert "failed: bad.jpg: " in again.stderr
 
 
+def test_embed__says_how_and_finds_renamed_images(toolkit, home):
+    first = toolkit("embed", "train", cwd=home)
+    assert re.search("3 rows of 2,048 float32, by openvino (bf16|fp16|fp32) on cpu", first.stdout)
+    (home / "train" / "图 1.png").rename(home / "train" / "neu.png")
+    again = toolkit("embed", "train", cwd=home)
+    assert "0 embedded, 3 unchanged (1 renamed), 0 gone, 1 failed" in again.stdout
+    text = toolkit("info", cwd=home).stdout
+    assert "engine auto: openvino" in text and "prepared network resnet50, random:0" in text
+    assert re.search(r"openvino \w+ \(.*(cosine to fp32 [01]\.|no faster precision)", text)
+
+
+def test_verify__says_what_was_compared_and_exits_1_on_damage(toolkit, home):
+    toolkit("embed", "train", "--precision", "fp32", cwd=home)
+    done = toolkit("verify", "train", cwd=home)
+    assert done.returncode == 0 and "train: 3 rows again by openvino fp32 on cpu" in done.stdout
+    assert "agrees: relative difference at most 1e-05" in done.stdout
+    path = home / "artifacts" / "embeddings" / "train" / "embeddings.npy"
+    rows = np.lib.format.open_memmap(path, mode="r+")
+    rows[:] = rows[:, ::-1]
+    rows.flush()
+    done = toolkit("verify", "train", "--json", cwd=home)
+    assert done.returncode == 1 and json.loads(done.stdout)["agrees"] is False
+    done = toolkit("verify", "nope", cwd=home)
+    assert done.returncode == 2 and "there is no embedding store at" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
@@ -42,7 +69,9 @@ def test_embed__folder_then_again(toolkit, home):
         (["embed", "train", "--weights", "nope"], "toolkit: --weights got 'nope'; allowed are"),
         (["embed", "train", "--batch-size", "0"], "toolkit: --batch-size got 0; give 1 or more"),
         (["embed", "train", "--name", "../x"], "toolkit: --name got '../x'; give a plain folder name"),
-        (["embed", "train", "--resize", "stretch"], "'stretch' is not one of 'crop', 'squash'"),
+        (["embed", "train", "--resize", "stretch"], "'stretch' is not one of 'full', 'crop'"),
+        (["embed", "train", "--device", "gpu"], "toolkit: --device got 'gpu'; allowed are auto, cpu, cuda"),
+        (["embed", "train", "--engine", "tf"], "'tf' is not one of 'auto', 'torch', 'openvino'"),
         (["fly"], "No such command 'fly'"),
         (["import", "x.npy", "--names", "n.txt"], "toolkit: there is no file x.npy"),
     ],

@@ -12,7 +12,9 @@ import pytest
 from PIL import Image
 
 from toolkit.embedding.augment import augmented
+from toolkit.embedding.forward import ReadOptions
 from toolkit.embedding.run import PassOptions, run_pass
+from toolkit.embedding.runners import OneDevice
 from toolkit.errors import OptionError, SpecMismatchError
 from toolkit.manifest import read_manifest
 from toolkit.spec import EmbeddingSpec
@@ -23,6 +25,10 @@ SIZE = 8
 
 class MeanBackbone:
     """Embeds a picture as the mean colour of each quadrant: 12 numbers, easy to predict."""
+
+    batch_size = 4
+    in_flight = 1
+    pads = True
 
     def __init__(self, sha="00", fail_after=None):
         self.spec = EmbeddingSpec(
@@ -36,6 +42,12 @@ class MeanBackbone:
         )
         self.shapes = []
         self.fail_after = fail_after
+
+    def least_side(self, width, height):
+        return None
+
+    def decode(self, data, max_pixels):
+        return None
 
     def preprocess(self, image):
         return np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BOX))
@@ -70,7 +82,9 @@ def folder(tmp_path):
 
 
 def go(home, target, backbone=None, **options):
-    return run_pass(read_manifest(home), backbone or MeanBackbone(), target, PassOptions(**options))
+    reading = {key: options.pop(key) for key in ("batch_size", "num_workers", "views") if key in options}
+    runner = OneDevice(backbone or MeanBackbone(), ReadOptions(**reading))
+    return run_pass(read_manifest(home), runner, target, PassOptions(**options))
 
 
 def test_pass__every_row_is_its_own_picture(folder, tmp_path):
@@ -125,6 +139,54 @@ def test_pass__new_changed_touched_and_vanished(folder, tmp_path):
         np.testing.assert_allclose(values, expected(pictures[name]), rtol=1e-6)
 
 
+def test_pass__second_run_over_the_same_files_copies_no_row(folder, tmp_path):
+    home, _ = folder
+    go(home, tmp_path / "s")
+    array = tmp_path / "s" / "embeddings.npy"
+    before = array.stat()
+    os.utime(home / "p02.png", ns=(1, 1))
+    report = go(home, tmp_path / "s", files={"labels": "l.csv"})
+    assert (report.embedded, report.kept, report.dropped) == (0, 11, 0)
+    assert report.store.rows[2].mtime_ns == 1 and report.store.meta.files == {"labels": "l.csv"}
+    assert (array.stat().st_ino, array.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_pass__a_renamed_image_keeps_its_row(folder, tmp_path):
+    home, pictures = folder
+    go(home, tmp_path / "s")
+    (home / "sub").mkdir()
+    (home / "p03.png").rename(home / "sub" / "moved.png")
+    (home / "p04.png").unlink()
+    pictures["sub/moved.png"] = pictures.pop("p03.png")
+    del pictures["p04.png"]
+    backbone = MeanBackbone()
+    report = go(home, tmp_path / "s", backbone)
+    assert (report.embedded, report.kept, report.renamed, report.dropped) == (0, 10, 1, 1)
+    assert not backbone.shapes and report.store.ids == tuple(sorted(pictures))
+    for name, values in zip(report.store.ids, report.store.embeddings(), strict=True):
+        np.testing.assert_allclose(values, expected(pictures[name]), rtol=1e-6)
+
+
+def test_pass__with_views_a_renamed_image_is_embedded_again(folder, tmp_path):
+    home, _ = folder
+    go(home, tmp_path / "s", views=1)
+    (home / "p03.png").rename(home / "q.png")
+    report = go(home, tmp_path / "s", views=1)  # a view is drawn by the image's name
+    assert (report.embedded, report.kept, report.renamed) == (1, 10, 0)
+
+
+def test_pass__a_new_image_of_the_same_size_is_not_taken_for_a_renamed_one(folder, tmp_path):
+    home, _ = folder
+    (home / "a.bmp").write_bytes(b"")
+    Image.fromarray(np.full((16, 16, 3), 9, np.uint8)).save(home / "a.bmp")
+    go(home, tmp_path / "s")
+    (home / "a.bmp").unlink()
+    Image.fromarray(np.full((16, 16, 3), 200, np.uint8)).save(home / "b.bmp")
+    report = go(home, tmp_path / "s")
+    assert (report.embedded, report.renamed, report.dropped) == (1, 0, 1)
+    np.testing.assert_allclose(report.store.embeddings()[0], 200)
+
+
 def test_pass__failed_images_are_tried_again(folder, tmp_path):
     home, _ = folder
     (home / "p05.png").write_bytes(b"")
@@ -166,7 +228,7 @@ def test_pass__views_do_not_depend_on_order_or_batches(folder, tmp_path):
 )
 def test_options__out_of_range(option, text):
     with pytest.raises(OptionError, match=text):
-        PassOptions(**option)
+        ReadOptions(**option)
 
 
 def test_augmented__a_flat_picture_stays_flat_and_seeds_differ():

@@ -1,20 +1,19 @@
-"""Frozen backbones, by name. Values are import strings, so nothing heavy is imported until one is used."""
+"""Frozen backbones: what pictures have to look like, which network, on which engine.
 
-import importlib
-from typing import Any
+`load_backbone` puts them together; `toolkit.backbones.families` is where a new family of networks is entered.
+"""
 
-from toolkit.backbones.base import Backbone, ResizeMode
-from toolkit.errors import OptionError
+from toolkit.backbones.base import Backbone, DeviceMemoryError
+from toolkit.backbones.families import FAMILIES
+from toolkit.backbones.frozen import FrozenBackbone, load_backbone
+from toolkit.backbones.preprocessing import Decode, ResizeMode
 
-BACKBONES: dict[str, str] = {"resnet50": "toolkit.backbones.resnet:ResNet50"}
-
-__all__ = ["BACKBONES", "Backbone", "ResizeMode", "load_backbone"]
-
-
-def load_backbone(name: str, **options: Any) -> Backbone:
-    """Build the backbone `name` with its constructor's options; `OptionError` lists the names there are."""
-    if name not in BACKBONES:
-        raise OptionError(f"there is no backbone {name!r}; choose one of: {', '.join(sorted(BACKBONES))}")
-    module, _, attribute = BACKBONES[name].partition(":")
-    backbone: Backbone = getattr(importlib.import_module(module), attribute)(**options)
-    return backbone
+__all__ = [
+    "FAMILIES",
+    "Backbone",
+    "Decode",
+    "DeviceMemoryError",
+    "FrozenBackbone",
+    "ResizeMode",
+    "load_backbone",
+]

@@ -1,37 +1,41 @@
-"""Find and read ResNet weights: torchvision's by name, a file, or seeded random ones for tests."""
+"""Names and files of weights. Nothing here imports torch before tensors are read."""
 
 import hashlib
 import os
 import re
 import urllib.error
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from toolkit.errors import WeightsError
 
-State = dict[str, torch.Tensor]
+if TYPE_CHECKING:
+    import torch
+
+    State = dict[str, torch.Tensor]
 
 DEFAULT_WEIGHTS = "imagenet1k-v1"  # its frozen features transfer better than v2's (Kornblith et al. 2021)
 TORCHVISION = {"imagenet1k-v1": "IMAGENET1K_V1", "imagenet1k-v2": "IMAGENET1K_V2"}
+RESNET50_FILE = "resnet50-0676ba61.pth"  # what torchvision calls resnet50's imagenet1k-v1
+PRETRAINED = "pretrained"  # timm's own, by the model's name
+FILES = (".pth", ".pt", ".safetensors")
 ALLOWED = f"{', '.join(TORCHVISION)}, a .pth or .safetensors file, or random:SEED"
 
 
-def read_weights(name: str, weights_enum: Any) -> State | None:
-    """Return the state dict that `name` stands for; None for ``random:SEED``.
+def identity(name: str) -> str:
+    """Return what tells these weights from others without reading tensors: a file goes by its content.
 
     Raises
     ------
     WeightsError
-        An unknown name, an unreadable file, or weights that are neither cached nor to be fetched.
+        An unknown name, or a file that is not there.
     """
-    if name in TORCHVISION:
-        return _torchvision(name, weights_enum)
-    if random_seed(name) is not None:
-        return None
-    return _file(Path(name))
+    if name in TORCHVISION or name == PRETRAINED or random_seed(name) is not None:
+        return name
+    with weights_file(name).open("rb") as file:
+        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def random_seed(name: str) -> int | None:
@@ -40,43 +44,20 @@ def random_seed(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def digest_of(state: State) -> str:
-    """Return the SHA-256 (hex) of all tensors by name, so that it does not depend on the file format."""
-    sha = hashlib.sha256()
-    for key in sorted(state):
-        tensor = state[key].detach().cpu().contiguous()
-        sha.update(f"{key} {tuple(tensor.shape)} float32\n".encode())
-        sha.update(np.ascontiguousarray(tensor.to(torch.float32).numpy()).tobytes())
-    return sha.hexdigest()
-
-
-def _torchvision(name: str, weights_enum: Any) -> State:
-    entry = weights_enum[TORCHVISION[name]]
-    try:
-        state: State = entry.get_state_dict(progress=False, check_hash=True)
-    except (urllib.error.URLError, OSError, RuntimeError) as error:
-        cache = _cache_of(entry)
-        raise WeightsError(
-            f"weights {name} are not cached and cannot be fetched ({error}): put the file at {cache}, or "
-            "give --weights FILE (.pth or .safetensors), or try the pipeline with --weights random:0"
-        ) from error
-    return state
-
-
-def cached_file(name: str, weights_enum: Any) -> Path:
-    """Return where torchvision keeps the weights `name` once it has fetched them."""
-    return _cache_of(weights_enum[TORCHVISION[name]])
-
-
-def _cache_of(entry: Any) -> Path:
-    return Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
-
-
-def _file(path: Path) -> State:
-    if path.suffix not in (".pth", ".pt", ".safetensors"):
+def weights_file(name: str) -> Path:
+    """Return the path `name` stands for; `WeightsError` if it is no weights file, or not there."""
+    path = Path(name)
+    if path.suffix not in FILES:
         raise WeightsError(f"--weights got {os.fspath(path)!r}; allowed are {ALLOWED}")
     if not path.is_file():
         raise WeightsError(f"there is no weights file {path}; allowed are {ALLOWED}")
+    return path
+
+
+def read_file(path: Path) -> "State":
+    """Read a state dict without unpickling anything but tensors; `WeightsError` if it is none."""
+    import torch
+
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -87,5 +68,36 @@ def _file(path: Path) -> State:
         raise WeightsError(f"{path} cannot be read as weights ({str(error).splitlines()[0]})") from error
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
     if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise WeightsError(f"{path} does not hold a state dict (names to tensors) of a resnet50")
+        raise WeightsError(f"{path} does not hold a state dict (names to tensors)")
     return {key.removeprefix("module."): value for key, value in state.items()}
+
+
+def fetch(name: str, entry: Any) -> "State":
+    """Return the weights of a torchvision enum's `entry`, fetched by torchvision if they are not cached."""
+    try:
+        state: State = entry.get_state_dict(progress=False, check_hash=True)
+    except (urllib.error.URLError, OSError, RuntimeError) as error:
+        raise WeightsError(
+            f"weights {name} are not cached and cannot be fetched ({error}): put the file at "
+            f"{torch_cache() / Path(entry.url).name}, or give --weights FILE (.pth or .safetensors), or try "
+            "the pipeline with --weights random:0"
+        ) from error
+    return state
+
+
+def torch_cache() -> Path:
+    """Return the folder torchvision keeps weights in: ``torch.hub``'s, without importing torch."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    return Path(os.environ.get("TORCH_HOME", cache / "torch")).expanduser() / "hub" / "checkpoints"
+
+
+def digest_of(state: "State") -> str:
+    """Return the SHA-256 (hex) of all tensors by name, so that it does not depend on the file format."""
+    import torch
+
+    sha = hashlib.sha256()
+    for key in sorted(state):
+        tensor = state[key].detach().cpu().contiguous()
+        sha.update(f"{key} {tuple(tensor.shape)} float32\n".encode())
+        sha.update(np.ascontiguousarray(tensor.to(torch.float32).numpy()).tobytes())
+    return sha.hexdigest()

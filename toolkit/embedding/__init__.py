@@ -1,18 +1,39 @@
 """The embedding pass. Everything after it runs on a laptop and never imports an image decoder."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from toolkit.backbones import Decode, ResizeMode, load_backbone
+from toolkit.backbones.base import Pixels
+from toolkit.backbones.devices import resolve_devices
+from toolkit.backbones.engines import EngineName
+from toolkit.backbones.frozen import INT8
+from toolkit.backbones.preprocessing import DEFAULT_RESIZE, Preprocessing
+from toolkit.embedding.forward import ReadOptions
 from toolkit.embedding.run import PassOptions, PassReport, run_pass
-from toolkit.errors import OptionError
-from toolkit.images import ImagePolicy
+from toolkit.embedding.runners import ManyDevices, OneDevice, Runner
+from toolkit.embedding.verify import Verification, verify
+from toolkit.errors import ImageError, OptionError
+from toolkit.images import ImagePolicy, decode_image
 from toolkit.labels import find_label_file
-from toolkit.manifest import read_manifest
+from toolkit.manifest import Manifest, read_manifest
 from toolkit.progress import Progress, silent
-from toolkit.store import StoreDtype
+from toolkit.store import StoreDtype, described
 
-__all__ = ["PassOptions", "PassReport", "embed", "run_pass", "store_name"]
+__all__ = [
+    "PassOptions",
+    "PassReport",
+    "ReadOptions",
+    "Verification",
+    "embed",
+    "run_pass",
+    "store_name",
+    "verify",
+]
+
+CALIBRATION = 200  # images an int8 graph takes its ranges from
 
 
 def embed(
@@ -23,12 +44,14 @@ def embed(
     root: Path | None = None,
     backbone: str = "resnet50",
     weights: str | None = None,
-    resize: Literal["crop", "squash"] = "crop",
+    resize: ResizeMode = DEFAULT_RESIZE,
     input_size: int | None = None,
+    decode: Decode = "scaled",
     flip: bool = False,
     device: str = "auto",
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
-    batch_size: int = 16,
+    engine: EngineName = "auto",
+    precision: str = "auto",
+    batch_size: int | None = None,
     num_workers: int = 0,
     views: int = 0,
     dtype: StoreDtype = "float32",
@@ -44,53 +67,89 @@ def embed(
 ) -> PassReport:
     """Embed every image of `source` (a folder or a csv) into ``artifacts/embeddings/<name>/``.
 
-    A second call embeds only new and changed images and drops vanished ones. The options are those of
-    `toolkit.backbones.resnet.ResNet50`, `PassOptions` and `toolkit.images.ImagePolicy`. `name` is by default
-    that of the folder or csv, `weights` what ``TOOLKIT_WEIGHTS`` says or else ``imagenet1k-v1``. The store
-    remembers `labels`, `tags` and `split` for ``fit`` and ``compare``.
+    A second call embeds only new and changed images, keeps renamed ones and drops vanished ones. The options
+    are those of `toolkit.backbones.load_backbone`, `ReadOptions`, `PassOptions` and
+    `toolkit.images.ImagePolicy`; `device` may name several, ``cuda:0,cuda:1`` or ``all``. `name` is by
+    default that of the folder or csv, `weights` what ``TOOLKIT_WEIGHTS`` says or else the backbone's usual
+    ones. The store remembers `labels`, `tags` and `split` for ``fit`` and ``compare``.
 
     Raises
     ------
     ManifestError, WeightsError, OptionError, SpecMismatchError, StoreError
         See the modules of the same topic.
     """
-    from toolkit.backbones import load_backbone
-    from toolkit.backbones.weights import DEFAULT_WEIGHTS  # imports torch: not before it is needed
-
     source = Path(source)
     name = store_name(source) if name is None else name
     if "/" in name or name.startswith(".") or not name:
         raise OptionError(f"--name got {name!r}; give a plain folder name such as train")
+    policy = ImagePolicy(max_pixels=max_pixels, truncated=truncated)
+    reading = ReadOptions(
+        batch_size=batch_size, num_workers=num_workers, views=views, seed=seed, policy=policy
+    )
     options = PassOptions(
-        batch_size=batch_size,
-        num_workers=num_workers,
-        views=views,
-        seed=seed,
         dtype=dtype,
-        policy=ImagePolicy(max_pixels=max_pixels, truncated=truncated),
         force=force,
         for_prediction=for_prediction,
         files=_remembered(source, labels=labels, tags=tags, split=split),
     )
     manifest = read_manifest(source, root=root)
-    weights = weights or os.environ.get("TOOLKIT_WEIGHTS") or DEFAULT_WEIGHTS
-    network = load_backbone(
-        backbone,
-        weights=weights,
-        resize=resize,
-        input_size=input_size,
-        flip=flip,
-        device=device,
-        precision=precision,
-    )
     target = Path(artifacts) / "embeddings" / name
-    return run_pass(manifest, network, target, options, progress=progress)
+    network = {
+        "name": backbone,
+        "weights": weights or os.environ.get("TOOLKIT_WEIGHTS") or None,
+        "resize": resize,
+        "input_size": input_size,
+        "decode": decode,
+        "flip": flip,
+        "engine": engine,
+        "precision": _same_int8(precision, target, force=force),
+        "graphs": Path(artifacts) / "graphs",
+    }
+    runner = _runner(resolve_devices(device), network, reading, _pictures(manifest, policy), progress)
+    return run_pass(manifest, runner, target, options, progress=progress)
+
+
+def _runner(
+    devices: tuple[str, ...],
+    network: dict[str, Any],
+    reading: ReadOptions,
+    calibration: Callable[[Preprocessing], list[Pixels]],
+    progress: Progress,
+) -> Runner:
+    if len(devices) > 1:
+        return ManyDevices(devices, network, reading)
+    one = load_backbone(**network, device=devices[0], calibration=calibration, progress=progress)
+    return OneDevice(one, reading)
 
 
 def store_name(source: Path) -> str:
     """Return the name a store gets from its source: the folder's or the csv's."""
     # "." and ".." have no name of their own
     return source.resolve().stem or "root"
+
+
+def _same_int8(precision: str, target: Path, *, force: bool) -> str:
+    """Let a pass that goes on use the int8 graph it was begun with; a new one calibrates its own."""
+    meta = None if force or precision != "int8" else described(target)
+    return meta.spec.precision if meta is not None and meta.spec.precision.startswith(INT8) else precision
+
+
+def _pictures(manifest: Manifest, policy: ImagePolicy) -> Callable[[Preprocessing], list[Pixels]]:
+    """Return what reads a sample of the images, evenly spaced; those that cannot be read are left out."""
+
+    def read(preprocessing: Preprocessing) -> list[Pixels]:
+        step = max(len(manifest.entries) // CALIBRATION, 1)
+        pictures = []
+        for entry in manifest.entries[::step][:CALIBRATION]:
+            try:
+                data = entry.path.read_bytes()
+                picture = decode_image(data, policy, name=entry.id, least_side=preprocessing.least_side)
+            except (ImageError, OSError):
+                continue  # the pass itself will say so, in failed.csv
+            pictures.append(preprocessing(picture.rgb))
+        return pictures
+
+    return read
 
 
 def _remembered(source: Path, **files: Path | str | None) -> dict[str, str]:

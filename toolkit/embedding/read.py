@@ -2,12 +2,10 @@
 
 import hashlib
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
-from PIL import Image
-
-from toolkit.backbones.base import Pixels
+from toolkit.backbones.base import Backbone, Pixels
 from toolkit.embedding.augment import augmented
 from toolkit.errors import ImageError
 from toolkit.images import ImagePolicy, decode_image
@@ -32,7 +30,7 @@ def digest_of(data: bytes) -> str:
 
 def read_image(
     entry: Entry,
-    preprocess: Callable[[Image.Image], Pixels],
+    backbone: Backbone,
     *,
     policy: ImagePolicy,
     views: int,
@@ -44,7 +42,14 @@ def read_image(
             # of the open file, so that a file replaced meanwhile cannot pair old pixels with a new time
             stat = os.fstat(file.fileno())
             data = file.read()
-        decoded = decode_image(data, policy, name=entry.id)
+        on_device = backbone.decode(data, policy.max_pixels)
+        if on_device is not None:
+            plain, width, height = on_device
+            mode = "RGB"
+        else:
+            decoded = decode_image(data, policy, name=entry.id, least_side=backbone.least_side)
+            plain = backbone.preprocess(decoded.rgb)
+            width, height, mode = decoded.width, decoded.height, decoded.mode
     except ImageError as error:
         return str(error)
     except OSError as error:
@@ -54,12 +59,53 @@ def read_image(
         bytes=stat.st_size,
         mtime_ns=stat.st_mtime_ns,
         digest=digest_of(data),
-        width=decoded.width,
-        height=decoded.height,
-        mode=decoded.mode,
+        width=width,
+        height=height,
+        mode=mode,
     )
-    plain = preprocess(decoded.rgb)
     return ReadImage(row, [plain, *(augmented(plain, entry.id, view, seed) for view in range(views))])
+
+
+class Known:
+    """Which rows of a store are still right for the images of a plan.
+
+    An image has the row of its own id if its file did not change, or else, where `by_content`, that of an
+    image with the same content under another name: a rename costs reading the file, not embedding it.
+    """
+
+    def __init__(self, entries: Iterable[Entry], *, by_content: bool) -> None:
+        self._entries = {entry.id: entry for entry in entries}
+        self._by_content = by_content
+        self._sizes: dict[int, dict[int, list[Row]]] = {}
+        self.renamed: dict[str, str] = {}
+
+    def __call__(self, image: str, rows: Mapping[str, Row]) -> tuple[str, Row] | None:
+        """Return the id `image` has among `rows` and the row to enter for it now, or None."""
+        entry = self._entries[image]
+        row = rows.get(image)
+        if row is not None:
+            kept = unchanged(row, entry)
+            return None if kept is None else (image, kept)
+        if not self._by_content:
+            return None
+        found = self._same_content(entry, rows)
+        if found is not None:
+            self.renamed[image] = found.img_path
+        return None if found is None else (found.img_path, replace(found, img_path=image))
+
+    def _same_content(self, entry: Entry, rows: Mapping[str, Row]) -> Row | None:
+        if id(rows) not in self._sizes:
+            sizes = self._sizes[id(rows)] = {}
+            for row in rows.values():
+                sizes.setdefault(row.bytes, []).append(row)
+        try:
+            stat = entry.path.stat()
+            candidates = self._sizes[id(rows)].get(stat.st_size, [])
+            digest = digest_of(entry.path.read_bytes()) if candidates else ""
+        except OSError:
+            return None  # the pass will meet the same error and write it into failed.csv
+        found = next((row for row in candidates if row.digest == digest), None)
+        return None if found is None else replace(found, mtime_ns=stat.st_mtime_ns)
 
 
 def unchanged(row: Row, entry: Entry) -> Row | None:
@@ -75,7 +121,7 @@ def unchanged(row: Row, entry: Entry) -> Row | None:
             return None
     except OSError:
         return None  # the pass will meet the same error and write it into failed.csv
-    return Row(row.img_path, row.bytes, stat.st_mtime_ns, row.digest, row.width, row.height, row.mode)
+    return replace(row, mtime_ns=stat.st_mtime_ns)
 
 
 def _reason(error: OSError) -> str:

@@ -1,8 +1,13 @@
-"""What lies in an artifacts folder: stores and fitted heads, one line each."""
+"""What this machine would do a pass with, and what lies in an artifacts folder."""
 
+import json
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from toolkit.backbones.devices import resolve_devices
+from toolkit.backbones.engines import choose_engine
+from toolkit.backbones.graphs import Graph, cache_folder
 from toolkit.errors import ToolkitError
 from toolkit.experiment.dataset import store_names
 from toolkit.experiment.saved import BEST, SavedHead, saved_names
@@ -10,7 +15,7 @@ from toolkit.store import EmbeddingStore
 
 
 def info(artifacts: Path | str = "artifacts") -> dict[str, Any]:
-    """Return ``stores``, ``heads`` and ``best`` of the folder, as json can hold them.
+    """Return ``machine``, and ``stores``, ``heads`` and ``best`` of the folder, as json can hold them.
 
     A store or head that cannot be opened is listed with its ``error``: looking never fails.
     """
@@ -21,7 +26,53 @@ def info(artifacts: Path | str = "artifacts") -> dict[str, Any]:
         best = SavedHead.open(artifacts, BEST).name
     except ToolkitError:
         best = None
-    return {"artifacts": str(artifacts), "stores": stores, "heads": heads, "best": best}
+    return {
+        "machine": _machine(),
+        "artifacts": str(artifacts),
+        "stores": stores,
+        "heads": heads,
+        "best": best,
+    }
+
+
+def _machine() -> dict[str, Any]:
+    """Say what ``auto`` means here, and how faithful the fast precisions were where that was measured."""
+    device = resolve_devices("auto")[0]
+    engine = choose_engine("auto", device)
+    found: dict[str, Any] = {"device": device, "engine": engine, "cache": str(cache_folder())}
+    if engine == "openvino":
+        from toolkit.backbones.engines.openvino import fast_precisions, processor
+
+        found |= {
+            "engine_version": version("openvino"),
+            "processor": processor(),
+            "fast_precisions": list(fast_precisions()),
+        }
+    else:
+        found |= {"engine_version": version("torch")}
+    graphs = sorted((cache_folder() / "graphs").glob("*/graph.json"))
+    return found | {"networks": [_network(path.parent) for path in graphs]}
+
+
+def _network(folder: Path) -> dict[str, Any]:
+    try:
+        facts = Graph.open(folder).facts
+        measured = {
+            path.name.split("-")[1]: json.loads(path.read_text(encoding="utf-8"))
+            for path in sorted(folder.glob("fidelity-*.json"))
+        }
+    except (ToolkitError, OSError, ValueError) as error:
+        return {"folder": str(folder), "error": str(error)}
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    return {
+        "backbone": facts.backbone,
+        "weights": facts.weights,
+        "mb": round(size / 2**20, 1),
+        "fidelity": {
+            name: {"mean": one["mean"], "worst": one["worst"], "what": one["what"]}
+            for name, one in measured.items()
+        },
+    }
 
 
 def _store(folder: Path) -> dict[str, Any]:
@@ -41,7 +92,9 @@ def _store(folder: Path) -> dict[str, Any]:
         "backbone": meta.spec.backbone,
         "weights": meta.spec.weights,
         "preprocessing": meta.spec.preprocessing,
+        "engine": meta.spec.engine,
         "precision": meta.spec.precision,
+        "made_with": meta.made_with,
         "root": meta.root,
         "files": meta.files,
         "made_by_predict": meta.for_prediction,

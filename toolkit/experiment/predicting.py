@@ -172,8 +172,8 @@ def _store(
 def _embed(
     source: Path, artifacts: Path, saved: SavedHead, asked: dict[str, Any], progress: Progress
 ) -> tuple[EmbeddingStore, list[str]]:
-    from toolkit.backbones.base import options_of
-    from toolkit.embedding import embed, store_name  # torch: only where something may be to embed
+    from toolkit.backbones.preprocessing import options_of
+    from toolkit.embedding import embed, store_name  # decoders: only where something may be to embed
 
     spec = saved.spec
     if spec.backbone == "imported":
@@ -188,6 +188,7 @@ def _embed(
         "backbone": spec.backbone,
         **options_of(spec.preprocessing),
         "precision": spec.precision,
+        "engine": spec.engine,
     }
     like["for_prediction"] = True
     target = artifacts / "embeddings" / name

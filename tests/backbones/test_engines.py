@@ -1,0 +1,263 @@
+"""Engines against torchvision's own forward, and against each other."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from PIL import Image
+
+from tests.backbones.conftest import photo
+from toolkit.backbones import DeviceMemoryError, load_backbone
+from toolkit.backbones.engines import choose_engine
+from toolkit.backbones.engines.openvino import fast_precisions
+from toolkit.backbones.engines.torch import TorchEngine, find_batch_size
+from toolkit.backbones.fidelity import cosines
+from toolkit.backbones.graphs import cache_folder
+from toolkit.backbones.network import build_network
+from toolkit.errors import OptionError
+
+SMALL = {"weights": "random:0", "input_size": 64, "device": "cpu"}
+FAMILY = "toolkit.backbones.torchvision_models:build"
+
+
+def pixels(n=5, side=64):
+    return np.random.default_rng(0).integers(0, 256, (n, side, side, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("engine", ["openvino", "torch"])
+def test_forward__is_torchvisions_network_without_its_classifier(engine):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = torchvision.models.resnet50(weights=None)
+    network.fc = torch.nn.Identity()
+    network.eval()
+    images = [photo(300, 250, seed) for seed in range(3)]
+    preset = torchvision.models.ResNet50_Weights.IMAGENET1K_V1.transforms()
+    with torch.inference_mode():
+        want = network(torch.stack([preset(image) for image in images])).numpy()
+    backbone = load_backbone("resnet50", weights="random:0", device="cpu", engine=engine, precision="fp32")
+    got = backbone.forward(np.stack([backbone.preprocess(image) for image in images]))
+    assert got.shape == (3, 2048) and got.dtype == np.float32 and backbone.spec.dim == 2048
+    assert backbone.spec.engine == engine
+    assert cosines(got, want).min() > 0.99999
+    assert np.abs(got - want).max() < 5e-3 * np.abs(want).max()  # pixels may be rounded the other way
+
+
+@pytest.mark.parametrize("precision", ["fp32", *fast_precisions()])
+def test_openvino__a_row_has_the_same_bits_in_any_batch(precision):
+    backbone = load_backbone("resnet18", engine="openvino", precision=precision, **SMALL)
+    batch = pixels()
+    together = backbone.forward(batch)
+    np.testing.assert_array_equal(backbone.forward(batch[::-1].copy())[::-1], together)
+    np.testing.assert_array_equal(np.concatenate([backbone.forward(one[None]) for one in batch]), together)
+    assert not backbone.pads
+
+
+def test_torch__a_row_does_not_depend_on_its_batch():
+    backbone = load_backbone("resnet18", engine="torch", **SMALL)
+    batch = pixels()
+    together = backbone.forward(batch)
+    np.testing.assert_array_equal(backbone.forward(batch[::-1].copy())[::-1], together)
+    alone = np.concatenate([backbone.forward(one[None]) for one in batch])
+    np.testing.assert_allclose(alone, together, rtol=1e-5, atol=1e-5 * np.abs(together).max())
+    assert backbone.pads and backbone.spec.precision == "fp32"
+
+
+@pytest.mark.parametrize("engine", ["openvino", "torch"])
+def test_flip__is_the_mean_with_the_mirror_image(engine):
+    plain, flipped = (
+        load_backbone("resnet18", engine=engine, precision="fp32", flip=flip, **SMALL)
+        for flip in (False, True)
+    )
+    batch = pixels(2)
+    want = (plain.forward(batch) + plain.forward(np.ascontiguousarray(batch[:, :, ::-1]))) / 2
+    np.testing.assert_allclose(flipped.forward(batch), want, rtol=1e-5, atol=1e-6)
+    assert flipped.spec.difference(plain.spec) == "preprocessing"
+
+
+def test_full__any_shape_goes_through_one_graph():
+    options = SMALL | {"input_size": 128, "resize": "full", "precision": "fp32"}
+    ours, theirs = (load_backbone("resnet18", engine=engine, **options) for engine in ("openvino", "torch"))
+    for size in ((200, 150), (90, 200)):
+        batch = ours.preprocess(photo(*size))[None].copy()
+        assert batch.shape[1] != batch.shape[2]
+        np.testing.assert_allclose(ours.forward(batch), theirs.forward(batch), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["convnext_tiny", "vit_b_16", "mobilenet_v3_small", "timm:resnet10t"])
+def test_other_families__are_the_network_before_its_last_layer(name):
+    family = "toolkit.backbones.timm_models:build" if name.startswith("timm:") else FAMILY
+    network = build_network(family, name, "random:0")
+    side = 224
+    if name.startswith("timm:"):
+        import timm
+
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            whole = timm.create_model("resnet10t", pretrained=False, num_classes=0).eval()
+        last = torch.nn.Identity()
+    else:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            whole = torchvision.models.get_model(name, weights=None).eval()
+        last = [layer for layer in whole.modules() if isinstance(layer, torch.nn.Linear)][-1]
+    x = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        torch.testing.assert_close(last(network.module(x)), whole(x), rtol=1e-4, atol=1e-5)
+
+
+def test_other_families__through_the_door_on_both_engines():
+    ours, theirs = (
+        load_backbone("timm:resnet10t", engine=engine, precision="fp32", **SMALL)
+        for engine in ("openvino", "torch")
+    )
+    assert ours.spec.difference(theirs.spec) == "engine" and ours.spec.dim == 512
+    assert "bicubic" in ours.spec.preprocessing and ours.spec.pooling == "timm"
+    np.testing.assert_allclose(ours.forward(pixels()), theirs.forward(pixels()), rtol=1e-3, atol=1e-5)
+
+
+def test_start__with_a_graph_in_the_cache_needs_no_torch(resnet50):
+    code = (
+        "import sys, numpy\nfrom toolkit.backbones import load_backbone\n"
+        "backbone = load_backbone('resnet50', weights='random:0', precision='fp32', device='cpu')\n"
+        "backbone.forward(numpy.zeros((1, 64, 64, 3), numpy.uint8))\n"
+        "print(sorted({'torch', 'torchvision', 'faiss', 'sklearn'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_cache__that_cannot_be_written_is_said_so(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("TOOLKIT_CACHE", str(tmp_path / "file"))
+    with pytest.raises(OptionError, match="cannot be written .*; name another folder with TOOLKIT_CACHE"):
+        load_backbone("resnet18", engine="openvino", **SMALL)
+
+
+def test_cache__a_damaged_graph_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("TOOLKIT_CACHE", str(tmp_path))
+    load_backbone("resnet18", engine="openvino", precision="fp32", **SMALL)
+    (facts,) = tmp_path.glob("graphs/*/graph.json")
+    assert json.loads(facts.read_text())["dim"] == 512
+    facts.write_text("{}")
+    with pytest.raises(OptionError, match="holds no readable graph .*; delete it and embed again"):
+        load_backbone("resnet18", engine="openvino", precision="fp32", **SMALL)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"engine": "tensorrt"}, "--engine got 'tensorrt'; allowed are auto, torch, openvino"),
+        ({"precision": "fp8"}, "--precision got 'fp8'; allowed are auto, fp32, bf16, fp16, int8"),
+        ({"resize": "pad"}, "--resize got 'pad'; allowed are crop, squash, full"),
+        ({"decode": "fast"}, "--decode got 'fast'; allowed are scaled, exact, device"),
+        ({"input_size": 8}, "--input-size got 8; give 32 or more"),
+        (
+            {"precision": "int8", "engine": "torch"},
+            "int8 runs on the processor by OpenVINO, not on cpu by torch",
+        ),
+        ({"decode": "device", "engine": "openvino"}, "--decode device goes with --engine torch"),
+        ({"precision": "int8"}, "int8 needs a folder to keep its calibrated graph in"),
+        ({"device": "gpu"}, "--device got 'gpu'; allowed are auto, cpu, cuda, cuda:N, mps"),
+        ({"device": "cpu,cpu"}, "only embed takes several devices, name one"),
+    ],
+)
+def test_options__not_allowed(options, text):
+    with pytest.raises(OptionError, match=text):
+        load_backbone("resnet18", **{"weights": "random:0", "device": "cpu"} | options)
+
+
+def test_choose_engine(monkeypatch, caplog):
+    assert choose_engine("auto", "cpu") == "openvino" and choose_engine("auto", "cuda:1") == "torch"
+    with pytest.raises(OptionError, match="openvino runs on the processor, not on mps"):
+        choose_engine("openvino", "mps")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert choose_engine("auto", "cpu") == "torch"
+    assert "openvino is not installed: torch does the pass" in caplog.text
+    with pytest.raises(OptionError, match="--engine openvino is not installed; pip install openvino"):
+        choose_engine("openvino", "cpu")
+
+
+@pytest.mark.skipif("bf16" in fast_precisions(), reason="this processor computes in bf16")
+def test_precision__this_processor_has_not():
+    with pytest.raises(OptionError, match="--precision bf16: .* does not compute in it"):
+        load_backbone("resnet18", engine="openvino", precision="bf16", **SMALL)
+
+
+def test_torch_engine__reports_full_memory():
+    engine = TorchEngine(build_network(FAMILY, "resnet18", "random:0"), "cpu", "fp32")
+
+    def refuse(batch):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    engine._module = refuse
+    with pytest.raises(DeviceMemoryError, match="5 pictures do not fit on cpu"):
+        engine.forward(pixels())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "room", "want"),
+    [
+        (lambda size: 1.0, 10_000, 512),  # ever larger is ever better
+        (lambda size: size / 100, 10_000, 32),  # no gain at all
+        (lambda size: max(1.0, size / 128), 10_000, 128),  # saturates
+        (lambda size: 1.0, 200, 128),  # does not fit beyond
+        (lambda size: 1.0, 8, 32),  # nothing fits: the pass will halve
+    ],
+)
+def test_find_batch_size(seconds, room, want):
+    now = [0.0]
+
+    def run(size):
+        if size > room:
+            raise DeviceMemoryError("full")
+        now[0] += seconds(size)
+
+    assert find_batch_size(run, clock=lambda: now[0]) == want
+
+
+@pytest.mark.slow
+def test_real_weights__auto_is_faithful(shared_weights, shared_data):
+    options = {"weights": str(shared_weights), "device": "cpu"}
+    auto, exact = (load_backbone("resnet50", precision=name, **options) for name in ("auto", "fp32"))
+    if fast_precisions():
+        assert auto.spec.precision == "bf16" and "cosine to fp32" in auto.why
+    files = sorted((shared_data / "coco_small" / "images").glob("*.jpg"))[:24]
+    batch = np.stack([exact.preprocess(Image.open(path).convert("RGB")) for path in files])
+    found = cosines(auto.forward(batch), exact.forward(batch))
+    assert found.mean() >= 0.9995 and found.min() >= 0.998
+
+
+@pytest.mark.skipif(not torch.backends.mps.is_available(), reason="needs a Mac's GPU")
+def test_mps__agrees_with_the_processor():
+    ours, theirs = (
+        load_backbone("resnet18", engine="torch", precision="fp32", **SMALL | {"device": device})
+        for device in ("mps", "cpu")
+    )
+    assert cosines(ours.forward(pixels()), theirs.forward(pixels())).min() > 0.9999
+    assert load_backbone("resnet18", weights="random:0").device == "mps"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_cuda__agrees_with_the_processor():
+    ours, theirs = (
+        load_backbone("resnet18", engine="torch", precision="fp32", **SMALL | {"device": device})
+        for device in ("cuda", "cpu")
+    )
+    assert cosines(ours.forward(pixels()), theirs.forward(pixels())).min() > 0.9999
+    assert ours.in_flight == 2 and ours.batch_size >= 32
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA GPU")
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", "all"])
+def test_device__cuda_without_one(device):
+    with pytest.raises(OptionError, match="no usable CUDA GPU; use --device cpu"):
+        load_backbone("resnet18", weights="random:0", device=device)
+
+
+def test_cache_folder__is_the_tests_own():
+    assert "pytest" in str(cache_folder())

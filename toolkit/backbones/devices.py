@@ -1,0 +1,77 @@
+"""Which devices there are and which one is meant, without importing torch where that can be helped."""
+
+import ctypes
+import functools
+import platform
+import re
+import sys
+from pathlib import Path
+
+from toolkit.errors import OptionError
+
+ALLOWED = "auto, cpu, cuda, cuda:N, mps, several joined by commas (cuda:0,cuda:1), or all"
+
+
+@functools.cache
+def cuda_count() -> int:
+    """Return the number of GPUs torch can use; it is imported only where a driver is installed."""
+    name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        if not Path("/dev/kfd").exists():  # AMD's: torch calls those devices cuda too
+            return 0
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+@functools.cache
+def has_mps() -> bool:
+    """Tell whether this is a Mac whose GPU torch can use."""
+    if sys.platform != "darwin" or platform.machine() != "arm64":
+        return False
+    import torch
+
+    return torch.backends.mps.is_available()
+
+
+def resolve_devices(text: str) -> tuple[str, ...]:
+    """Return the devices ``--device`` stands for: ``cpu``, ``mps`` or ``cuda:N``, one or several.
+
+    Raises
+    ------
+    OptionError
+        Another word, or a device this machine has not.
+    """
+    if text == "auto":
+        return ("cuda:0",) if cuda_count() else ("mps",) if has_mps() else ("cpu",)
+    if text == "all":
+        if not cuda_count():
+            raise OptionError("--device all: this machine has no usable CUDA GPU; use --device cpu")
+        return tuple(f"cuda:{number}" for number in range(cuda_count()))
+    return tuple(_one(part.strip(), text) for part in text.split(","))
+
+
+def resolve_device(text: str) -> str:
+    """Return the one device `text` stands for; `OptionError` if it names several."""
+    devices = resolve_devices(text)
+    if len(devices) > 1:
+        raise OptionError(f"--device got {text!r}; only embed takes several devices, name one")
+    return devices[0]
+
+
+def _one(part: str, text: str) -> str:
+    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", part):
+        raise OptionError(f"--device got {text!r}; allowed are {ALLOWED}")
+    if part == "mps" and not has_mps():
+        raise OptionError("--device mps: this machine has no Metal GPU; use --device cpu")
+    if part.startswith("cuda"):
+        number = int(part.partition(":")[2] or 0)
+        if not cuda_count():
+            raise OptionError(f"--device {part}: this machine has no usable CUDA GPU; use --device cpu")
+        if number >= cuda_count():
+            last = cuda_count() - 1
+            raise OptionError(f"--device {part}: this machine's GPUs are cuda:0 to cuda:{last}")
+        return f"cuda:{number}"
+    return part

@@ -1,0 +1,109 @@
+"""Networks on CUDA, Metal or the processor by torch, eager."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from toolkit.backbones.base import DeviceMemoryError, Pixels, Rows
+from toolkit.backbones.network import FromBytes, Network
+
+KINDS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+CPU_BATCH = 16
+MPS_BATCH = 32
+SMALLEST_BATCH, LARGEST_BATCH = 32, 512
+WORTH_IT = 1.05  # a batch twice as large must be that much faster to be taken
+
+
+def fast_precisions(device: str) -> tuple[str, ...]:
+    """Return the precisions faster than fp32 on a device, the safest first."""
+    if device.startswith("cuda"):
+        return ("bf16", "fp16") if torch.cuda.is_bf16_supported(including_emulation=False) else ("fp16",)
+    if device == "mps":
+        return ("fp16",)
+    return ()  # a processor may emulate bf16, slower than fp32; OpenVINO knows, torch does not say
+
+
+class TorchEngine:
+    """A network in channels_last, under autocast where the precision is not fp32.
+
+    On CUDA each calling thread has a stream and a pinned buffer of its own, so that one batch is copied while
+    another one is computed.
+    """
+
+    pads = True
+
+    def __init__(self, network: Network, device: str, precision: str) -> None:
+        self._device = torch.device(device)
+        self._kind = KINDS.get(precision)
+        module = FromBytes(network).to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._module: torch.nn.Module = module
+        self._local = threading.local()
+        self.in_flight = 2 if self._device.type == "cuda" else 1
+        self.batch_size = MPS_BATCH if self._device.type == "mps" else CPU_BATCH
+
+    def tune(self, side: int) -> None:
+        """Find the batch size on a GPU, with black pictures of `side` pixels; elsewhere it is fixed."""
+        if self._device.type == "cuda":
+            self.batch_size = find_batch_size(
+                lambda size: self.forward(np.zeros((size, side, side, 3), np.uint8)), clock=time.perf_counter
+            )
+
+    @torch.inference_mode()
+    def forward(self, batch: Pixels) -> Rows:
+        """Return rows (B, D) float32; `DeviceMemoryError` if the device cannot hold the batch."""
+        try:
+            with (
+                self._stream(),
+                torch.autocast(self._device.type, dtype=self._kind, enabled=self._kind is not None),
+            ):
+                out: torch.Tensor = self._module(self._upload(batch))
+                return out.to(torch.float32).cpu().numpy()
+        except torch.OutOfMemoryError as error:
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
+            raise DeviceMemoryError(f"{len(batch)} pictures do not fit on {self._device}") from error
+
+    def _stream(self) -> Any:
+        if self._device.type != "cuda":
+            return contextlib.nullcontext()
+        if not hasattr(self._local, "stream"):
+            self._local.stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+        return torch.cuda.stream(self._local.stream)
+
+    def _upload(self, batch: Pixels) -> torch.Tensor:
+        pixels = torch.from_numpy(batch)
+        if self._device.type != "cuda":
+            return pixels.to(self._device)
+        if getattr(self._local, "shape", None) != batch.shape:
+            self._local.shape = batch.shape
+            self._local.pinned = torch.empty(batch.shape, dtype=torch.uint8, pin_memory=True)
+        # the buffer is free again: forward has waited for the rows of the batch that was in it
+        return self._local.pinned.copy_(pixels).to(self._device, non_blocking=True)  # type: ignore[no-any-return]
+
+
+def find_batch_size(run: Callable[[int], object], *, clock: Callable[[], float]) -> int:
+    """Return the batch size beyond which doubling gains under 5 % or does not fit.
+
+    `run` computes a batch of that many pictures and raises `DeviceMemoryError` where it does not fit; if even
+    the smallest does not, it is returned and the pass will halve it.
+    """
+    best, best_rate = SMALLEST_BATCH, 0.0
+    size = SMALLEST_BATCH
+    while size <= LARGEST_BATCH:
+        try:
+            run(size)  # the first one of a size also compiles and allocates
+            start = clock()
+            run(size)
+            rate = size / (clock() - start)
+        except DeviceMemoryError:
+            break
+        if rate < WORTH_IT * best_rate:
+            break
+        best, best_rate = size, rate
+        size *= 2
+    return best

@@ -1,0 +1,315 @@
+"""One frozen network with its preprocessing, on one device, by one engine, in one precision."""
+
+import hashlib
+import logging
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+from PIL import Image
+
+from toolkit.backbones.base import Pixels, Rows
+from toolkit.backbones.devices import resolve_device
+from toolkit.backbones.engines import Engine, EngineName, Precision, choose_engine
+from toolkit.backbones.families import default_weights, family_of
+from toolkit.backbones.fidelity import check
+from toolkit.backbones.graphs import Graph, convert, graph_folder, load_graph, make_folder
+from toolkit.backbones.preprocessing import DEFAULT_RESIZE, Decode, Preprocessing, Recipe, ResizeMode
+from toolkit.errors import OptionError
+from toolkit.progress import Progress, silent
+from toolkit.spec import EmbeddingSpec
+
+logger = logging.getLogger(__name__)
+
+SMALLEST = 32  # pixels: the usual networks halve their input five times
+INT8 = "int8-"  # and the digest of the graph: which pictures calibrated it decides the features
+Calibration = Callable[[Preprocessing], Sequence[Pixels]]
+
+
+class FrozenBackbone:
+    """Preprocessing and engine behind the protocol `toolkit.backbones.base.Backbone`.
+
+    Attributes
+    ----------
+    spec : EmbeddingSpec
+    device, why : str
+        Where it runs; and how the precision was chosen, in words.
+    preprocessing : Preprocessing
+    batch_size, in_flight, pads
+        See `toolkit.backbones.base.Backbone`.
+    """
+
+    def __init__(
+        self, spec: EmbeddingSpec, preprocessing: Preprocessing, engine: Engine, device: str, why: str
+    ) -> None:
+        self.spec = spec
+        self.preprocessing = preprocessing
+        self.device = device
+        self.why = why
+        self._engine = engine
+        self.batch_size = engine.batch_size
+        self.in_flight = engine.in_flight
+        self.pads = engine.pads
+
+    def preprocess(self, image: Image.Image) -> Pixels:
+        """Return an RGB image as (H, W, 3) uint8."""
+        return self.preprocessing(image)
+
+    def least_side(self, width: int, height: int) -> int | None:
+        """Return how short the shorter side of a picture may become while it is decoded."""
+        return self.preprocessing.least_side(width, height)
+
+    def decode(self, data: bytes, max_pixels: int) -> tuple[Pixels, int, int] | None:
+        """Decode a plain RGB JPEG on the device where the preprocessing says so."""
+        if self.preprocessing.decode != "device":
+            return None
+        from toolkit.backbones.jpeg import decode_on
+
+        return decode_on(self.device, data, self.preprocessing, max_pixels=max_pixels)
+
+    def forward(self, batch: Pixels) -> Rows:
+        """Return embeddings (B, D) float32 of (B, H, W, 3) uint8 pixels."""
+        rows = self._engine.forward(batch)
+        if self.preprocessing.flip:
+            mirrored = self._engine.forward(np.ascontiguousarray(batch[:, :, ::-1]))
+            rows = (rows + mirrored) * np.float32(0.5)
+        return rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Given:
+    """What the user asked for, resolved as far as names go."""
+
+    name: str
+    weights: str
+    device: str
+    engine: str
+    precision: str
+
+
+def load_backbone(
+    name: str = "resnet50",
+    *,
+    weights: str | None = None,
+    resize: ResizeMode = DEFAULT_RESIZE,
+    input_size: int | None = None,
+    decode: Decode = "scaled",
+    flip: bool = False,
+    device: str = "auto",
+    engine: EngineName = "auto",
+    precision: str = "auto",
+    graphs: Path | None = None,
+    calibration: Calibration | None = None,
+    progress: Progress = silent,
+) -> FrozenBackbone:
+    """Load a backbone, ready to run.
+
+    Parameters
+    ----------
+    name : str
+        ``resnet50``, another classifier of torchvision, ``timm:NAME``, or a plug-in's.
+    weights : str, optional
+        ``imagenet1k-v1``, ``imagenet1k-v2``, a ``.pth`` or ``.safetensors`` file, or ``random:SEED``.
+    resize, decode, flip
+        See `toolkit.backbones.preprocessing.Preprocessing`. Sizes and statistics come from the weights.
+    input_size : int, optional
+        Side of the square the network sees, in pixels, at least 32; by default that of the weights (224).
+    device : str
+        ``auto`` (CUDA, then MPS, then CPU), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+    engine : {"auto", "torch", "openvino"}
+        ``auto`` is OpenVINO on processors and torch elsewhere.
+    precision : str
+        ``auto`` is the fastest of fp32, bf16 and fp16 that is native here and faithful (see
+        `toolkit.backbones.fidelity`). ``int8`` calibrates a graph with `calibration` and keeps it in
+        `graphs`; ``int8-DIGEST`` is a graph kept there before.
+    calibration : callable, optional
+        Given the preprocessing, returns pictures (H, W, 3) uint8 for int8.
+
+    Raises
+    ------
+    OptionError, WeightsError
+        A name, option or file that does not exist or does not fit.
+    """
+    for option, value, allowed in (
+        ("resize", resize, get_args(ResizeMode)),
+        ("decode", decode, get_args(Decode)),
+        ("precision", precision if not precision.startswith(INT8) else "int8", get_args(Precision)),
+    ):
+        if value not in allowed:
+            raise OptionError(f"--{option} got {value!r}; allowed are {', '.join(allowed)}")
+    if input_size is not None and input_size < SMALLEST:
+        raise OptionError(f"--input-size got {input_size}; give {SMALLEST} or more")
+    place = resolve_device(device)
+    # decoding on the device is torchvision's, and int8 graphs are OpenVINO's
+    chosen = choose_engine("torch" if decode == "device" and engine == "auto" else engine, place)
+    if decode == "device" and chosen != "torch":
+        raise OptionError("--decode device goes with --engine torch")
+    if precision.startswith("int8") and chosen != "openvino":
+        raise OptionError(f"--precision int8 runs on the processor by OpenVINO, not on {place} by {chosen}")
+    given = _Given(
+        name=name,
+        weights=weights or default_weights(name),
+        device=place,
+        engine=chosen,
+        precision=precision,
+    )
+
+    def prepared(recipe: Recipe) -> Preprocessing:
+        return Preprocessing.of(recipe, resize=resize, input_size=input_size, decode=decode, flip=flip)
+
+    if chosen == "torch":
+        return _on_torch(given, prepared)
+    graph = load_graph(family_of(name), name, given.weights, progress=progress)
+    if precision.startswith("int8"):
+        graph = _int8(precision, graph, prepared(graph.facts.recipe), graphs, calibration, progress)
+    return _on_openvino(given, graph, prepared)
+
+
+def _on_openvino(given: _Given, graph: Graph, prepared: Callable[[Recipe], Preprocessing]) -> FrozenBackbone:
+    from toolkit.backbones.engines.openvino import OpenVinoEngine, fast_precisions, processor
+
+    facts, preprocessing = graph.facts, prepared(graph.facts.recipe)
+
+    def engine(precision: str) -> OpenVinoEngine:
+        return OpenVinoEngine(graph.path, precision)
+
+    if given.precision.startswith("int8"):
+        precision, why = graph.folder.name, "as asked for"
+    else:
+        able = fast_precisions()
+        if given.precision not in ("auto", "fp32", *able):
+            there = ", ".join(("fp32", *able))
+            raise OptionError(
+                f"--precision {given.precision}: {processor()} does not compute in it; it has {there}, "
+                "and --engine torch emulates bf16"
+            )
+        precision, why = _choose_precision(given, able, engine, preprocessing, graph.folder, processor())
+    spec = _spec(
+        given,
+        preprocessing,
+        precision=precision,
+        weights_sha256=facts.weights_sha256,
+        pooling=facts.pooling,
+        dim=facts.dim,
+    )
+    return FrozenBackbone(spec, preprocessing, engine(precision.partition("-")[0]), given.device, why)
+
+
+def _on_torch(given: _Given, prepared: Callable[[Recipe], Preprocessing]) -> FrozenBackbone:
+    import torch
+
+    from toolkit.backbones.engines.torch import TorchEngine, fast_precisions
+    from toolkit.backbones.network import build_network
+
+    network = build_network(family_of(given.name), given.name, given.weights)
+    preprocessing = prepared(network.recipe)
+    side = preprocessing.recipe.crop_size
+    with torch.inference_mode():
+        dim = network.module(torch.zeros(1, 3, side, side)).shape[1]
+
+    def engine(precision: str) -> TorchEngine:
+        return TorchEngine(network, given.device, precision)
+
+    index = given.device.partition(":")[2]
+    what = torch.cuda.get_device_name(int(index)) if index else given.device
+    able = fast_precisions(given.device)
+    memory = graph_folder(given.name, given.weights)
+    precision, why = _choose_precision(given, able, engine, preprocessing, memory, what)
+    spec = _spec(
+        given,
+        preprocessing,
+        precision=precision,
+        weights_sha256=network.weights_sha256,
+        pooling=network.pooling,
+        dim=dim,
+    )
+    run = engine(precision)
+    run.tune(side)
+    return FrozenBackbone(spec, preprocessing, run, given.device, why)
+
+
+def _spec(given: _Given, preprocessing: Preprocessing, **facts: Any) -> EmbeddingSpec:
+    return EmbeddingSpec(
+        backbone=given.name,
+        weights=given.weights,
+        preprocessing=str(preprocessing),
+        engine=given.engine,
+        **facts,
+    )
+
+
+def _choose_precision(
+    given: _Given,
+    able: Sequence[str],
+    engine: Callable[[str], Engine],
+    preprocessing: Preprocessing,
+    memory: Path,
+    processor: str,
+) -> tuple[str, str]:
+    """Return the precision to run in and why, measuring the fast ones against fp32 under ``auto``."""
+    if given.precision != "auto":
+        return given.precision, "as asked for"
+    if not able:
+        return "fp32", f"{processor} has no faster precision worth taking"
+    reasons = []
+    for precision in able:
+        side = preprocessing.recipe.crop_size
+        found = check(
+            lambda name: engine(name).forward,
+            precision,
+            side,
+            remember=memory,
+            what=f"{given.engine} on {processor} at {side}",
+        )
+        if found.faithful:
+            return precision, f"{precision}: {found}"
+        reasons.append(f"{precision} is not faithful enough with these weights: {found}")
+    return "fp32", "; ".join(reasons)
+
+
+def _int8(
+    precision: str,
+    graph: Graph,
+    preprocessing: Preprocessing,
+    graphs: Path | None,
+    calibration: Calibration | None,
+    progress: Progress,
+) -> Graph:
+    """Return the int8 graph called `precision`, of these weights, or calibrate a new one."""
+    if graphs is None:
+        raise OptionError("int8 needs a folder to keep its calibrated graph in; name one with graphs=")
+    if precision != "int8":
+        if not (graphs / precision / "graph.json").is_file():
+            raise OptionError(
+                f"the graph {precision} is not in {graphs}; it was calibrated where the features were made: "
+                "copy that folder, or embed again"
+            )
+        kept = Graph.open(graphs / precision)
+        if kept.facts.weights_sha256 != graph.facts.weights_sha256:
+            raise OptionError(f"the graph {precision} in {graphs} is of other weights; embed again")
+        return kept
+    if calibration is None:
+        raise OptionError("--precision int8 is calibrated by embed; make a store with it first")
+    progress("calibrate int8, once", 0, None)
+    pictures = list(calibration(preprocessing))
+    if not pictures:
+        raise OptionError("--precision int8: no image of the source can be read to calibrate with")
+    with tempfile.TemporaryDirectory() as folder:
+        pixels = Path(folder) / "pixels.npz"
+        np.savez(pixels, *pictures)
+        fresh = Path(folder) / "int8"
+        job = {"backbone": graph.facts.backbone, "source": str(graph.folder), "pixels": str(pixels)}
+        make_folder(fresh, lambda target: convert({**job, "kind": "quantize", "target": str(target)}))
+        digest = hashlib.sha256((fresh / "graph.bin").read_bytes()).hexdigest()[:12]
+        home = graphs / f"{INT8}{digest}"
+        make_folder(home, lambda target: _copy(fresh, target))
+    progress("calibrate int8, once", 1, 1)
+    return Graph.open(home)
+
+
+def _copy(source: Path, target: Path) -> None:
+    for path in source.iterdir():
+        (target / path.name).write_bytes(path.read_bytes())

@@ -1,0 +1,158 @@
+"""From a picture to the pixels a network sees, by what its weights ask for."""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from PIL import Image
+
+from toolkit.backbones.base import Pixels
+
+ResizeMode = Literal["crop", "squash", "full"]
+Decode = Literal["scaled", "exact", "device"]
+
+DEFAULT_RESIZE: ResizeMode = (
+    "full"  # measured: ahead of crop and squash in F1, at the same cost (BENCHMARKS.md)
+)
+CELL = 32  # pixels: what one cell of the last feature map of the usual networks sees moves by
+LONGEST = 3.0  # aspect ratio beyond which `full` squashes: the shorter side would get too few cells
+SCALED_MARGIN = 2  # a scaled decode keeps this many times the pixels a side that the resize ends with
+_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+_DECODED = {"exact": "", "scaled": ", JPEG scaled while decoded", "device": ", JPEG decoded on the device"}
+_FLIPPED = ", averaged with the mirror image"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What weights were evaluated with.
+
+    Attributes
+    ----------
+    resize_size, crop_size : int
+        Pixels of the shorter side before the crop, and of a side of the crop.
+    mean, std : tuple of float
+        Per channel, of pixels in [0, 1].
+    interpolation : {"bilinear", "bicubic"}
+        Always with antialiasing.
+    """
+
+    resize_size: int
+    crop_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str = "bilinear"
+
+    @classmethod
+    def from_dict(cls, document: dict[str, Any]) -> "Recipe":
+        """Build from what json made of a recipe's fields."""
+        return cls(**document | {key: tuple(document[key]) for key in ("mean", "std")})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """Decoding, resizing and normalisation; everything that decides which pixels the network sees.
+
+    Attributes
+    ----------
+    recipe : Recipe
+        Sizes are those in use: `of` replaces them where the user names an input size.
+    resize : {"crop", "squash", "full"}
+        ``crop``: shorter side to `resize_size`, then the central `crop_size` square, torchvision's preset.
+        ``squash``: the whole image to a `crop_size` square, aspect ratio ignored.
+        ``full``: the whole image, aspect ratio kept as nearly as sides that are multiples of 32 allow, with
+        about as many pixels as the `crop_size` square; longer than 3:1 is squashed to 3:1.
+    decode : {"scaled", "exact", "device"}
+        ``scaled``: a JPEG is shrunk by its codec (in the DCT domain, by 2, 4 or 8) to no less than twice the
+        size needed, then resized. ``exact``: decoded in full. ``device``: decoded and resized where the
+        network runs (nvJPEG on CUDA).
+    flip : bool
+        Whether an embedding is the mean of the image's and of its mirror image's.
+    """
+
+    recipe: Recipe
+    resize: ResizeMode
+    decode: Decode = "scaled"
+    flip: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        recipe: Recipe,
+        *,
+        resize: ResizeMode,
+        input_size: int | None = None,
+        decode: Decode = "scaled",
+        flip: bool = False,
+    ) -> "Preprocessing":
+        """Adapt a recipe; the size resized to before a crop changes in proportion to `input_size`."""
+        size = input_size or recipe.crop_size
+        values = {
+            **vars(recipe),
+            "resize_size": round(recipe.resize_size * size / recipe.crop_size),
+            "crop_size": size,
+        }
+        return cls(recipe=Recipe(**values), resize=resize, decode=decode, flip=flip)
+
+    def __str__(self) -> str:
+        recipe = self.recipe
+        size = f"{recipe.crop_size}"
+        if self.resize == "crop":
+            size = f"{recipe.resize_size}->{recipe.crop_size}"
+        return (
+            f"{self.resize} {size} {recipe.interpolation} antialias, mean {list(recipe.mean)}, "
+            f"std {list(recipe.std)}{_DECODED[self.decode]}{_FLIPPED if self.flip else ''}"
+        )
+
+    def plan(self, width: int, height: int) -> tuple[tuple[int, int], tuple[float, float, float, float]]:
+        """Return the size (w, h) to end with, and the box of a `width` x `height` image that fills it."""
+        side = self.recipe.crop_size
+        whole = (0.0, 0.0, float(width), float(height))
+        if self.resize == "squash":
+            return (side, side), whole
+        if self.resize == "full":
+            return full_size(width, height, side), whole
+        # torchvision's _compute_resized_output_size truncates the longer side
+        short = self.recipe.resize_size
+        if width <= height:
+            resized = (short, int(short * height / width))
+        else:
+            resized = (int(short * width / height), short)
+        left, top = (round((length - side) / 2.0) for length in resized)
+        across, down = width / resized[0], height / resized[1]
+        return (side, side), (left * across, top * down, (left + side) * across, (top + side) * down)
+
+    def least_side(self, width: int, height: int) -> int | None:
+        """Return how short the shorter side may become while decoding, or None if it must not."""
+        if self.decode != "scaled":
+            return None
+        (w, h), box = self.plan(width, height)
+        scale = max(w / (box[2] - box[0]), h / (box[3] - box[1]))
+        return math.ceil(SCALED_MARGIN * scale * min(width, height))
+
+    def __call__(self, image: Image.Image) -> Pixels:
+        """Return `image` as (H, W, 3) uint8; only what ends up in the crop is resized."""
+        size, box = self.plan(*image.size)
+        box = (max(box[0], 0.0), max(box[1], 0.0), min(box[2], image.width), min(box[3], image.height))
+        return np.asarray(image.resize(size, _FILTERS[self.recipe.interpolation], box=box))
+
+
+def full_size(width: int, height: int, side: int) -> tuple[int, int]:
+    """Return the size of about `side` ** 2 pixels, sides multiples of 32, nearest to the aspect ratio."""
+    stretch = math.sqrt(min(max(width / height, 1 / LONGEST), LONGEST))
+    cells = side / CELL
+    return max(round(cells * stretch), 1) * CELL, max(round(cells / stretch), 1) * CELL
+
+
+def options_of(preprocessing: str) -> dict[str, Any]:
+    """Return the options ``resize, input_size, decode, flip`` behind the text of a `Preprocessing`."""
+    found = re.match(r"(\w+) (?:\d+->)?(\d+) ", preprocessing)
+    assert found is not None and found[1] in get_args(ResizeMode), preprocessing
+    decode = next((name for name, text in _DECODED.items() if text and text in preprocessing), "exact")
+    return {
+        "resize": found[1],
+        "input_size": int(found[2]),
+        "decode": decode,
+        "flip": preprocessing.endswith(_FLIPPED),
+    }

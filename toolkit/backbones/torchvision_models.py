@@ -1,0 +1,61 @@
+"""torchvision's classifiers without their last linear layer; ResNet50 gives 2048-d pooled features."""
+
+from typing import TYPE_CHECKING, Any
+
+import torchvision
+from torchvision.models import get_model, get_model_weights, list_models
+
+from toolkit.backbones.network import Network, digest, drop_classifier, file_state, load_weights, seeded
+from toolkit.backbones.preprocessing import Recipe
+from toolkit.backbones.weights import TORCHVISION, fetch
+from toolkit.errors import OptionError, WeightsError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# they start from a slow random draw and warn about it unless told so
+_TOLD = {"googlenet": {"init_weights": True}, "inception_v3": {"init_weights": True}}
+
+
+def build(name: str, weights: str) -> Network:
+    """Build the torchvision classifier `name` (``resnet50``, ``convnext_tiny``, ``vit_b_16``, ...).
+
+    Raises
+    ------
+    OptionError
+        torchvision has no such classifier.
+    WeightsError
+        The weights are unknown, unreadable, do not fit or cannot be fetched.
+    """
+    if name not in list_models(module=torchvision.models):
+        raise OptionError(f"torchvision {torchvision.__version__} has no classifier {name!r}")
+    enum = get_model_weights(name)
+    entry = _entry(name, weights, enum)
+    state = fetch(weights, entry) if weights in TORCHVISION else file_state(weights)
+    module: nn.Module = seeded(weights, lambda: get_model(name, weights=None, **_TOLD.get(name, {})))
+    classifier = drop_classifier(module)
+    if state is not None:
+        load_weights(module, state, name=name, weights=weights, classifier=classifier)
+    return Network(module, _recipe(entry.transforms()), digest(module))
+
+
+def _entry(name: str, weights: str, enum: Any) -> Any:
+    """Return the entry of torchvision's enum; for a file or random tensors the first, for its recipe."""
+    if weights not in TORCHVISION:
+        return next(iter(enum))
+    if TORCHVISION[weights] not in enum.__members__:
+        there = ", ".join(short for short, long in TORCHVISION.items() if long in enum.__members__)
+        raise WeightsError(
+            f"torchvision has no weights {weights} for {name}; it has {there or 'none'}, or give a file"
+        )
+    return enum[TORCHVISION[weights]]
+
+
+def _recipe(preset: Any) -> Recipe:
+    return Recipe(
+        resize_size=int(preset.resize_size[0]),
+        crop_size=int(preset.crop_size[0]),
+        mean=tuple(float(value) for value in preset.mean),
+        std=tuple(float(value) for value in preset.std),
+        interpolation=str(preset.interpolation.value),
+    )

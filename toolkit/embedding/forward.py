@@ -1,0 +1,179 @@
+"""Reads in, rows out: decoding threads, batches of one shape, several of them on the device at once.
+
+Threads read, decode and resize (Pillow releases Python's lock); others run the backbone, as many as it keeps
+in flight. All queues are bounded, so memory does not grow with the number of images.
+"""
+
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from toolkit.backbones import Backbone, DeviceMemoryError
+from toolkit.backbones.base import Pixels, Rows
+from toolkit.embedding.read import ReadImage, read_image
+from toolkit.errors import OptionError
+from toolkit.images import ImagePolicy, configure_pillow
+from toolkit.manifest import Entry
+from toolkit.store import Row
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """How images are read and batched.
+
+    Attributes
+    ----------
+    batch_size : int or None
+        Images a forward pass; None is the backbone's choice.
+    num_workers : int
+        Decoding threads; 0 means one a processor core.
+    views : int
+        Augmented views beside the plain embedding.
+    seed : int
+        What views are drawn with.
+    policy : ImagePolicy
+    """
+
+    batch_size: int | None = None
+    num_workers: int = 0
+    views: int = 0
+    seed: int = 0
+    policy: ImagePolicy = field(default_factory=ImagePolicy)
+
+    def __post_init__(self) -> None:
+        for name, least in (("batch_size", 1), ("num_workers", 0), ("views", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise OptionError(f"--{name.replace('_', '-')} got {value}; give {least} or more")
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """One image's rows, (D,) each: the plain one, then its views; or the reason why there are none."""
+
+    slot: int
+    row: Row | None
+    rows: tuple[Rows, ...] = ()
+    reason: str = ""
+
+
+def embed_entries(
+    entries: Iterable[tuple[int, Entry]], backbone: Backbone, options: ReadOptions
+) -> Iterator[Embedded]:
+    """Embed images (slot, entry), taken from `entries` as they are needed; yield each, in no certain order.
+
+    Raises
+    ------
+    OptionError
+        Not even a single picture fits into the device's memory.
+    """
+    forward = Forward(backbone, options.batch_size or backbone.batch_size)
+    waiting: dict[tuple[int, ...], list[tuple[int, ReadImage]]] = {}
+    running: deque[Future[list[Embedded]]] = deque()
+    with ThreadPoolExecutor(backbone.in_flight, thread_name_prefix="forward") as pool:
+        try:
+            for slot, read in _read_all(entries, backbone, options, ahead=2 * forward.batch_size):
+                if isinstance(read, str):
+                    yield Embedded(slot, None, reason=read)
+                    continue
+                alike = waiting.setdefault(read.pixels[0].shape, [])
+                alike.append((slot, read))
+                if len(alike) >= forward.batch_size:
+                    running.append(pool.submit(forward.embed, alike))
+                    del waiting[read.pixels[0].shape]
+                # one more than fit, so that the device finds its next batch ready
+                while len(running) > backbone.in_flight:
+                    yield from running.popleft().result()
+            running.extend(pool.submit(forward.embed, alike) for alike in waiting.values())
+            while running:
+                yield from running.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+class Forward:
+    """Runs batches of one shape and halves them when the device's memory is full; nothing is lost by that."""
+
+    def __init__(self, backbone: Backbone, batch_size: int) -> None:
+        self.batch_size = batch_size
+        self._backbone = backbone
+        self._lock = threading.Lock()
+
+    def embed(self, reads: Sequence[tuple[int, ReadImage]]) -> list[Embedded]:
+        """Return the rows of images whose pixels have one shape."""
+        views = range(len(reads[0][1].pixels))
+        rows = [self.rows([read.pixels[view] for _, read in reads]) for view in views]
+        return [
+            Embedded(slot, read.row, tuple(view[place] for view in rows))
+            for place, (slot, read) in enumerate(reads)
+        ]
+
+    def rows(self, pixels: Sequence[Pixels]) -> Rows:
+        """Return (B, D) float32 of B pictures (H, W, 3)."""
+        done: list[Rows] = []
+        first = 0
+        while first < len(pixels):
+            size = self.batch_size
+            part = pixels[first : first + size]
+            try:
+                done.append(self._backbone.forward(self._stacked(part, size))[: len(part)])
+            except DeviceMemoryError as error:
+                self._halve(size, error)
+            else:
+                first += len(part)
+        return np.concatenate(done)
+
+    def _stacked(self, pixels: Sequence[Pixels], size: int) -> Pixels:
+        """Stack a batch, filled up with black pictures where a row depends on the batch's size."""
+        batch = np.zeros((size if self._backbone.pads else len(pixels), *pixels[0].shape), np.uint8)
+        np.stack(pixels, out=batch[: len(pixels)])
+        return batch
+
+    def _halve(self, size: int, error: DeviceMemoryError) -> None:
+        with self._lock:
+            if self.batch_size < size:
+                return  # another thread met the same wall
+            if size == 1:
+                raise OptionError(
+                    f"{error}, not even one; give a smaller --input-size or another --device"
+                ) from error
+            self.batch_size = size // 2
+            logger.warning("%s: going on with batches of %d", error, self.batch_size)
+
+
+def _read_all(
+    entries: Iterable[tuple[int, Entry]], backbone: Backbone, options: ReadOptions, *, ahead: int
+) -> Iterator[tuple[int, ReadImage | str]]:
+    """Yield (slot, pixels or reason) in order, read ahead by a bounded number of images."""
+    configure_pillow(options.policy)
+    workers = options.num_workers or os.cpu_count() or 1
+    queue: deque[tuple[int, Future[ReadImage | str]]] = deque()
+    stream = iter(entries)
+    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+        try:
+            while True:
+                while len(queue) < ahead + workers and (item := next(stream, None)) is not None:
+                    slot, entry = item
+                    job = pool.submit(
+                        read_image,
+                        entry,
+                        backbone,
+                        policy=options.policy,
+                        views=options.views,
+                        seed=options.seed,
+                    )
+                    queue.append((slot, job))
+                if not queue:
+                    return
+                slot, job = queue.popleft()
+                yield slot, job.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
