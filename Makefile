@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo check test clean
+.PHONY: setup demo check test bench clean
 
 setup: $(STAMP)
 
@@ -29,6 +29,10 @@ check: setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+# the pass beside the usual scripts; make bench IMAGES=FOLDER measures on photos of yours
+bench: setup
+	$(BIN)/python -m benchmarks.embedding $(IMAGES)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

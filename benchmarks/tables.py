@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 FILE = Path(__file__).resolve().parents[1] / "BENCHMARKS.md"
-LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "faiss-cpu")
+LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "torchvision", "openvino", "pillow", "faiss-cpu")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

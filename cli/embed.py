@@ -27,9 +27,8 @@ from cli import options
 @click.option(
     "--resize",
     type=click.Choice(["full", "crop", "squash"]),
-    default="full",
-    show_default=True,
-    help="The whole image in its own shape, its central square, or the whole image made square.",
+    help="The whole image in its own shape (default), its central square, or the whole image made square "
+    "(default for networks that take one size only).",
 )
 @click.option("--input-size", type=int, help="Pixels a side the network sees; by default the weights' (224).")
 @click.option("--flip", is_flag=True, help="Average with the mirror image: twice the work, a little more F1.")

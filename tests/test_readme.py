@@ -48,11 +48,12 @@ def run(command, home):
 
 def test_commands__run_in_order(home):
     commands = [line for block in blocks("sh") for line in block.splitlines()]
-    assert len(commands) == 9 and all(command.startswith("toolkit ") for command in commands)
+    assert len(commands) == 11 and all(command.startswith("toolkit ") for command in commands)
     out = {c: run([sys.executable, "-m", "cli", *shlex.split(c)[1:]], home) for c in commands}
     assert "59 embedded, 0 unchanged, 0 gone, 1 failed" in out["toolkit embed train/"]
     assert out["toolkit compare"].count("★") == 2
     assert "submit.csv: 40 images by" in out["toolkit predict test/ --out submit.csv"]
+    assert "agrees: " in out["toolkit verify train"] and "head ensemble" in out["toolkit info"]
     header = (home / "submit.csv").read_text(encoding="utf-8").splitlines()[0]
     assert header == "img_path,tags"
 

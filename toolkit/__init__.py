@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from toolkit.decisions import parse_rule as parse_rule
     from toolkit.demo import demo as demo
     from toolkit.embedding import embed as embed
+    from toolkit.embedding import verify as verify
     from toolkit.experiment import SavedHead as SavedHead
     from toolkit.experiment import compare as compare
     from toolkit.experiment import evaluate as evaluate
@@ -51,6 +52,7 @@ _WHERE = {
     "predict": "toolkit.experiment",
     "read_labels": "toolkit.labels",
     "stratified_split": "toolkit.splits",
+    "verify": "toolkit.embedding",
 }
 
 __all__ = list(_WHERE)

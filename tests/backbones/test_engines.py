@@ -39,7 +39,8 @@ def test_forward__is_torchvisions_network_without_its_classifier(engine):
     preset = torchvision.models.ResNet50_Weights.IMAGENET1K_V1.transforms()
     with torch.inference_mode():
         want = network(torch.stack([preset(image) for image in images])).numpy()
-    backbone = load_backbone("resnet50", weights="random:0", device="cpu", engine=engine, precision="fp32")
+    options = {"weights": "random:0", "device": "cpu", "precision": "fp32", "resize": "crop"}
+    backbone = load_backbone("resnet50", engine=engine, **options)
     got = backbone.forward(np.stack([backbone.preprocess(image) for image in images]))
     assert got.shape == (3, 2048) and got.dtype == np.float32 and backbone.spec.dim == 2048
     assert backbone.spec.engine == engine
@@ -222,7 +223,7 @@ def test_find_batch_size(seconds, room, want):
 
 @pytest.mark.slow
 def test_real_weights__auto_is_faithful(shared_weights, shared_data):
-    options = {"weights": str(shared_weights), "device": "cpu"}
+    options = {"weights": str(shared_weights), "device": "cpu", "resize": "crop"}
     auto, exact = (load_backbone("resnet50", precision=name, **options) for name in ("auto", "fp32"))
     if fast_precisions():
         assert auto.spec.precision == "bf16" and "cosine to fp32" in auto.why
@@ -257,6 +258,28 @@ def test_cuda__agrees_with_the_processor():
 def test_device__cuda_without_one(device):
     with pytest.raises(OptionError, match="no usable CUDA GPU; use --device cpu"):
         load_backbone("resnet18", weights="random:0", device=device)
+
+
+def test_cache__truncated_tensors_are_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("TOOLKIT_CACHE", str(tmp_path))
+    load_backbone("resnet18", engine="openvino", precision="fp32", **SMALL)
+    (tensors,) = tmp_path.glob("graphs/*/graph.bin")
+    tensors.write_bytes(tensors.read_bytes()[:1000])
+    with pytest.raises(OptionError, match="holds no readable graph .*; delete it and embed again"):
+        load_backbone("resnet18", engine="openvino", precision="fp32", **SMALL)
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_one_size_only__is_squashed_by_default_and_refuses_other_sizes(engine):
+    options = {"weights": "random:0", "device": "cpu", "engine": engine, "precision": "fp32"}
+    backbone = load_backbone("timm:vit_tiny_patch16_224", **options)
+    assert backbone.spec.preprocessing.startswith("squash 224 bicubic")
+    image = photo(300, 200)
+    assert backbone.forward(backbone.preprocess(image)[None].copy()).shape == (1, 192)
+    with pytest.raises(OptionError, match="--resize full: this network takes pictures of 224 x 224 only"):
+        load_backbone("timm:vit_tiny_patch16_224", resize="full", **options)
+    with pytest.raises(OptionError, match="--input-size 256: this network takes pictures of 224 x 224 only"):
+        load_backbone("timm:vit_tiny_patch16_224", input_size=256, **options)
 
 
 def test_cache_folder__is_the_tests_own():

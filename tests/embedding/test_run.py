@@ -167,6 +167,16 @@ def test_pass__a_renamed_image_keeps_its_row(folder, tmp_path):
         np.testing.assert_allclose(values, expected(pictures[name]), rtol=1e-6)
 
 
+def test_pass__a_copy_takes_the_row_of_its_original(folder, tmp_path):
+    home, _ = folder
+    go(home, tmp_path / "s")
+    (home / "copy.png").write_bytes((home / "p03.png").read_bytes())
+    report = go(home, tmp_path / "s")
+    assert (report.embedded, report.kept, report.renamed, report.dropped) == (0, 12, 0, 0)
+    rows = dict(zip(report.store.ids, report.store.embeddings(), strict=True))
+    np.testing.assert_array_equal(rows["copy.png"], rows["p03.png"])
+
+
 def test_pass__with_views_a_renamed_image_is_embedded_again(folder, tmp_path):
     home, _ = folder
     go(home, tmp_path / "s", views=1)

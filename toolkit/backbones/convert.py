@@ -40,7 +40,8 @@ def convert(job: dict[str, Any], target: Path) -> None:
     wrapped = FromBytes(network)
     with torch.inference_mode():
         dim = wrapped(example).shape[1]
-    shape = openvino.PartialShape([-1, -1, -1, 3])
+    sides = [-1, -1] if network.recipe.any_size else [side, side]
+    shape = openvino.PartialShape([-1, *sides, 3])
     graph = openvino.convert_model(wrapped, example_input=example, input=[(shape, openvino.Type.u8)])
     openvino.save_model(graph, target / "graph.xml", compress_to_fp16=False)
     GraphFacts(

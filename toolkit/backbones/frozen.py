@@ -17,7 +17,7 @@ from toolkit.backbones.engines import Engine, EngineName, Precision, choose_engi
 from toolkit.backbones.families import default_weights, family_of
 from toolkit.backbones.fidelity import check
 from toolkit.backbones.graphs import Graph, convert, graph_folder, load_graph, make_folder
-from toolkit.backbones.preprocessing import DEFAULT_RESIZE, Decode, Preprocessing, Recipe, ResizeMode
+from toolkit.backbones.preprocessing import Decode, Preprocessing, Recipe, ResizeMode
 from toolkit.errors import OptionError
 from toolkit.progress import Progress, silent
 from toolkit.spec import EmbeddingSpec
@@ -94,7 +94,7 @@ def load_backbone(
     name: str = "resnet50",
     *,
     weights: str | None = None,
-    resize: ResizeMode = DEFAULT_RESIZE,
+    resize: ResizeMode | None = None,
     input_size: int | None = None,
     decode: Decode = "scaled",
     flip: bool = False,
@@ -134,12 +134,12 @@ def load_backbone(
         A name, option or file that does not exist or does not fit.
     """
     for option, value, allowed in (
-        ("resize", resize, get_args(ResizeMode)),
+        ("resize", resize, (None, *get_args(ResizeMode))),
         ("decode", decode, get_args(Decode)),
         ("precision", precision if not precision.startswith(INT8) else "int8", get_args(Precision)),
     ):
         if value not in allowed:
-            raise OptionError(f"--{option} got {value!r}; allowed are {', '.join(allowed)}")
+            raise OptionError(f"--{option} got {value!r}; allowed are {', '.join(filter(None, allowed))}")
     if input_size is not None and input_size < SMALLEST:
         raise OptionError(f"--input-size got {input_size}; give {SMALLEST} or more")
     place = resolve_device(device)

@@ -84,10 +84,17 @@ def cache_folder() -> Path:
 
 def graph_folder(backbone: str, weights: str) -> Path:
     """Return where the graph of a backbone and weights lies, or will lie."""
-    versions = [importlib.metadata.version(name) for name in _DECIDING]
+    versions = [_version(name) for name in _DECIDING]
     deciding = [FORMAT, backbone, identity(weights), *versions]
     key = hashlib.sha256(json.dumps(deciding).encode()).hexdigest()[:16]
     return cache_folder() / "graphs" / key
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""  # the torch engine, which only remembers fidelity here, does without openvino
 
 
 def load_graph(family: str, backbone: str, weights: str, *, progress: Progress = silent) -> Graph:

@@ -4,13 +4,13 @@ A family is a function ``build(name, weights) -> Network``; `toolkit.backbones.F
 """
 
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from toolkit.backbones.preprocessing import Recipe
+from toolkit.backbones.preprocessing import CELL, Recipe
 from toolkit.backbones.weights import digest_of, random_seed, read_file, weights_file
 from toolkit.errors import WeightsError
 
@@ -65,7 +65,17 @@ def build_network(family: str, name: str, weights: str) -> Network:
     build: Callable[[str, str], Network] = getattr(importlib.import_module(module), attribute)
     network = build(name, weights)
     network.module.eval().requires_grad_(False)
-    return network
+    return replace(network, recipe=replace(network.recipe, any_size=_takes_any_size(network)))
+
+
+def _takes_any_size(network: Network) -> bool:
+    side = network.recipe.crop_size
+    try:
+        with torch.inference_mode():
+            network.module(torch.zeros(1, 3, side, side + CELL))
+    except (RuntimeError, AssertionError, ValueError):  # each library refuses in its own way
+        return False
+    return True
 
 
 def seeded(weights: str, make: "Callable[[], nn.Module]") -> nn.Module:

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from toolkit.backbones.base import Pixels
+from toolkit.errors import OptionError
 
 ResizeMode = Literal["crop", "squash", "full"]
 Decode = Literal["scaled", "exact", "device"]
@@ -34,6 +35,8 @@ class Recipe:
         Pixels of the shorter side before the crop, and of a side of the crop.
     mean, std : tuple of float
         Per channel, of pixels in [0, 1].
+    any_size : bool
+        Whether the network takes pictures of any size and shape; the usual transformers take one size only.
     interpolation : {"bilinear", "bicubic"}
         Always with antialiasing.
     """
@@ -43,6 +46,7 @@ class Recipe:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     interpolation: str = "bilinear"
+    any_size: bool = True
 
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> "Recipe":
@@ -81,13 +85,28 @@ class Preprocessing:
         cls,
         recipe: Recipe,
         *,
-        resize: ResizeMode,
+        resize: ResizeMode | None = None,
         input_size: int | None = None,
         decode: Decode = "scaled",
         flip: bool = False,
     ) -> "Preprocessing":
-        """Adapt a recipe; the size resized to before a crop changes in proportion to `input_size`."""
+        """Adapt a recipe; the size resized to before a crop changes in proportion to `input_size`.
+
+        Without `resize` it is ``full``, or ``squash`` for a network that takes one size only.
+
+        Raises
+        ------
+        OptionError
+            The network does not take that size or shape.
+        """
         size = input_size or recipe.crop_size
+        resize = resize or (DEFAULT_RESIZE if recipe.any_size else "squash")
+        if not recipe.any_size and (resize == "full" or size != recipe.crop_size):
+            asked = "--resize full" if resize == "full" else f"--input-size {size}"
+            raise OptionError(
+                f"{asked}: this network takes pictures of {recipe.crop_size} x {recipe.crop_size} only; give "
+                "--resize squash or crop, and no --input-size"
+            )
         values = {
             **vars(recipe),
             "resize_size": round(recipe.resize_size * size / recipe.crop_size),

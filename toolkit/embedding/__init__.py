@@ -10,11 +10,11 @@ from toolkit.backbones.base import Pixels
 from toolkit.backbones.devices import resolve_devices
 from toolkit.backbones.engines import EngineName
 from toolkit.backbones.frozen import INT8
-from toolkit.backbones.preprocessing import DEFAULT_RESIZE, Preprocessing
+from toolkit.backbones.preprocessing import Preprocessing
 from toolkit.embedding.forward import ReadOptions
 from toolkit.embedding.run import PassOptions, PassReport, run_pass
 from toolkit.embedding.runners import ManyDevices, OneDevice, Runner
-from toolkit.embedding.verify import Verification, verify
+from toolkit.embedding.verification import Verification, verify
 from toolkit.errors import ImageError, OptionError
 from toolkit.images import ImagePolicy, decode_image
 from toolkit.labels import find_label_file
@@ -44,7 +44,7 @@ def embed(
     root: Path | None = None,
     backbone: str = "resnet50",
     weights: str | None = None,
-    resize: ResizeMode = DEFAULT_RESIZE,
+    resize: ResizeMode | None = None,
     input_size: int | None = None,
     decode: Decode = "scaled",
     flip: bool = False,

@@ -89,7 +89,7 @@ class Known:
         if not self._by_content:
             return None
         found = self._same_content(entry, rows)
-        if found is not None:
+        if found is not None and found.img_path not in self._entries:  # else it is a copy
             self.renamed[image] = found.img_path
         return None if found is None else (found.img_path, replace(found, img_path=image))
 

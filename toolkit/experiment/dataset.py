@@ -112,7 +112,7 @@ def load_dataset(options: DataOptions) -> Dataset:
     groups = near_duplicate_groups(store.embeddings()[rows], digests=[store.rows[row].digest for row in rows])
     split = _split(store, rows, Y, groups, options)
     notes = (
-        f"labels from {path}: {match.summary()}",
+        f"labels from {_shown(path)}: {match.summary()}",
         *table.notes,
         *_left_over(match),
         f"split: {split.source}",
@@ -121,6 +121,12 @@ def load_dataset(options: DataOptions) -> Dataset:
     if not Y.nnz:
         raise LabelError(f"{path} gives the images of the store no tag at all; there is nothing to learn")
     return Dataset(store, rows, ids, Y, table.space, split, notes)
+
+
+def _shown(path: Path) -> str:
+    """Return a path as a user in the working folder would write it."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def store_names(artifacts: Path) -> list[str]:

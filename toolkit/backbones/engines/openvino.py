@@ -7,6 +7,7 @@ from queue import SimpleQueue
 import openvino
 
 from toolkit.backbones.base import Pixels, Rows
+from toolkit.errors import OptionError
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
 BATCH = 4  # measured: 4 to 8 a stream are fastest, larger ones only take memory
@@ -40,7 +41,13 @@ class OpenVinoEngine:
             "PERFORMANCE_HINT": "THROUGHPUT",
             "INFERENCE_PRECISION_HINT": HINTS[precision],
         }
-        compiled = core.compile_model(core.read_model(graph), "CPU", settings)
+        try:
+            compiled = core.compile_model(core.read_model(graph), "CPU", settings)
+        except RuntimeError as error:
+            raise OptionError(
+                f"{graph.parent} holds no readable graph ({str(error).splitlines()[0]}); "
+                "delete it and embed again"
+            ) from error
         self.in_flight = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         self._requests: SimpleQueue[openvino.InferRequest] = SimpleQueue()
         for _ in range(self.in_flight):

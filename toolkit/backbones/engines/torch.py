@@ -43,6 +43,8 @@ class TorchEngine:
         module = FromBytes(network).to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._module: torch.nn.Module = module
         self._local = threading.local()
+        if self._device.type == "cuda":
+            torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32: TF32 rounds inputs to 10 bits
         self.in_flight = 2 if self._device.type == "cuda" else 1
         self.batch_size = MPS_BATCH if self._device.type == "mps" else CPU_BATCH
 
