@@ -132,6 +132,26 @@ def test_start__with_a_graph_in_the_cache_needs_no_torch(resnet50):
     assert done.stdout.strip() == "[]"
 
 
+TWO_AT_ONCE = """
+import threading, numpy
+from toolkit.backbones import load_backbone
+backbone = load_backbone("resnet18", weights="random:0", input_size=64, device="cpu", precision="fp32")
+together = threading.Barrier(2)
+def first():
+    together.wait()
+    backbone.forward(numpy.zeros((1, 64, 64, 3), numpy.uint8))
+threads = [threading.Thread(target=first) for _ in range(2)]
+for thread in threads:
+    thread.start()
+"""
+
+
+def test_start__two_first_calls_at_once_do_not_wait_for_each_other():
+    load_backbone("resnet18", engine="openvino", precision="fp32", **SMALL)
+    for _ in range(8):  # hung about every fourth time when the first call was not made alone
+        subprocess.run([sys.executable, "-c", TWO_AT_ONCE], check=True, timeout=60)
+
+
 def test_cache__that_cannot_be_written_is_said_so(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("TOOLKIT_CACHE", str(tmp_path / "file"))

@@ -4,12 +4,14 @@ import functools
 from pathlib import Path
 from queue import SimpleQueue
 
+import numpy as np
 import openvino
 
 from toolkit.backbones.base import Pixels, Rows
 from toolkit.errors import OptionError
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
+FIRST = (1, 32, 32, 3)  # the smallest batch any network takes
 BATCH = 4  # measured: 4 to 8 a stream are fastest, larger ones only take memory
 
 
@@ -52,6 +54,12 @@ class OpenVinoEngine:
         self._requests: SimpleQueue[openvino.InferRequest] = SimpleQueue()
         for _ in range(self.in_flight):
             self._requests.put(compiled.create_infer_request())
+        # OpenVINO's binding fills a static table the first time an array comes in, and lets go of Python's
+        # lock meanwhile: two first times at once wait for each other for ever, so the first one is alone
+        shape = compiled.input(0).get_partial_shape()
+        sides = zip(FIRST, shape, strict=True)
+        first = [least if side.is_dynamic else side.get_length() for least, side in sides]
+        self.forward(np.zeros(first, np.uint8))
 
     def forward(self, batch: Pixels) -> Rows:
         """Return rows (B, D) float32; the caller's thread waits without holding Python's lock."""
