@@ -1,6 +1,7 @@
 """Engines against torchvision's own forward, and against each other."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -150,6 +151,18 @@ def test_start__two_first_calls_at_once_do_not_wait_for_each_other():
     load_backbone("resnet18", engine="openvino", precision="fp32", **SMALL)
     for _ in range(8):  # hung about every fourth time when the first call was not made alone
         subprocess.run([sys.executable, "-c", TWO_AT_ONCE], check=True, timeout=60)
+
+
+def test_convert__reports_to_nobody(tmp_path):
+    """OpenVINO would count its imports and conversions in ~/intel and send them away."""
+    environment = os.environ | {"HOME": str(tmp_path), "TOOLKIT_CACHE": str(tmp_path / "cache")}
+    code = (
+        "from toolkit.backbones import load_backbone\n"
+        "load_backbone('resnet18', weights='random:0', device='cpu', precision='fp32')"
+    )
+    environment.pop("CI", None)  # there it would hold back by itself
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["cache"]
 
 
 def test_cache__that_cannot_be_written_is_said_so(monkeypatch, tmp_path):

@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 
 from toolkit.backbones.graphs import Graph, GraphFacts
+from toolkit.backbones.openvino_import import import_openvino
 from toolkit.errors import OptionError, ToolkitError
+
+openvino = import_openvino()
 
 
 def main() -> None:
@@ -29,7 +32,6 @@ def main() -> None:
 
 def convert(job: dict[str, Any], target: Path) -> None:
     """Trace the network with bytes in and rows out, all sizes free, tensors kept in fp32."""
-    import openvino
     import torch
 
     from toolkit.backbones.network import FromBytes, build_network
@@ -56,8 +58,6 @@ def convert(job: dict[str, Any], target: Path) -> None:
 
 def quantize(job: dict[str, Any], target: Path) -> None:
     """Quantise a graph to int8, its ranges taken from the pictures in ``pixels.npz`` (by NNCF)."""
-    import openvino
-
     try:
         import nncf
     except ImportError as error:

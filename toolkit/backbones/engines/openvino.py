@@ -3,12 +3,15 @@
 import functools
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 import numpy as np
-import openvino
 
 from toolkit.backbones.base import Pixels, Rows
+from toolkit.backbones.openvino_import import import_openvino
 from toolkit.errors import OptionError
+
+openvino = import_openvino()
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
 FIRST = (1, 32, 32, 3)  # the smallest batch any network takes
@@ -51,7 +54,7 @@ class OpenVinoEngine:
                 "delete it and embed again"
             ) from error
         self.in_flight = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
-        self._requests: SimpleQueue[openvino.InferRequest] = SimpleQueue()
+        self._requests: SimpleQueue[Any] = SimpleQueue()
         for _ in range(self.in_flight):
             self._requests.put(compiled.create_infer_request())
         # OpenVINO's binding fills a static table the first time an array comes in, and lets go of Python's
