@@ -184,7 +184,7 @@ def test_begin__keep_may_take_the_row_of_another_name(tmp_path):
 
 
 def test_begin__takes_over_rows_in_blocks_of_any_order(tmp_path, monkeypatch):
-    monkeypatch.setattr("toolkit.store.COPY_ROWS", 3)
+    monkeypatch.setattr("toolkit.storearrays.COPY_ROWS", 3)
     names = [f"{number:02d}" for number in range(20)]
     build(tmp_path / "s", names)
     order = [*names[5:14], *names[:2], "new", *names[19:13:-1]]

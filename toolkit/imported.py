@@ -8,7 +8,8 @@ import numpy as np
 from toolkit.errors import StoreError
 from toolkit.progress import Progress, silent
 from toolkit.spec import EmbeddingSpec
-from toolkit.store import EmbeddingStore, Features, Row, StoreMeta, StoreWriter
+from toolkit.store import EmbeddingStore, Row, StoreMeta, StoreWriter
+from toolkit.storearrays import Features
 from toolkit.textfiles import read_text, split_lines
 
 BLOCK_ROWS = 4096

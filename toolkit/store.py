@@ -26,13 +26,12 @@ from numpy.typing import NDArray
 
 from toolkit.errors import StoreError
 from toolkit.spec import EmbeddingSpec
+from toolkit.storearrays import Features, copy_rows, data_offset, open_array, write_header
 from toolkit.textfiles import read_csv
 
 StoreDtype = Literal["float32", "float16"]
-Features = NDArray[np.float32] | NDArray[np.float16]
 
 INDEX_COLUMNS = ("row", "img_path", "bytes", "mtime_ns", "digest", "width", "height", "mode")
-COPY_ROWS = 4096  # rows moved at a time: 32 MB of 2048 float32
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ class EmbeddingStore:
         self.rows = tuple(_read_rows(folder / "index.csv"))
         self.failures = tuple(Failure(*cells) for cells in _read_table(folder / "failed.csv", 2))
         for path in self._array_paths():
-            shape = _open_array(path).shape
+            shape = open_array(path).shape
             if shape != (len(self.rows), self.meta.spec.dim):
                 raise StoreError(
                     f"{path} holds {shape[0]} x {shape[1]} numbers but index.csv lists {len(self.rows)} rows "
@@ -138,7 +137,7 @@ class EmbeddingStore:
 
     def embeddings(self) -> Features:
         """Return the (N, D) array, memory-mapped and read-only."""
-        return _open_array(self.folder / "embeddings.npy")
+        return open_array(self.folder / "embeddings.npy")
 
     def refresh(self, rows: Sequence[Row], meta: StoreMeta) -> "EmbeddingStore":
         """Enter what changed about the same images in the same order, not their features; return the store.
@@ -159,7 +158,7 @@ class EmbeddingStore:
 
     def views(self) -> list[Features]:
         """Return the augmented (N, D) arrays, memory-mapped; an empty list if there are none."""
-        return [_open_array(path) for path in self._array_paths()[1:]]
+        return [open_array(path) for path in self._array_paths()[1:]]
 
     def _array_paths(self) -> list[Path]:
         return [self.folder / name for name in array_names(self.meta.views)]
@@ -287,8 +286,8 @@ class StoreWriter:
         for name in array_names(self.meta.views):
             (final / name).parent.mkdir(exist_ok=True)
             with (final / name).open("wb") as file:
-                _write_header(file, self.meta.dtype, (len(kept), self.meta.spec.dim))
-                _copy_rows(self.folder / name, file, file.tell(), moves, self._row_bytes)
+                write_header(file, self.meta.dtype, (len(kept), self.meta.spec.dim))
+                copy_rows(self.folder / name, file, file.tell(), moves, self._row_bytes)
         self.meta.write(final / "meta.json")
         return final
 
@@ -310,7 +309,7 @@ class StoreWriter:
             path = self.folder / name
             path.parent.mkdir(exist_ok=True)
             with path.open("wb") as file:
-                _write_header(file, self.meta.dtype, shape)
+                write_header(file, self.meta.dtype, shape)
                 file.truncate(file.tell() + np.dtype(self.meta.dtype).itemsize * shape[0] * shape[1])
         self.meta.write(self.folder / "meta.json")
         (self.folder / "journal.csv").touch()
@@ -320,7 +319,7 @@ class StoreWriter:
         self._files = []
         for name in array_names(self.meta.views):
             file = (self.folder / name).open("r+b")
-            self._offset = _data_offset(file)
+            self._offset = data_offset(file)
             self._files.append(file)
 
     def _close(self) -> None:
@@ -338,19 +337,7 @@ class StoreWriter:
                 moves.append((slot, places[found[0]]))
                 self._pending[slot] = found[1]
         for file, name in zip(self._files, array_names(self.meta.views), strict=True):
-            _copy_rows(source.folder / name, file, self._offset, moves, self._row_bytes)
-
-
-def _runs(moves: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
-    """Join moves (slot, place) that follow each other on both sides: yield (slot, place, count)."""
-    first = 0
-    for here in range(1, len(moves) + 1) if moves else ():
-        slot, place = moves[first]
-        count = here - first
-        if here < len(moves) and moves[here] == (slot + count, place + count) and count < COPY_ROWS:
-            continue
-        yield slot, place, count
-        first = here
+            copy_rows(source.folder / name, file, self._offset, moves, self._row_bytes)
 
 
 @dataclass(frozen=True)
@@ -417,40 +404,6 @@ def _replace(folder: Path, target: Path) -> None:
         target.rename(previous)
     folder.rename(target)
     shutil.rmtree(previous, ignore_errors=True)
-
-
-def _copy_rows(
-    source: Path, target: BinaryIO, offset: int, moves: Sequence[tuple[int, int]], row_bytes: int
-) -> None:
-    """Copy rows of the ``.npy`` `source` to `target`, whose data begin at `offset`: (to, from) a move.
-
-    Read, not mapped: pages of a mapped file count as this process's memory.
-    """
-    with source.open("rb") as old:
-        begin = _data_offset(old)
-        for slot, place, count in _runs(moves):
-            old.seek(begin + place * row_bytes)
-            target.seek(offset + slot * row_bytes)
-            target.write(old.read(count * row_bytes))
-
-
-def _write_header(file: BinaryIO, dtype: str, shape: tuple[int, int]) -> None:
-    header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, header)
-
-
-def _open_array(path: Path) -> Features:
-    try:
-        array: Features = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path} cannot be read ({error}); embed again with --force") from error
-    return array
-
-
-def _data_offset(file: BinaryIO) -> int:
-    np.lib.format.read_magic(file)
-    np.lib.format.read_array_header_1_0(file)
-    return file.tell()
 
 
 def _write_index(path: Path, rows: Sequence[Row]) -> None:

@@ -13,12 +13,13 @@ from PIL import Image
 
 from toolkit.embedding.augment import augmented
 from toolkit.embedding.forward import ReadOptions
+from toolkit.embedding.read import Known, digest_of
 from toolkit.embedding.run import PassOptions, run_pass
 from toolkit.embedding.runners import OneDevice
 from toolkit.errors import OptionError, SpecMismatchError
-from toolkit.manifest import read_manifest
+from toolkit.manifest import Entry, read_manifest
 from toolkit.spec import EmbeddingSpec
-from toolkit.store import EmbeddingStore
+from toolkit.store import EmbeddingStore, Row
 
 SIZE = 8
 
@@ -165,6 +166,16 @@ def test_pass__a_renamed_image_keeps_its_row(folder, tmp_path):
     assert not backbone.shapes and report.store.ids == tuple(sorted(pictures))
     for name, values in zip(report.store.ids, report.store.embeddings(), strict=True):
         np.testing.assert_allclose(values, expected(pictures[name]), rtol=1e-6)
+
+
+def test_known__looks_among_the_rows_it_is_asked_about(tmp_path):
+    (tmp_path / "new.png").write_bytes(b"same")
+    known = Known([Entry("new.png", tmp_path / "new.png")], by_content=True)
+    digest = digest_of(b"same")
+    for name in ("one.png", "two.png"):
+        found = known("new.png", {name: Row(name, bytes=4, digest=digest)})
+        assert found is not None and found[0] == name and found[1].img_path == "new.png"
+    assert known("new.png", {"other.png": Row("other.png", bytes=4, digest="00")}) is None
 
 
 def test_pass__a_copy_takes_the_row_of_its_original(folder, tmp_path):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.backbones.graphs import Graph, GraphFacts
+from toolkit.backbones.graphs import Graph
 from toolkit.backbones.openvino_import import import_openvino
 from toolkit.errors import OptionError, ToolkitError
 
@@ -34,26 +34,17 @@ def convert(job: dict[str, Any], target: Path) -> None:
     """Trace the network with bytes in and rows out, all sizes free, tensors kept in fp32."""
     import torch
 
-    from toolkit.backbones.network import FromBytes, build_network
+    from toolkit.backbones.network import FromBytes, build_network, facts_of
 
     network = build_network(job["family"], job["backbone"], job["weights"])
     side = network.recipe.crop_size
     example = torch.zeros(1, side, side, 3, dtype=torch.uint8)
     wrapped = FromBytes(network)
-    with torch.inference_mode():
-        dim = wrapped(example).shape[1]
     sides = [-1, -1] if network.recipe.any_size else [side, side]
     shape = openvino.PartialShape([-1, *sides, 3])
     graph = openvino.convert_model(wrapped, example_input=example, input=[(shape, openvino.Type.u8)])
     openvino.save_model(graph, target / "graph.xml", compress_to_fp16=False)
-    GraphFacts(
-        backbone=job["backbone"],
-        weights=job["weights"],
-        weights_sha256=network.weights_sha256,
-        pooling=network.pooling,
-        dim=dim,
-        recipe=network.recipe,
-    ).write(target / "graph.json")
+    facts_of(network, job["backbone"], job["weights"]).write(target / "graph.json")
 
 
 def quantize(job: dict[str, Any], target: Path) -> None:

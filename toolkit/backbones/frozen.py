@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 from PIL import Image
@@ -16,7 +16,7 @@ from toolkit.backbones.devices import resolve_device
 from toolkit.backbones.engines import Engine, EngineName, Precision, choose_engine
 from toolkit.backbones.families import default_weights, family_of
 from toolkit.backbones.fidelity import check
-from toolkit.backbones.graphs import Graph, convert, graph_folder, load_graph, make_folder
+from toolkit.backbones.graphs import Graph, GraphFacts, convert, graph_folder, load_graph, make_folder
 from toolkit.backbones.preprocessing import Decode, Preprocessing, Recipe, ResizeMode
 from toolkit.errors import OptionError
 from toolkit.progress import Progress, silent
@@ -187,14 +187,7 @@ def _on_openvino(given: _Given, graph: Graph, prepared: Callable[[Recipe], Prepr
                 "and --engine torch emulates bf16"
             )
         precision, why = _choose_precision(given, able, engine, preprocessing, graph.folder, processor())
-    spec = _spec(
-        given,
-        preprocessing,
-        precision=precision,
-        weights_sha256=facts.weights_sha256,
-        pooling=facts.pooling,
-        dim=facts.dim,
-    )
+    spec = _spec(given, preprocessing, precision, facts)
     return FrozenBackbone(spec, preprocessing, engine(precision.partition("-")[0]), given.device, why)
 
 
@@ -202,13 +195,11 @@ def _on_torch(given: _Given, prepared: Callable[[Recipe], Preprocessing]) -> Fro
     import torch
 
     from toolkit.backbones.engines.torch import TorchEngine, fast_precisions
-    from toolkit.backbones.network import build_network
+    from toolkit.backbones.network import build_network, facts_of
 
     network = build_network(family_of(given.name), given.name, given.weights)
     preprocessing = prepared(network.recipe)
     side = preprocessing.recipe.crop_size
-    with torch.inference_mode():
-        dim = network.module(torch.zeros(1, 3, side, side)).shape[1]
 
     def engine(precision: str) -> TorchEngine:
         return TorchEngine(network, given.device, precision)
@@ -218,26 +209,22 @@ def _on_torch(given: _Given, prepared: Callable[[Recipe], Preprocessing]) -> Fro
     able = fast_precisions(given.device)
     memory = graph_folder(given.name, given.weights)
     precision, why = _choose_precision(given, able, engine, preprocessing, memory, what)
-    spec = _spec(
-        given,
-        preprocessing,
-        precision=precision,
-        weights_sha256=network.weights_sha256,
-        pooling=network.pooling,
-        dim=dim,
-    )
+    spec = _spec(given, preprocessing, precision, facts_of(network, given.name, given.weights))
     run = engine(precision)
     run.tune(side)
     return FrozenBackbone(spec, preprocessing, run, given.device, why)
 
 
-def _spec(given: _Given, preprocessing: Preprocessing, **facts: Any) -> EmbeddingSpec:
+def _spec(given: _Given, preprocessing: Preprocessing, precision: str, facts: GraphFacts) -> EmbeddingSpec:
     return EmbeddingSpec(
         backbone=given.name,
         weights=given.weights,
+        weights_sha256=facts.weights_sha256,
         preprocessing=str(preprocessing),
+        pooling=facts.pooling,
+        dim=facts.dim,
+        precision=precision,
         engine=given.engine,
-        **facts,
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from toolkit.backbones.graphs import GraphFacts
 from toolkit.backbones.preprocessing import CELL, Recipe
 from toolkit.backbones.weights import digest_of, random_seed, read_file, weights_file
 from toolkit.errors import WeightsError
@@ -66,6 +67,21 @@ def build_network(family: str, name: str, weights: str) -> Network:
     network = build(name, weights)
     network.module.eval().requires_grad_(False)
     return replace(network, recipe=replace(network.recipe, any_size=_takes_any_size(network)))
+
+
+def facts_of(network: Network, name: str, weights: str) -> GraphFacts:
+    """Return what a spec has to know of a network; the length of a row is seen by running it once."""
+    side = network.recipe.crop_size
+    with torch.inference_mode():
+        dim = network.module(torch.zeros(1, 3, side, side)).shape[1]
+    return GraphFacts(
+        backbone=name,
+        weights=weights,
+        weights_sha256=network.weights_sha256,
+        pooling=network.pooling,
+        dim=dim,
+        recipe=network.recipe,
+    )
 
 
 def _takes_any_size(network: Network) -> bool:

@@ -76,7 +76,8 @@ class Known:
     def __init__(self, entries: Iterable[Entry], *, by_content: bool) -> None:
         self._entries = {entry.id: entry for entry in entries}
         self._by_content = by_content
-        self._sizes: dict[int, dict[int, list[Row]]] = {}
+        self._rows: Mapping[str, Row] | None = None
+        self._by_size: dict[int, list[Row]] = {}
         self.renamed: dict[str, str] = {}
 
     def __call__(self, image: str, rows: Mapping[str, Row]) -> tuple[str, Row] | None:
@@ -94,13 +95,13 @@ class Known:
         return None if found is None else (found.img_path, replace(found, img_path=image))
 
     def _same_content(self, entry: Entry, rows: Mapping[str, Row]) -> Row | None:
-        if id(rows) not in self._sizes:
-            sizes = self._sizes[id(rows)] = {}
+        if self._rows is not rows:
+            self._rows, self._by_size = rows, {}
             for row in rows.values():
-                sizes.setdefault(row.bytes, []).append(row)
+                self._by_size.setdefault(row.bytes, []).append(row)
         try:
             stat = entry.path.stat()
-            candidates = self._sizes[id(rows)].get(stat.st_size, [])
+            candidates = self._by_size.get(stat.st_size, [])
             digest = digest_of(entry.path.read_bytes()) if candidates else ""
         except OSError:
             return None  # the pass will meet the same error and write it into failed.csv

@@ -51,7 +51,7 @@ class OneDevice:
     def __init__(self, backbone: Backbone, options: ReadOptions) -> None:
         self.spec = backbone.spec
         self.options = options
-        self.made_with = described(backbone)
+        self.made_with = _made_with(backbone)
         self._backbone = backbone
 
     def embed(self, entries: Iterable[tuple[int, Entry]]) -> Iterator[Embedded]:
@@ -59,7 +59,7 @@ class OneDevice:
         return embed_entries(entries, self._backbone, self.options)
 
 
-def described(backbone: Backbone) -> dict[str, str]:
+def _made_with(backbone: Backbone) -> dict[str, str]:
     """Return device and choice of precision where the backbone knows them."""
     return {name: str(getattr(backbone, name)) for name in ("device", "why") if hasattr(backbone, name)}
 
@@ -157,7 +157,7 @@ def _work(connection: Connection, job: _Job) -> None:
     """Be the process of one device: load, then embed lot after lot until an empty one comes."""
     try:
         backbone = load_backbone(**job.backbone)
-        connection.send(("ready", backbone.spec, described(backbone)))
+        connection.send(("ready", backbone.spec, _made_with(backbone)))
         rows: list[Embedded] = []
         for embedded in embed_entries(_lots(connection), backbone, job.options):
             rows.append(embedded)
