@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from toolkit.errors import HeadError
+from toolkit.features import Features, Matrix, finite, loaded
 from toolkit.progress import Progress, silent
 from toolkit.splits import Rows, stratified_split
 
@@ -178,12 +179,16 @@ class HeadBase:
 
 def as_features(X: Any) -> Array:
     """Return X as a C-ordered float32 (N, D) array; `HeadError` on another rank, NaN or infinity."""
-    out = np.ascontiguousarray(X, dtype=np.float32)
+    out = np.ascontiguousarray(X[:] if isinstance(X, Features) else X, dtype=np.float32)
     if out.ndim != 2:
         raise HeadError(f"X must have two axes (rows, features), it has shape {out.shape}")
-    if not np.isfinite(out).all():
-        raise HeadError("X holds NaN or infinity; embed those images again or drop the rows")
-    return out
+    return finite(out)
+
+
+def as_matrix(X: Any) -> Matrix:
+    """Return X as `as_features` does, but `Features` too large to load as they are, to be read in blocks."""
+    small = loaded(X)
+    return small if isinstance(small, Features) else as_features(small)
 
 
 def as_labels(Y: Any) -> sp.csr_array:
@@ -197,9 +202,12 @@ def as_labels(Y: Any) -> sp.csr_array:
     return out
 
 
-def check_fit(X: Any, Y: Any) -> tuple[Array, sp.csr_array]:
-    """Return (X, Y) checked for fitting: equal, non-zero numbers of rows and at least one tag."""
-    features, labels = as_features(X), as_labels(Y)
+def check_fit(X: Any, Y: Any) -> tuple[Matrix, sp.csr_array]:
+    """Return (X, Y) checked for fitting: equal, non-zero numbers of rows and at least one tag.
+
+    X is an array, or `Features` where it is too large to load (`toolkit.features`).
+    """
+    features, labels = as_matrix(X), as_labels(Y)
     if features.shape[0] != labels.shape[0]:
         raise HeadError(
             f"X has {features.shape[0]} rows and Y {labels.shape[0]}; they must be the same images"
@@ -211,7 +219,7 @@ def check_fit(X: Any, Y: Any) -> tuple[Array, sp.csr_array]:
     return features, labels
 
 
-def check_val(val: Any, n_features: int, n_tags: int) -> tuple[Array, sp.csr_array]:
+def check_val(val: Any, n_features: int, n_tags: int) -> tuple[Matrix, sp.csr_array]:
     """Return the validation pair checked as `check_fit` does, and against the training arrays' columns."""
     X, Y = check_fit(*val)
     if X.shape[1] != n_features:

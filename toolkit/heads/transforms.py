@@ -10,6 +10,8 @@ from typing import Literal, Self, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from toolkit.features import Matrix, blocks
+
 TransformName = Literal["raw", "standardize", "sqrt-standardize", "l2", "centered-sqrt-l2"]
 TRANSFORMS: tuple[TransformName, ...] = get_args(TransformName)
 
@@ -49,15 +51,18 @@ class FeatureTransform:
     scale: Array
 
     @classmethod
-    def fit(cls, name: TransformName, X: Array) -> Self:
-        """Learn the column statistics of X (N, D) float32 in float64 sums."""
-        D = X.shape[1]
+    def fit(cls, name: TransformName, X: Matrix) -> Self:
+        """Learn the column statistics of X (N, D), gone over in blocks, in float64 sums."""
+        N, D = X.shape
         mean, scale = np.zeros(D, np.float32), np.ones(D, np.float32)
-        if name in ("standardize", "sqrt-standardize", "centered-sqrt-l2") and len(X):
-            base = X if name == "standardize" else signed_sqrt(X)
-            mean = base.mean(axis=0, dtype=np.float64).astype(np.float32)
+        if name in ("standardize", "sqrt-standardize", "centered-sqrt-l2") and N:
+            prepare = (lambda rows: rows) if name == "standardize" else signed_sqrt
+            total = sum(prepare(rows).sum(axis=0, dtype=np.float64) for _, rows in blocks(X))
+            mean = (total / N).astype(np.float32)
             if name != "centered-sqrt-l2":
-                std = base.std(axis=0, dtype=np.float64)
+                exact = total / N
+                squares = sum(((prepare(rows) - exact) ** 2).sum(axis=0) for _, rows in blocks(X))
+                std = np.sqrt(squares / N)
                 # a column that varies by rounding alone carries nothing: dividing by it would blow noise up
                 flat = std <= 1e-6 * np.maximum(np.abs(mean), 1e-12)
                 scale = np.where(flat, 1.0, std).astype(np.float32)
