@@ -29,7 +29,7 @@ def demo(*, quiet: bool, **given: Any) -> None:
     data: Path = report.folder / "data"
     lines = {
         "pictures drawn": f"{data}  ({report.data.n_images} labelled, {report.data.n_new} new)",
-        "embeddings": f"{report.comparison.dataset.store.folder}  (weights {report.weights}; "
+        "embeddings": f"{report.comparison.dataset.source.stores[0].folder}  (weights {report.weights}; "
         f"{report.n_failed} picture unreadable on purpose, see failed.csv)",
         "fitted heads": report.folder / "heads",
         "report": report.comparison.folder / "report.html",

@@ -144,6 +144,11 @@ class Features:
         chosen = [each[rows] for each in own]
         return type(self)(self._sources, rows=chosen, scales=self.scales)
 
+    def part(self, number: int) -> Self:
+        """Return the columns of one source, (N, d), still unread."""
+        rows = None if self._rows is None else [self._rows[number]]
+        return type(self)([self._sources[number]], rows=rows, scales=[self.scales[number]])
+
 
 Matrix = Array | Features
 

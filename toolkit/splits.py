@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 
 from toolkit.errors import OptionError, SplitError
+from toolkit.features import blocks, loaded
 from toolkit.textfiles import IMAGE_COLUMNS, find_column, need_column, read_csv, write_csv
 
 logger = logging.getLogger(__name__)
 
 Rows = NDArray[np.intp]
+Floats = NDArray[np.float32]
 
 VAL_FRACTION = 0.15
 TEST_FRACTION = 0.15
@@ -196,25 +198,33 @@ def _alike(X: Any) -> Rows:
     A random projection proposes pairs (Johnson-Lindenstrauss: the error of a cosine c is about
     (1 - c^2) / sqrt(256)); the cosine itself confirms them.
     """
-    features = np.asarray(X, dtype=np.float32)
-    centred = features - features.mean(axis=0, dtype=np.float64).astype(np.float32)
-    norm = np.sqrt(np.einsum("nd,nd->n", centred, centred, dtype=np.float64)).astype(np.float32)
-    unit = centred / np.where(norm == 0, 1, norm)[:, None]
-    D = unit.shape[1]
-    sketch, least = unit, DUPLICATE_COSINE
-    if D > _SKETCH:
-        sketch = unit @ np.random.default_rng(0).standard_normal((D, _SKETCH), dtype=np.float32)
-        length = np.linalg.norm(sketch, axis=1, keepdims=True)
-        sketch, least = sketch / np.where(length == 0, 1, length), DUPLICATE_COSINE - _SKETCH_SLACK
+    X = loaded(X)
+    N, D = X.shape
+    total = sum((rows.sum(axis=0, dtype=np.float64) for _, rows in blocks(X)), np.zeros(D))
+    mean = (total / max(N, 1)).astype(np.float32)
+    random = np.random.default_rng(0)
+    projection = random.standard_normal((D, _SKETCH), dtype=np.float32) if D > _SKETCH else None
+    least = DUPLICATE_COSINE if projection is None else DUPLICATE_COSINE - _SKETCH_SLACK
+    sketch = np.empty((N, min(D, _SKETCH)), np.float32)
+    for part, rows in blocks(X):
+        unit = _unit(rows - mean)
+        sketch[part] = unit if projection is None else _unit(unit @ projection)
     found = [np.empty((0, 2), np.intp)]
-    for start in range(0, len(unit), _BLOCK):
+    for start in range(0, N, _BLOCK):
         close = sketch[start : start + _BLOCK] @ sketch[start:].T >= least
         one, other = np.nonzero(np.triu(close, 1))
-        for part in range(0, len(one), _BLOCK):
-            a, b = one[part : part + _BLOCK] + start, other[part : part + _BLOCK] + start
-            sure = np.einsum("nd,nd->n", unit[a], unit[b]) >= DUPLICATE_COSINE
+        for first in range(0, len(one), _BLOCK):
+            a, b = one[first : first + _BLOCK] + start, other[first : first + _BLOCK] + start
+            sure = np.einsum("nd,nd->n", _unit(X[a] - mean), _unit(X[b] - mean)) >= DUPLICATE_COSINE
             found.append(np.stack([a[sure], b[sure]], axis=1))
     return np.vstack(found)
+
+
+def _unit(rows: Floats) -> Floats:
+    """Scale rows (n, D) to length 1; rows of zeros stay."""
+    norm = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64))
+    out: Floats = rows / np.where(norm == 0, 1, norm).astype(np.float32)[:, None]
+    return out
 
 
 def _components(pairs: Rows, N: int) -> Rows:

@@ -15,7 +15,7 @@ def test_load__joins_rows_and_labels(home, given):
     X, Y = made_up()
     write_labels(home / "labels.csv", names()[::-1][:100], Y[::-1][:100])
     data = load_dataset(DataOptions(**given))
-    assert data.ids == tuple(names()[60:]) and data.rows.tolist() == list(range(60, 160))
+    assert data.ids == tuple(names()[60:]) and data.source.rows[0].tolist() == list(range(60, 160))
     assert data.space.tags == tuple(sorted(TAGS))
     order = [TAGS.index(tag) for tag in data.space.tags]
     np.testing.assert_array_equal(data.Y.toarray(), Y[60:, order])
@@ -23,7 +23,7 @@ def test_load__joins_rows_and_labels(home, given):
     assert "100 of 160 images matched" in text and "60 images without labels" in text
     assert "images without labels: a/图 000.jpg, a/图 001.jpg, a/图 002.jpg, …" in text
     assert "split: stratified 70/15/15, seed 0" in text
-    np.testing.assert_array_equal(np.load(home / "train.npy")[data.rows], X[60:])
+    np.testing.assert_array_equal(np.load(home / "train.npy")[data.source.rows[0]], X[60:])
 
 
 def test_split__of_the_user(home, given, caplog):
@@ -54,13 +54,13 @@ def test_store__is_the_only_one_or_named(home, given):
         load_dataset(DataOptions(**given, store="nope"))
     X, _ = made_up(1)
     write_store(home, "elsewhere", X, [f"{n}.png" for n in range(160)])
-    assert load_dataset(DataOptions(**given)).store.name == "train"  # the other matches no label
+    assert load_dataset(DataOptions(**given)).source.name == "train"  # the other matches no label
     write_store(home, "again", X, names())
     with pytest.raises(
         OptionError, match="there are 3 stores; choose one with --store: again, elsewhere, train"
     ):
         load_dataset(DataOptions(**given))
-    assert load_dataset(DataOptions(**given, store="again")).store.name == "again"
+    assert load_dataset(DataOptions(**given, store="again")).source.name == "again"
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ def test_folder__embeds_and_keeps_a_row_for_the_broken_one(pictures, tmp_path):
     with np.load(report.scores) as top:
         assert top["readable"].tolist() == [False, True, True, True] and not top["scores"][0].any()
     # the new store is not taken for one to train on, and is used by its name too
-    assert load_dataset(DataOptions(artifacts=pictures / "artifacts")).store.name == "train"
+    assert load_dataset(DataOptions(artifacts=pictures / "artifacts")).source.name == "train"
     again = predict("new", artifacts=pictures / "artifacts", out=tmp_path / "again.csv")
     assert cells(again.path) == rows
 

@@ -19,7 +19,7 @@ FAST = {"mlp": {"epochs": 5, "hidden": (8,)}}
 
 def by_hand(data, name, rule="global", **options):
     """Fit, tune and predict in this process; return (predictions, truth) of the test rows."""
-    X, Y, split = made_up()[0][data.rows], data.Y, data.split
+    X, Y, split = made_up()[0][data.source.rows[0]], data.Y, data.split
     head = get_head(name)(**options).fit(X[split.train], Y[split.train], val=(X[split.val], Y[split.val]))
     tuned = parse_rule(rule).fit(head.scores(X[split.val]), Y[split.val])
     return tuned.apply(head.scores(X[split.test])).toarray(), Y[split.test].toarray(), head

@@ -4,9 +4,10 @@ from toolkit.experiment.comparing import Comparison, compare
 from toolkit.experiment.dataset import DataOptions, Dataset, load_dataset
 from toolkit.experiment.evaluating import Evaluation, evaluate
 from toolkit.experiment.inventory import info
+from toolkit.experiment.measuring import FitReport
 from toolkit.experiment.predicting import PredictReport, predict
 from toolkit.experiment.saved import SavedHead
-from toolkit.experiment.training import FitReport, fit
+from toolkit.experiment.training import fit
 
 __all__ = [
     "Comparison",

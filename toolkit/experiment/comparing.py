@@ -11,19 +11,13 @@ from typing import Any
 import numpy as np
 
 from toolkit.bootstrap import LEVEL, Interval, Metric, resampled_f1
-from toolkit.decisions import DEFAULT_RULE, parse_rule
 from toolkit.errors import OptionError
 from toolkit.experiment.dataset import Dataset, load_dataset
+from toolkit.experiment.measuring import COLUMNS, Deciding, FitReport
+from toolkit.experiment.planning import Join, data_options, default_options, plan_heads
 from toolkit.experiment.saved import write_best, write_json
-from toolkit.experiment.training import (
-    COLUMNS,
-    FitOptions,
-    FitReport,
-    data_options,
-    default_options,
-    plan_heads,
-    run_plan,
-)
+from toolkit.experiment.stages import Stages
+from toolkit.experiment.training import FitOptions, run_plan
 from toolkit.heads import HEADS
 from toolkit.metrics import support_bands
 from toolkit.progress import Progress, silent
@@ -49,6 +43,8 @@ class Comparison:
         Of that F1, 95 %, by the bootstrap over the rows measured.
     leads : dict of head to Interval
         Of how far `best` is ahead of each other head, on the same resamples; one that holds 0 is noise.
+    seconds : mapping of stage to float
+        Where the time went.
     """
 
     folder: Path
@@ -58,12 +54,13 @@ class Comparison:
     metric: Metric
     intervals: dict[str, Interval]
     leads: dict[str, Interval]
+    seconds: Mapping[str, float]
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``compare.json`` and ``compare --json`` hold."""
         split = self.dataset.split
         return {
-            "store": self.dataset.store.name,
+            "store": self.dataset.source.name,
             "n_train": len(split.train),
             "n_val": len(split.val),
             "n_test": len(split.test),
@@ -79,6 +76,8 @@ class Comparison:
             "leads": {head: [each.low, each.high] for head, each in self.leads.items()},
             "level": LEVEL,
             "bands": self.bands(),
+            "optimism": {report.head: report.optimism for report in self.reports},
+            "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
         }
 
     def bands(self) -> list[dict[str, Any]]:
@@ -100,11 +99,13 @@ def compare(
     heads: Sequence[str] = tuple(HEADS),
     *,
     options: Mapping[str, Mapping[str, Any] | Sequence[str]] | None = None,
-    rule: str = DEFAULT_RULE,
+    metric: Metric = "micro",
+    rule: str = "global",
     min_tags: int = 0,
     refit: bool = True,
+    folds: int = 0,
+    join: Join = "side-by-side",
     device: str = "auto",
-    metric: Metric = "micro",
     progress: Progress = silent,
     **data: Any,
 ) -> Comparison:
@@ -119,20 +120,23 @@ def compare(
     options : mapping of head to its options
     metric : {"micro", "macro", "samples"}
         The F1 that decides, and that intervals are given for.
-    rule, min_tags, refit, device, **data
+    rule, min_tags, refit, folds, join, device, **data
         As for `fit`.
     """
     if metric not in ("micro", "macro", "samples"):
         raise OptionError(f"--metric got {metric!r}; allowed are micro, macro, samples")
-    parse_rule(rule, min_tags=min_tags)
-    given = FitOptions(rule=rule, min_tags=min_tags, refit=refit)
-    plan = plan_heads(list(heads), options or {}, default_options(device, data))
     where = data_options(data)
-    dataset = load_dataset(where)
-    reports = run_plan(plan, dataset, given, where.artifacts, progress)
+    deciding = Deciding(rule=rule, min_tags=min_tags)
+    given = FitOptions(deciding=deciding, refit=refit, folds=folds, join=join, seed=where.seed)
+    plan = plan_heads(list(heads), options or {}, default_options(device, data))
+    stages = Stages()
+    dataset = load_dataset(where, stages)
+    reports = run_plan(plan, dataset, given, where.artifacts, progress, stages)
     ranked = tuple(sorted(reports, key=lambda report: -_deciding(report, metric)))
+    with stages.timing("intervals"):
+        sure = _sure(dataset, ranked, metric)
     folder = _new_folder(where.artifacts / "comparisons")
-    comparison = Comparison(folder, dataset, ranked, ranked[0].head, metric, *_sure(dataset, ranked, metric))
+    comparison = Comparison(folder, dataset, ranked, ranked[0].head, metric, *sure, stages)
     _write(comparison)
     write_best(where.artifacts, comparison.best, folder.name)
     return comparison
@@ -142,9 +146,8 @@ def _sure(
     dataset: Dataset, ranked: Sequence[FitReport], metric: Metric
 ) -> tuple[dict[str, Interval], dict[str, Interval]]:
     """Return each head's interval, and those of the first one's lead over the others."""
-    measured = dataset.split.test if len(dataset.split.test) else dataset.split.val
     predicted = {report.head: report.predicted for report in ranked}
-    draws = resampled_f1(dataset.Y[measured], predicted, metric)
+    draws = resampled_f1(dataset.Y[ranked[0].rows], predicted, metric)
     best = draws[ranked[0].head]
     leads = {report.head: Interval.of(best - draws[report.head]) for report in ranked[1:]}
     return {head: Interval.of(found) for head, found in draws.items()}, leads

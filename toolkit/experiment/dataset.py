@@ -4,13 +4,14 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from toolkit.errors import LabelError, OptionError, SplitError, StoreError
+from toolkit.experiment.sources import Source
+from toolkit.experiment.stages import Stages
 from toolkit.labels import LabelMatch, LabelSpace, LabelTable, find_label_file, match_labels, read_labels
 from toolkit.splits import (
     PARTS,
@@ -31,7 +32,7 @@ Rows = NDArray[np.intp]
 
 @dataclass(frozen=True, kw_only=True)
 class DataOptions:
-    """Which store, labels and split are meant, and how the label file is read.
+    """Which stores, labels and split are meant, and how the label file is read.
 
     Everything but `artifacts` may be left out: the store if there is one only, or one only with labels;
     labels, tags and split if ``embed`` was given them, or (labels) if a label file lies beside or in what was
@@ -39,6 +40,8 @@ class DataOptions:
 
     Attributes
     ----------
+    store : str, or sequence of str, optional
+        Several stores are joined: the images all of them have, their features side by side.
     labels, tags, split : path, optional
     format, separator, encoding, ignore_unknown_tags
         As `toolkit.labels.read_labels` takes them.
@@ -49,7 +52,7 @@ class DataOptions:
     """
 
     artifacts: Path = Path("artifacts")
-    store: str | None = None
+    store: str | Sequence[str] | None = None
     labels: Path | None = None
     tags: Path | None = None
     split: Path | None = None
@@ -64,63 +67,81 @@ class DataOptions:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labelled rows of a store, split.
+    """Labelled images, split.
 
     Attributes
     ----------
-    store : EmbeddingStore
-    rows : ndarray (N,) intp
-        Row of the store of each labelled image, ascending.
-    ids : tuple of str, length N
+    source : Source
+        Their features.
     Y : csr_array (N, L) bool
     space : LabelSpace
     split : Split
-        In numbers of `rows`.
+        In rows of `source` and `Y`.
+    groups : ndarray (N,) intp
+        Near-duplicates have equal numbers.
     notes : tuple of str
         What was found and matched, for the user.
     """
 
-    store: EmbeddingStore
-    rows: Rows
-    ids: tuple[str, ...]
+    source: Source
     Y: sp.csr_array
     space: LabelSpace
     split: Split
+    groups: Rows
     notes: tuple[str, ...]
 
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The images' ids, one a row."""
+        return self.source.ids
 
-def load_dataset(options: DataOptions) -> Dataset:
-    """Open the store, read and match its labels, and split.
+
+def load_dataset(options: DataOptions, stages: Stages | None = None) -> Dataset:
+    """Open the store or stores, read and match their labels, and split; `stages` is told how long that took.
 
     Raises
     ------
     StoreError, LabelError, SplitError, OptionError
         Something is missing, contradicts something else or does not match; the message says which.
     """
-    store = choose_store(options)
-    path = _label_file(store, options)
-    if path is None:
-        raise LabelError(
-            f"no label file for the store {store.name!r}: none was given to embed and none lies beside or in "
-            f"{store.meta.root or 'what was imported'}; give --labels FILE"
-        )
-    table = _read(store, path, options)
-    match = match_labels(store.ids, table, source_root=_root(store))
-    rows = match.store_rows
-    Y = sp.csr_array(table.Y[match.table_rows])
-    ids = tuple(store.ids[row] for row in rows)
-    groups = near_duplicate_groups(store.embeddings()[rows], digests=[store.rows[row].digest for row in rows])
-    split = _split(store, rows, Y, groups, options)
+    stages = Stages() if stages is None else stages
+    with stages.timing("read and match"):
+        every = choose_source(options)
+        store = every.stores[0]
+        path = _label_file(store, options)
+        if path is None:
+            raise LabelError(
+                f"no label file for the store {store.name!r}: none was given to embed and none lies beside "
+                f"or in {store.meta.root or 'what was imported'}; give --labels FILE"
+            )
+        table = _read(store, path, options)
+        match = match_labels(every.ids, table, source_root=_root(store))
+        source = every.take(match.store_rows)
+        Y = sp.csr_array(table.Y[match.table_rows])
+    if not Y.nnz:
+        raise LabelError(f"{path} gives the images of the store no tag at all; there is nothing to learn")
+    with stages.timing("near-duplicates"):
+        digests = [store.rows[row].digest for row in source.rows[0]]
+        groups = near_duplicate_groups(source.features(), digests=digests)
+    with stages.timing("split"):
+        split = _split(store, source.ids, Y, groups, options)
     notes = (
+        *_joined(every),
         f"labels from {_shown(path)}: {match.summary()}",
         *table.notes,
         *_left_over(match),
         f"split: {split.source}",
         *_alike(groups),
     )
-    if not Y.nnz:
-        raise LabelError(f"{path} gives the images of the store no tag at all; there is nothing to learn")
-    return Dataset(store, rows, ids, Y, table.space, split, notes)
+    return Dataset(source, Y, table.space, split, groups, notes)
+
+
+def _joined(source: Source) -> list[str]:
+    if len(source.stores) == 1:
+        return []
+    scales = ", ".join(f"{part.store} x {part.scale:.3g}" for part in source.parts)
+    missing = f"; {source.left_out:,} images only some of them have" if source.left_out else ""
+    return [f"{len(source.stores)} stores side by side, {len(source.ids):,} images ({scales}){missing}"]
 
 
 def _shown(path: Path) -> str:
@@ -135,8 +156,8 @@ def store_names(artifacts: Path) -> list[str]:
     return sorted(path.parent.name for path in folder.glob("[!.]*/meta.json"))
 
 
-def choose_store(options: DataOptions) -> EmbeddingStore:
-    """Open the store named, or the only one, or the only one whose labels are known.
+def choose_source(options: DataOptions) -> Source:
+    """Open the stores named, or the only one, or the only one whose labels are known.
 
     Raises
     ------
@@ -147,15 +168,19 @@ def choose_store(options: DataOptions) -> EmbeddingStore:
     """
     folder = options.artifacts / "embeddings"
     names = store_names(options.artifacts)
-    if options.store is not None:
-        if options.store not in names:
+    asked = (options.store,) if isinstance(options.store, str) else tuple(options.store or ())
+    for name in asked:
+        if name not in names:
             there = (
                 f"there are {', '.join(names)}"
                 if names
                 else "there are none yet; make one with: toolkit embed"
             )
-            raise StoreError(f"there is no store {options.store!r} in {folder}; {there}")
-        return EmbeddingStore(folder / options.store)
+            raise StoreError(f"there is no store {name!r} in {folder}; {there}")
+    if len(set(asked)) != len(asked):
+        raise OptionError(f"a store is named twice among {', '.join(asked)}; name each once")
+    if asked:
+        return Source.of([EmbeddingStore(folder / name) for name in asked])
     if not names:
         raise StoreError(f"there is no embedding store in {folder}; make one with: toolkit embed FOLDER")
     stores = [EmbeddingStore(folder / name) for name in names]
@@ -166,7 +191,7 @@ def choose_store(options: DataOptions) -> EmbeddingStore:
     if len(stores) > 1:
         choices = ", ".join(store.name for store in stores)
         raise OptionError(f"there are {len(stores)} stores; choose one with --store: {choices}")
-    return stores[0]
+    return Source.of(stores[:1])
 
 
 def _has_labels(store: EmbeddingStore, options: DataOptions) -> bool:
@@ -223,13 +248,15 @@ def _alike(groups: Rows) -> list[str]:
     return [f"{several:,} images are near-duplicates of others: such are kept together"] if several else []
 
 
-def _split(store: EmbeddingStore, rows: Rows, Y: sp.csr_array, groups: Rows, options: DataOptions) -> Split:
+def _split(
+    store: EmbeddingStore, ids: Sequence[str], Y: sp.csr_array, groups: Rows, options: DataOptions
+) -> Split:
     path = options.split or store.meta.files.get("split")
     if path is None:
         fractions = (options.val_fraction, options.test_fraction)
         return default_split(Y, *fractions, seed=options.seed, groups=groups)
     names, parts = read_split(Path(path))
-    part_of = _match_split(store, [store.ids[row] for row in rows], names, parts, Path(path))
+    part_of = _match_split(store, ids, names, parts, Path(path))
     return complete_split(part_of, Y, source=str(path), seed=options.seed, groups=groups)
 
 
@@ -254,8 +281,3 @@ def _match_split(
             "%d labelled images are not in the split %s: left out", len(match.unlabelled_images), path
         )
     return out
-
-
-def take(array: Any, rows: Rows) -> NDArray[np.float32]:
-    """Return rows of a memory-mapped (N, D) array as float32."""
-    return np.asarray(array[rows], dtype=np.float32)

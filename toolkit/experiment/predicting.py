@@ -7,13 +7,13 @@ from typing import Any, Literal
 import numpy as np
 
 from toolkit.errors import OptionError
-from toolkit.experiment.dataset import store_names
+from toolkit.experiment.inputs import gather
 from toolkit.experiment.jobs import run_job, work_folder
 from toolkit.experiment.saved import BEST, SavedHead
+from toolkit.experiment.sources import Source
 from toolkit.labels import parse_separator
-from toolkit.manifest import read_manifest
 from toolkit.progress import Progress, silent
-from toolkit.store import EmbeddingStore, Failure
+from toolkit.store import Failure
 from toolkit.submission import TopScores, bare_names, check_tags, scores_path, write_predictions
 
 Paths = Literal["name", "relative"]
@@ -69,7 +69,7 @@ def predict(
     ----------
     source : path, or name of a store
         A folder or csv is embedded first, as the head's store was; what is embedded already is not read
-        again.
+        again. For a head fitted on several stores name as many, joined by ``+``.
     head : str
         A fitted head; ``best`` is the last comparison's winner, or the only one there is.
     out : path, optional
@@ -103,17 +103,13 @@ def predict(
     if path is not None:
         _check_target(path, force)
     asked = {"name": name, "root": root, "weights": weights} | embedding
-    store, ids = _store(Path(source), artifacts, saved, asked, progress)
-    remedy = "embed the images as the head's were, or fit the head on this store"
-    saved.spec.require(
-        store.meta.spec, have=f"head {saved.name!r}", want=f"store {store.name!r}", remedy=remedy
-    )
-    path = path or artifacts / "predictions" / f"{store.name}.csv"
-    row_of = {image: row for row, image in enumerate(store.ids)}
-    rows = np.array([row_of.get(image, -1) for image in ids], dtype=np.intp)
-    written, same = bare_names(ids) if paths == "name" else (list(ids), 0)
+    inputs = gather(Path(source), artifacts, saved, asked, progress)
+    path = path or artifacts / "predictions" / f"{inputs.source.name}.csv"
+    row_of = {image: row for row, image in enumerate(inputs.source.ids)}
+    rows = np.array([row_of.get(image, -1) for image in inputs.ids], dtype=np.intp)
+    written, same = bare_names(inputs.ids) if paths == "name" else (list(inputs.ids), 0)
     with work_folder(artifacts) as work:
-        scores = _score(work, saved, store, head, progress)
+        scores = score_apart(work, saved, inputs.source, head, progress)
         tags = saved.space.decode(decision.apply(scores))
         found: list[list[str]] = [tags[row] if row >= 0 else [] for row in rows]
         top = TopScores.of(scores, rows, written, saved.space.tags)
@@ -125,20 +121,25 @@ def predict(
         scores_path(path),
         saved.name,
         decision.describe(),
-        len(ids),
+        len(inputs.ids),
         sum(not tags for tags, row in zip(found, rows, strict=True) if row >= 0),
         same,
-        tuple(failure for failure in store.failures if failure.img_path in set(ids)),
+        inputs.failures,
     )
 
 
-def _score(work: Path, saved: SavedHead, store: EmbeddingStore, head: str, progress: Progress) -> Any:
+def score_apart(work: Path, saved: SavedHead, source: Source, given: str, progress: Progress) -> Any:
+    """Score a source in a process of its own; return (N, L) float32, mapped from a file in `work`.
+
+    `given` is what the user called the head: it may be a ``package.module:Class``.
+    """
     job = work / "score"
+    np.save(work / "rows.npy", source.rows)
     document = {
         "kind": "score",
-        "head": head if ":" in head else saved.name,
+        "head": given,
         "folder": str(saved.folder.resolve()),
-        "store": str(store.folder.resolve()),
+        "source": source.to_dict(),
         "n_tags": len(saved.space),
     }
     run_job(job, document, progress)
@@ -151,55 +152,3 @@ def _check_target(path: Path, force: bool) -> None:
         raise OptionError(f"--out {path} is a folder; give a file name such as {path / 'submit.csv'}")
     if path.exists() and not scores_path(path).exists() and not force:
         raise OptionError(f"--out {path} exists and was not written by predict; give --force to overwrite it")
-
-
-def _store(
-    source: Path, artifacts: Path, saved: SavedHead, asked: dict[str, Any], progress: Progress
-) -> tuple[EmbeddingStore, list[str]]:
-    """Return the store of the source's images, embedding what it lacks, and all ids in the input's order."""
-    folder = artifacts / "embeddings" / str(source)
-    if source.exists() and not (source / "embeddings.npy").is_file():
-        return _embed(source, artifacts, saved, asked, progress)
-    if not source.exists() and str(source) not in store_names(artifacts):
-        names = ", ".join(store_names(artifacts)) or "none"
-        raise OptionError(f"there is no folder, csv or store {str(source)!r}; stores are: {names}")
-    store = EmbeddingStore(source if source.exists() else folder)
-    ids = [*store.ids, *(failure.img_path for failure in store.failures)]
-    # a folder's images are sorted by code point: failed ones go back to their places
-    return store, sorted(ids) if list(store.ids) == sorted(store.ids) else ids
-
-
-def _embed(
-    source: Path, artifacts: Path, saved: SavedHead, asked: dict[str, Any], progress: Progress
-) -> tuple[EmbeddingStore, list[str]]:
-    from toolkit.backbones.preprocessing import options_of
-    from toolkit.embedding import embed, store_name  # decoders: only where something may be to embed
-
-    spec = saved.spec
-    if spec.backbone == "imported":
-        raise OptionError(
-            f"head {saved.name!r} was fitted on imported features, so the images of {source} cannot be "
-            "embedded for it; import their features too (toolkit import) and give the name of that store"
-        )
-    given = {key: value for key, value in asked.items() if value is not None}
-    name = given.setdefault("name", store_name(source))
-    given.setdefault("weights", default_weights(spec.weights))
-    like: dict[str, Any] = {
-        "backbone": spec.backbone,
-        **options_of(spec.preprocessing),
-        "precision": spec.precision,
-        "engine": spec.engine,
-    }
-    like["for_prediction"] = True
-    target = artifacts / "embeddings" / name
-    if target.exists():  # what only concerns training stays as it is
-        meta = EmbeddingStore(target).meta
-        like |= {"views": meta.views, "dtype": meta.dtype, "seed": meta.seed}
-    report = embed(source, artifacts=artifacts, progress=progress, **like, **given)
-    return report.store, list(read_manifest(source, root=given.get("root")).inputs)
-
-
-def default_weights(recorded: str) -> str | None:
-    """Return the weights a head's store was made with, or None, for the usual ones, if that file is gone."""
-    named = not recorded.endswith((".pth", ".pt", ".safetensors"))
-    return recorded if named or Path(recorded).is_file() else None

@@ -7,7 +7,8 @@ Layout of ``artifacts/heads/<head>/``::
     decision.json      the rule in use, and every tuned rule, so that another can be chosen without refitting
     metrics.json       what was measured, on which rows, and how the head came about
     history.csv        epochs, or the options tried
-    spec.json          what made the embeddings it was fitted on
+    spec.json          the stores it was fitted on: what made their embeddings, and how they are scaled
+    scores/            the top scores, and the tags, of the rows that are tuned and measured on
 
 ``artifacts/heads/best.json`` names the winner of the last comparison.
 """
@@ -21,9 +22,9 @@ from typing import Any, Self
 
 from toolkit.decisions import DecisionRule, parse_rule, rule_from_dict
 from toolkit.errors import HeadError, OptionError
+from toolkit.experiment.sources import Part
 from toolkit.heads import get_head
 from toolkit.labels import LabelSpace
-from toolkit.spec import EmbeddingSpec
 from toolkit.textfiles import write_csv
 
 BEST = "best"
@@ -38,8 +39,8 @@ class SavedHead:
     ----------
     folder : Path
     space : LabelSpace
-    spec : EmbeddingSpec
-        Of the store it was fitted on.
+    parts : tuple of Part
+        The stores it was fitted on.
     decision : dict
         ``rule`` in use and ``tuned`` rules by name, as `DecisionRule.to_dict` wrote them.
     metrics : dict
@@ -47,7 +48,7 @@ class SavedHead:
 
     folder: Path
     space: LabelSpace
-    spec: EmbeddingSpec
+    parts: tuple[Part, ...]
     decision: dict[str, Any]
     metrics: dict[str, Any]
 
@@ -80,12 +81,13 @@ class SavedHead:
                 part: (folder / part).read_text(encoding="utf-8") for part in _PARTS if part != "tags.txt"
             }
             loaded = {part: json.loads(text) for part, text in texts.items()}
-        except (OSError, ValueError) as error:
+            parts = tuple(Part.from_dict(part) for part in loaded["spec.json"]["stores"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise HeadError(f"{folder} is not a complete head ({error}); fit it again") from error
         return cls(
             folder,
             LabelSpace.read(folder / "tags.txt"),
-            EmbeddingSpec.from_dict(loaded["spec.json"]),
+            parts,
             loaded["decision.json"],
             loaded["metrics.json"],
         )
@@ -120,7 +122,7 @@ def write_head(
     fitted: Path,
     *,
     space: LabelSpace,
-    spec: EmbeddingSpec,
+    parts: Sequence[Part],
     decision: Mapping[str, Any],
     metrics: Mapping[str, Any],
     history: Sequence[Mapping[str, Any]],
@@ -130,7 +132,7 @@ def write_head(
     An earlier head of that name is replaced as a whole, once the new one is complete.
     """
     space.write(fitted / "tags.txt")
-    write_json(fitted / "spec.json", spec.to_dict())
+    write_json(fitted / "spec.json", {"stores": [part.to_dict() for part in parts]})
     write_json(fitted / "decision.json", decision)
     write_json(fitted / "metrics.json", metrics)
     if history:

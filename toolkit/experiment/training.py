@@ -1,43 +1,37 @@
-"""Fit heads on one split, tune their rules, measure them on rows that influenced nothing, and save them."""
+"""Fit heads on one split: each in a process of its own, the ensemble from what they left."""
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from toolkit.decisions import DEFAULT_RULE, DecisionRule, parse_rule
-from toolkit.errors import OptionError
-from toolkit.experiment.dataset import DataOptions, Dataset, load_dataset
+from toolkit.decisions import parse_rule
+from toolkit.errors import OptionError, SplitError
+from toolkit.experiment.dataset import Dataset, load_dataset
 from toolkit.experiment.jobs import run_job, save_labels, work_folder
-from toolkit.experiment.saved import write_head
-from toolkit.heads import get_head, load_head
-from toolkit.heads.ensemble import Ensemble
-from toolkit.heads.options import check_options, parse_options
-from toolkit.metrics import Metrics, evaluate
-from toolkit.progress import Progress, silent
-from toolkit.splits import halves
-
-Scores = NDArray[np.float32]
-
-TUNED_RULES = ("global", "per-tag", "expected-f1")
-COLUMNS = (
-    "head",
-    "micro_f1",
-    "macro_f1",
-    "samples_f1",
-    "micro_precision",
-    "micro_recall",
-    "map",
-    "rule",
-    "fit_seconds",
-    "score_seconds",
-    "peak_mb",
+from toolkit.experiment.measuring import Deciding, FitReport, Fitted, measure_and_save
+from toolkit.experiment.planning import (
+    JOINS,
+    Join,
+    Planned,
+    data_options,
+    default_options,
+    one_a_store,
+    plan_heads,
 )
+from toolkit.experiment.stages import Stages
+from toolkit.heads import load_head
+from toolkit.heads.ensemble import Ensemble
+from toolkit.progress import Progress, silent
+from toolkit.splits import stratified_split
+
+Rows = NDArray[np.intp]
+
+MEMBER_STAGES = ("fit", "folds", "score")  # what an ensemble's time is made of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,79 +40,50 @@ class FitOptions:
 
     Attributes
     ----------
-    rule : str
-        As `toolkit.decisions.parse_rule` reads it.
-    min_tags : int
-        Tags every image gets at least.
+    deciding : Deciding
     refit : bool
         Whether the head that is saved is fitted again on all labelled rows, with the options chosen.
+    folds : int
+        0 tunes rules, and the ensemble's weights, on val rows. K of 2 or more tunes them on all train and val
+        rows, each scored by a head that was fitted without its fold: K + 1 more fits, for many more rows to
+        tune on.
+    join : {"side-by-side", "average"}
+        What becomes of several stores: one head on all their columns, or one on each, averaged.
+    seed : int
+        Of the folds.
     """
 
-    rule: str = DEFAULT_RULE
-    min_tags: int = 0
+    deciding: Deciding
     refit: bool = True
+    folds: int = 0
+    join: Join = "side-by-side"
+    seed: int = 0
 
+    def __post_init__(self) -> None:
+        """Check what can be checked before anything is read; `OptionError` on a value that is not allowed."""
+        parse_rule(self.deciding.rule, min_tags=self.deciding.min_tags)
+        if self.folds < 0 or self.folds == 1:
+            raise OptionError(f"--folds got {self.folds}; give 0 (tune on val rows) or 2 or more")
+        if self.join not in JOINS:
+            raise OptionError(f"--join got {self.join!r}; allowed are {', '.join(JOINS)}")
 
-@dataclass(frozen=True, eq=False)
-class FitReport:
-    """One fitted head and how good it is.
-
-    Attributes
-    ----------
-    head : str
-    folder : Path
-        Where it is saved.
-    metrics : Metrics
-        On the test rows or, where there are none, cross-fitted on the val rows.
-    measured_on : str
-        Which of the two, in words.
-    rule : DecisionRule
-    chosen : dict
-        The head's options, with all choices made.
-    fit_seconds, score_seconds : float
-        Of fitting on train (choices included), and of scoring the test rows.
-    peak_mb : float
-        Most memory (MiB) of the process doing so.
-    history : list of dict
-        Epochs, or the options tried.
-    notes : tuple of str
-        What was read and matched.
-    predicted : csr_array (n, L) bool
-        For the rows measured.
-    """
-
-    head: str
-    folder: Path
-    metrics: Metrics
-    measured_on: str
-    rule: DecisionRule
-    chosen: dict[str, Any]
-    fit_seconds: float
-    score_seconds: float
-    peak_mb: float
-    history: list[dict[str, Any]]
-    notes: tuple[str, ...]
-    predicted: sp.csr_array
-
-    def row(self) -> dict[str, Any]:
-        """Return the head's line of the comparison, `COLUMNS`; what is undefined is None."""
-        facts = self.metrics.to_dict() | {
-            "head": self.head,
-            "rule": self.rule.describe(),
-            "fit_seconds": round(self.fit_seconds, 3),
-            "score_seconds": round(self.score_seconds, 3),
-            "peak_mb": round(self.peak_mb, 1),
-        }
-        return {name: facts[name] for name in COLUMNS}
+    @property
+    def fitted_on(self) -> str:
+        """Say what rows the saved head is fitted on."""
+        if self.refit:
+            return "all labelled rows"
+        return "train and val rows" if self.folds else "train rows"
 
 
 def fit(
     head: str = "mlp",
     *,
     options: Mapping[str, Any] | Sequence[str] = (),
-    rule: str = DEFAULT_RULE,
+    rule: str = "global",
     min_tags: int = 0,
     refit: bool = True,
+    folds: int = 0,
+    join: Join = "side-by-side",
     device: str = "auto",
     progress: Progress = silent,
     **data: Any,
@@ -131,7 +96,9 @@ def fit(
         A name of `toolkit.heads.head_names`, or ``package.module:Class``.
     options : mapping, or sequence of ``name=value``
         Of the head's constructor.
-    rule, min_tags, refit
+    rule, min_tags : str, int
+        See `Deciding`.
+    refit, folds, join
         See `FitOptions`.
     device : str
         Where heads that have such an option train: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
@@ -143,231 +110,138 @@ def fit(
     ToolkitError
         Something is missing, contradicts something else or has a value that is not allowed.
     """
-    given = FitOptions(rule=rule, min_tags=min_tags, refit=refit)
-    parse_rule(rule, min_tags=min_tags)
+    where = data_options(data)
+    deciding = Deciding(rule=rule, min_tags=min_tags)
+    given = FitOptions(deciding=deciding, refit=refit, folds=folds, join=join, seed=where.seed)
     plan = plan_heads([head], {head: options}, default_options(device, data))
-    dataset = load_dataset(data_options(data))
-    artifacts = data_options(data).artifacts
-    return run_plan(plan, dataset, given, artifacts, progress)[-1]
-
-
-@dataclass(frozen=True)
-class _Planned:
-    """A head to fit: its name as given, its class, its options, and whether the user asked for it."""
-
-    given: str
-    kind: Any
-    options: dict[str, Any]
-    shown: bool = True
-
-    @property
-    def name(self) -> str:
-        return str(self.kind.name)
-
-
-def data_options(data: Mapping[str, Any]) -> DataOptions:
-    """Return the options of that name; `OptionError` lists them if one is not known."""
-    paths = {
-        key: Path(data[key]) for key in ("artifacts", "labels", "tags", "split") if data.get(key) is not None
-    }
-    try:
-        return DataOptions(**{**data, **paths})
-    except TypeError as error:
-        allowed = ", ".join(asdict(DataOptions()))
-        raise OptionError(f"unknown option ({error}); data options are {allowed}") from error
-
-
-def default_options(device: str, data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options for the heads that have them and are not given them."""
-    return {"seed": int(data.get("seed", 0)), "device": device}
-
-
-def plan_heads(names: list[str], options: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[_Planned]:
-    """Return the heads to fit, ensembles after their members; members nobody asked for are not shown."""
-    if not names:
-        raise OptionError("no head is named; name at least one")
-    stray = [name for name in options if name not in names]
-    if stray:
-        raise OptionError(f"options are given for head {stray[0]!r}, which is not among {', '.join(names)}")
-    plan = [_planned(name, options.get(name, ()), defaults) for name in names]
-    called = [planned.name for planned in plan]
-    if len(set(called)) != len(called):
-        raise OptionError(f"a head is named twice among {', '.join(called)}; name each once")
-    single = [planned for planned in plan if planned.kind is not Ensemble]
-    for ensemble in [planned for planned in plan if planned.kind is Ensemble]:
-        members = ensemble.options.get("members") or tuple(planned.name for planned in single)
-        if len(single) < 2 and "members" not in ensemble.options:
-            members = Ensemble().members
-        known = {planned.name for planned in single}
-        for name in members:
-            if name not in known:
-                single.append(replace(_planned(name, (), defaults), shown=False))
-        single.append(replace(ensemble, options=ensemble.options | {"members": members}))
-    return single
-
-
-def _planned(name: str, options: Mapping[str, Any] | Sequence[str], defaults: Mapping[str, Any]) -> _Planned:
-    kind = get_head(name)
-    values = dict(options) if isinstance(options, Mapping) else parse_options(kind, options)
-    head: Any = kind()
-    values = {key: value for key, value in defaults.items() if key in head.get_params()} | values
-    head.set_params(**values)
-    check_options(head)
-    if kind is Ensemble:
-        head.check_members()
-    return _Planned(name, kind, values)
+    return run_plan(plan, load_dataset(where), given, where.artifacts, progress, Stages())[-1]
 
 
 def run_plan(
-    plan: list[_Planned], dataset: Dataset, options: FitOptions, artifacts: Path, progress: Progress
+    plan: list[Planned],
+    dataset: Dataset,
+    options: FitOptions,
+    artifacts: Path,
+    progress: Progress,
+    stages: Stages,
 ) -> list[FitReport]:
     """Fit and save all heads of the plan; return reports of those asked for, in order."""
+    if options.join == "average" and len(dataset.source.stores) > 1:
+        plan = one_a_store(plan, dataset.source.widths)
     with work_folder(artifacts) as work:
         data = work / "data"
         data.mkdir()
-        _save_data(data, dataset)
-        finished: dict[str, _Finished] = {}
+        tuning = _save_data(data, dataset, options)
+        finished: dict[str, Fitted] = {}
         for planned in plan:
             if planned.kind is Ensemble:
-                done = _combine(work, planned, dataset, finished, progress)
+                with stages.timing(f"{planned.name}: combine"):
+                    done = _combine(work, planned, dataset, tuning, finished, progress)
             else:
-                done = _fit_apart(work, planned, dataset, options, progress)
+                done = _fit_apart(work, planned, dataset, options, progress, stages)
             finished[planned.name] = done
         shown = [planned for planned in plan if planned.shown]
         # saved last and together: the ensemble reads its members' folders, and Ctrl-C changes nothing
-        return [_save(finished[planned.name], planned, dataset, options, artifacts) for planned in shown]
+        with stages.timing("tune rules, measure, save"):
+            return [
+                measure_and_save(
+                    planned.name,
+                    finished[planned.name],
+                    dataset,
+                    tuning,
+                    options.deciding,
+                    fitted_on=options.fitted_on,
+                    where=artifacts,
+                )
+                for planned in shown
+            ]
 
 
-@dataclass(frozen=True, eq=False)
-class _Finished:
-    """What fitting a head left: scores, facts, and the folder the final head saved itself in."""
-
-    val_scores: Scores
-    test_scores: Scores
-    result: dict[str, Any]
-    folder: Path
-
-
-def _save_data(folder: Path, dataset: Dataset) -> None:
+def _save_data(folder: Path, dataset: Dataset, options: FitOptions) -> Rows:
+    """Write what the jobs read; return the rows that rules are tuned on."""
     split = dataset.split
-    for name, rows in (
-        ("rows", dataset.rows),
-        ("train", split.train),
-        ("val", split.val),
-        ("test", split.test),
-    ):
+    pool, fold = np.empty(0, np.intp), np.empty(0, np.intp)
+    if options.folds:
+        pool = np.sort(np.concatenate([split.train, split.val]))
+        fold = _folds(dataset, pool, options)
+    arrays = {
+        "rows": dataset.source.rows,
+        "train": split.train,
+        "val": split.val,
+        "test": split.test,
+        "pool": pool,
+        "fold": fold,
+    }
+    for name, rows in arrays.items():
         np.save(folder / f"{name}.npy", rows)
     save_labels(folder / "Y.npz", dataset.Y)
+    return pool if options.folds else split.val
+
+
+def _folds(dataset: Dataset, pool: Rows, options: FitOptions) -> Rows:
+    """Deal the pool to folds, (n,): tags spread evenly, near-duplicates together."""
+    K = options.folds
+    dealt = stratified_split(dataset.Y[pool], [1 / K] * K, seed=options.seed, groups=dataset.groups[pool])
+    if not all(len(rows) for rows in dealt):
+        raise SplitError(f"{len(pool)} train and val rows are too few for --folds {K}; give fewer")
+    fold = np.empty(len(pool), np.intp)
+    for number, rows in enumerate(dealt):
+        fold[rows] = number
+    return fold
 
 
 def _fit_apart(
-    work: Path, planned: _Planned, dataset: Dataset, options: FitOptions, progress: Progress
-) -> _Finished:
+    work: Path,
+    planned: Planned,
+    dataset: Dataset,
+    options: FitOptions,
+    progress: Progress,
+    stages: Stages,
+) -> Fitted:
     job = work / planned.name
     document = {
         "kind": "fit",
         "head": planned.given,
         "options": planned.options,
-        "store": str(dataset.store.folder.resolve()),
+        "source": dataset.source.to_dict(planned.block),
         "data": str(work / "data"),
         "refit": options.refit,
     }
-    run_job(job, document, progress)
+    with stages.timing(f"{planned.name}: start and read"):
+        run_job(job, document, progress)
     result = json.loads((job / "result.json").read_text(encoding="utf-8"))
-    val, test = (np.load(job / f"{part}_scores.npy", mmap_mode="r") for part in ("val", "test"))
-    return _Finished(val, test, result, job / "head")
+    for stage, seconds in result["seconds"].items():
+        stages[f"{planned.name}: {stage}"] = seconds
+        stages[f"{planned.name}: start and read"] -= seconds
+    tuning, test = (np.load(job / f"{part}_scores.npy", mmap_mode="r") for part in ("tuning", "test"))
+    chosen, history, peak = result["chosen"], result["history"], result["peak_mb"]
+    return Fitted(tuning, test, chosen, history, result["seconds"], peak, job / "head")
 
 
 def _combine(
-    work: Path, planned: _Planned, dataset: Dataset, finished: Mapping[str, _Finished], progress: Progress
-) -> _Finished:
+    work: Path,
+    planned: Planned,
+    dataset: Dataset,
+    tuning: Rows,
+    finished: Mapping[str, Fitted],
+    progress: Progress,
+) -> Fitted:
     """Mix the scores of heads fitted before; nothing but the coefficients is learned."""
     head = Ensemble(**planned.options)
     members = {name: finished[name] for name in head.members}
     progress("combine", 0, 1)
-    head.combine({name: done.val_scores for name, done in members.items()}, dataset.Y[dataset.split.val])
-    mixed = [
-        head.mix({name: getattr(done, part) for name, done in members.items()})
-        for part in ("val_scores", "test_scores")
-    ]
-    progress("combine", 1, 1)
-    results = [done.result for done in members.values()]
-    result = {
-        "fit_seconds": sum(result["fit_seconds"] for result in results),
-        "score_seconds": sum(result["score_seconds"] for result in results),
-        "peak_mb": max(result["peak_mb"] for result in results),
-        "chosen": head.chosen(),
-        "history": [{"member": name, "weight": weight} for name, weight in head.weights().items()],
-    }
+    head.combine({name: done.tuning_scores for name, done in members.items()}, dataset.Y[tuning])
     folder = work / planned.name
     folder.mkdir()
+    mixed = [
+        head.mix({name: getattr(done, part) for name, done in members.items()})
+        for part in ("tuning_scores", "test_scores")
+    ]
     head.attach({name: load_head(done.folder) for name, done in members.items()}).save(folder)
-    return _Finished(mixed[0], mixed[1], result, folder)
-
-
-def _save(
-    done: _Finished, planned: _Planned, dataset: Dataset, options: FitOptions, artifacts: Path
-) -> FitReport:
-    split, Y = dataset.split, dataset.Y
-    rule = parse_rule(options.rule, min_tags=options.min_tags).fit(done.val_scores, Y[split.val])
-    if len(split.test):
-        measured_on = f"{len(split.test):,} test rows"
-        predicted = rule.apply(done.test_scores)
-        metrics = evaluate(Y[split.test], predicted, done.test_scores)
-    else:
-        measured_on = f"{len(split.val):,} val rows, cross-fitted: options were chosen on them"
-        predicted = _cross_fitted(done.val_scores, Y[split.val], options)
-        metrics = evaluate(Y[split.val], predicted, done.val_scores)
-    tuned = {name: parse_rule(name).fit(done.val_scores, Y[split.val]).to_dict() for name in TUNED_RULES}
-    report = FitReport(
-        planned.name,
-        artifacts / "heads" / planned.name,
-        metrics,
-        measured_on,
-        rule,
-        done.result["chosen"],
-        done.result["fit_seconds"],
-        done.result["score_seconds"],
-        done.result["peak_mb"],
-        done.result["history"],
-        dataset.notes,
-        predicted,
-    )
-    facts = (
-        report.row()
-        | metrics.to_dict()
-        | {
-            "measured_on": measured_on,
-            "n_train": len(split.train),
-            "n_val": len(split.val),
-            "n_test": len(split.test),
-            "split": split.source,
-            "store": dataset.store.name,
-            "chosen": report.chosen,
-            "fitted_on": "all labelled rows" if options.refit else "train rows",
-        }
-    )
-    write_head(
-        artifacts,
-        planned.name,
-        done.folder,
-        space=dataset.space,
-        spec=dataset.store.meta.spec,
-        decision={"rule": rule.to_dict(), "tuned": tuned},
-        metrics=facts,
-        history=report.history,
-    )
-    return report
-
-
-def _cross_fitted(scores: Scores, Y: sp.csr_array, options: FitOptions) -> sp.csr_array:
-    """Return predictions for rows, each by a rule tuned on the half it is not in."""
-    half = halves(len(scores))
-    parts, rows = [], []
-    for here in (0, 1):
-        tuned_on, applied_to = np.flatnonzero(half != here), np.flatnonzero(half == here)
-        rule = parse_rule(options.rule, min_tags=options.min_tags).fit(scores[tuned_on], Y[tuned_on])
-        parts.append(rule.apply(scores[applied_to]))
-        rows.append(applied_to)
-    stacked: Any = sp.vstack(parts, format="csr")
-    return sp.csr_array(stacked[np.argsort(np.concatenate(rows))])
+    progress("combine", 1, 1)
+    seconds = {
+        stage: sum(done.seconds.get(stage, 0) for done in members.values()) for stage in MEMBER_STAGES
+    }
+    history = [{"member": name, "weight": weight} for name, weight in head.weights().items()]
+    peak = max(done.peak_mb for done in members.values())
+    return Fitted(mixed[0], mixed[1], head.chosen(), history, seconds, peak, folder)

@@ -9,18 +9,25 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
+import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from toolkit.errors import ToolkitError
-from toolkit.experiment.dataset import take
 from toolkit.experiment.jobs import load_labels
-from toolkit.heads import get_head
+from toolkit.experiment.sources import read_features
+from toolkit.experiment.stages import Stages
+from toolkit.features import Features, blocks
+from toolkit.heads import get_head, load_head
 from toolkit.heads.base import Head
-from toolkit.store import EmbeddingStore
+from toolkit.storearrays import write_header
+
+Rows = NDArray[np.intp]
 
 REPORT_SECONDS = 0.1  # between two reports of the same stage
 SCORE_ROWS = 4096  # rows scored at a time
@@ -39,53 +46,112 @@ def main() -> None:
         sys.exit(2)
 
 
+class _Data:
+    """The labelled rows a job works on: X plain and augmented, Y, and the rows of each part."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        folder = Path(document["data"])
+        self.X, *self._views = read_features(document["source"], np.load(folder / "rows.npy"))
+        self.Y: sp.csr_array = load_labels(folder / "Y.npz")
+        self.train, self.val, self.test, self.pool, self.fold = (
+            np.load(folder / f"{name}.npy") for name in ("train", "val", "test", "pool", "fold")
+        )
+
+    def everything(self) -> Rows:
+        return np.arange(len(self.X))
+
+    def fit(self, head: Head, rows: Rows, val: Rows | None = None) -> Head:
+        """Fit on some rows, choosing on others if so asked."""
+        more: dict[str, Any] = {}
+        if self._views and getattr(head, "uses_views", False):
+            more["views"] = [view.take(rows) for view in self._views]
+        if val is not None:
+            more["val"] = (self.X.take(val), self.Y[val])
+        return head.fit(self.X.take(rows), self.Y[rows], progress=_REPORT, **more)
+
+    def score(self, head: Head, rows: Rows, out: "_ScoreFile", places: Rows | None = None) -> None:
+        """Write the scores of some rows at their places in `out`, by default one after the other."""
+        out.fill(head, self.X.take(rows), places)
+
+    def score_file(self, path: Path, rows: Rows) -> "_ScoreFile":
+        return _ScoreFile(path, (len(rows), self.Y.shape[1]))
+
+
 def fit(job: Path, document: dict[str, Any]) -> None:
-    """Fit one head on the train rows, score the others, and fit it again on all rows if so asked."""
-    store = EmbeddingStore(Path(document["store"]))
-    data = Path(document["data"])
-    rows, train, val, test = (np.load(data / f"{name}.npy") for name in ("rows", "train", "val", "test"))
-    Y = load_labels(data / "Y.npz")
-    X = store.embeddings()
-    report = _Reporter()
-    kind = get_head(document["head"])
+    """Fit one head on the train rows, score the others, and fit it again on all rows if so asked.
+
+    ``tuning_scores.npy`` are of the val rows or, with folds, of train and val rows, each scored by a head
+    that was fitted without its fold; the head that scores the test rows is then fitted on all of these.
+    """
+    data, kind = _Data(document), get_head(document["head"])
     options = {key: tuple(v) if isinstance(v, list) else v for key, v in document["options"].items()}
+    seconds = Stages()
     head = kind(**options)
-    pair = (take(X, rows[val]), Y[val])
-    start = time.perf_counter()
-    head.fit(take(X, rows[train]), Y[train], val=pair, progress=report, **_views(head, store, rows[train]))
-    fit_seconds = time.perf_counter() - start
-    np.save(job / "val_scores.npy", head.scores(pair[0]))
-    start = time.perf_counter()
-    np.save(job / "test_scores.npy", head.scores(take(X, rows[test])))
-    result = {
-        "fit_seconds": fit_seconds,
-        "score_seconds": time.perf_counter() - start,
-        "peak_mb": peak_mb(),
-        "chosen": head.chosen(),
-        "history": getattr(head, "history_", None) or getattr(head, "tuning_", []),
-    }
+    with seconds.timing("fit"):
+        data.fit(head, data.train, data.val)
+    chosen = head.chosen()
+    history = getattr(head, "history_", None) or getattr(head, "tuning_", [])
+    if len(data.fold):
+        with seconds.timing("folds"):
+            head = _out_of_fold(data, kind, chosen, data.score_file(job / "tuning_scores.npy", data.pool))
+    else:
+        data.score(head, data.val, data.score_file(job / "tuning_scores.npy", data.val))
+    with seconds.timing("score"):
+        data.score(head, data.test, data.score_file(job / "test_scores.npy", data.test))
+    peak = peak_mb()
     if document["refit"]:
-        head = kind(**head.chosen())
-        head.fit(take(X, rows), Y, progress=report, **_views(head, store, rows))
+        with seconds.timing("refit"):
+            head = data.fit(kind(**chosen), data.everything())
     folder = job / "head"
     folder.mkdir()
-    head.save(folder)
+    with seconds.timing("save"):
+        head.save(folder)
+    result = {"seconds": seconds, "peak_mb": peak, "chosen": chosen, "history": history}
     (job / "result.json").write_text(json.dumps(result), encoding="utf-8")
 
 
+def _out_of_fold(data: _Data, kind: type[Head], chosen: dict[str, Any], out: "_ScoreFile") -> Head:
+    """Score each fold of the pool by a head fitted on the others; return one fitted on the whole pool."""
+    for fold in range(int(data.fold.max()) + 1):
+        inside = data.fold == fold
+        head = data.fit(kind(**chosen), data.pool[~inside])
+        data.score(head, data.pool[inside], out, np.flatnonzero(inside))
+    return data.fit(kind(**chosen), data.pool)
+
+
 def score(job: Path, document: dict[str, Any]) -> None:
-    """Score all rows of a store with a saved head into ``scores.npy``."""
-    head = get_head(document["head"]).load(Path(document["folder"]))
-    X = EmbeddingStore(Path(document["store"])).embeddings()
-    report = _Reporter()
-    out = np.lib.format.open_memmap(
-        job / "scores.npy", mode="w+", dtype=np.float32, shape=(len(X), document["n_tags"])
-    )
-    for first in range(0, len(X), SCORE_ROWS):
-        part = slice(first, first + SCORE_ROWS)
-        out[part] = head.scores(X[part])
-        report("score", min(first + SCORE_ROWS, len(X)), len(X))
-    out.flush()
+    """Score all rows of a source with a saved head into ``scores.npy``."""
+    head = _saved(document)
+    X = read_features(document["source"], np.load(job.parent / "rows.npy"))[0]
+    _ScoreFile(job / "scores.npy", (len(X), document["n_tags"])).fill(head, X)
+
+
+def _saved(document: Mapping[str, Any]) -> Head:
+    """Load a saved head: one of the registry, or by the ``package.module:Class`` it was fitted as."""
+    folder = Path(document["folder"])
+    return get_head(document["head"]).load(folder) if ":" in document["head"] else load_head(folder)
+
+
+class _ScoreFile:
+    """A ``.npy`` (n, L) float32 written a block of rows at a time: pages of a mapped file count as memory."""
+
+    def __init__(self, path: Path, shape: tuple[int, int]) -> None:
+        self._path, self._row_bytes = path, 4 * shape[1]
+        with path.open("wb") as file:
+            write_header(file, "float32", shape)
+            self._begin = file.tell()
+            file.truncate(self._begin + shape[0] * self._row_bytes)
+
+    def fill(self, head: Head, X: Features, places: Rows | None = None) -> None:
+        """Score X (m, D) and write row i to place i, or to ``places[i]`` (ascending)."""
+        where = np.arange(len(X)) if places is None else places
+        with self._path.open("r+b") as file:
+            for part, rows in blocks(X, SCORE_ROWS):
+                scores = np.ascontiguousarray(head.scores(rows), dtype=np.float32)
+                for place, row in zip(where[part].tolist(), scores, strict=True):
+                    file.seek(self._begin + place * self._row_bytes)
+                    file.write(row)
+                _REPORT("score", part.stop, len(X))
 
 
 def peak_mb() -> float:
@@ -101,12 +167,6 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # macOS counts bytes
 
 
-def _views(head: Head, store: EmbeddingStore, rows: Any) -> dict[str, Any]:
-    """Return the augmented rows for a head that trains on them."""
-    views = store.views() if getattr(head, "uses_views", False) else []
-    return {"views": [take(view, rows) for view in views]} if views else {}
-
-
 class _Reporter:
     """A `toolkit.progress.Progress` that writes lines, not too often."""
 
@@ -119,6 +179,9 @@ class _Reporter:
             return
         self._last[stage] = now
         _say({"stage": stage, "done": done, "total": total, "note": note})
+
+
+_REPORT = _Reporter()
 
 
 class _Relay(logging.Handler):

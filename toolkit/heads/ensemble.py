@@ -12,10 +12,12 @@ from scipy.special import expit
 
 from toolkit.calibration import clipped_logits, non_negative_logistic, tuning_rows
 from toolkit.errors import HeadError, OptionError
+from toolkit.features import Features
 from toolkit.heads.base import Array, Head, HeadBase, Val, check_fit, check_val, hold_out
 from toolkit.heads.options import check_options
 from toolkit.progress import Progress, silent
 
+BLOCK_MARK = "@"  # in a member's name before the block of columns it is fitted on
 _BLOCK = 4096
 
 
@@ -28,9 +30,12 @@ class Ensemble(HeadBase):
     Parameters
     ----------
     members : tuple of str
-        Names of heads. `fit` makes them with their default options.
+        Names of heads. `fit` makes them with their default options. ``knn@1`` is fitted on the second of the
+        blocks of columns that `widths` says.
     coefficients : tuple of float, optional
         One a member, then the intercept. Given, nothing is learned on validation rows. None learns them.
+    widths : tuple of int
+        Numbers of columns X is made of, such as those of several stores side by side.
     seed : int
         Of the rows held out where no validation rows are given, and of the members that have a seed.
 
@@ -50,10 +55,12 @@ class Ensemble(HeadBase):
         *,
         members: tuple[str, ...] = ("mlp", "logreg", "knn"),
         coefficients: tuple[float, ...] | None = None,
+        widths: tuple[Annotated[int, Ge(1)], ...] = (),
         seed: Annotated[int, Ge(0)] = 0,
     ) -> None:
         self.members = members
         self.coefficients = coefficients
+        self.widths = widths
         self.seed = seed
 
     def fit(
@@ -84,7 +91,7 @@ class Ensemble(HeadBase):
         self.n_features_, self.n_tags_ = features.shape[1], labels.shape[1]
         if pair is not None:
             members = self._fitted(features, labels, {}, pair, views, progress)
-            self.combine({name: head.scores(pair[0]) for name, head in members.items()}, pair[1])
+            self.combine(self._scores_of(members, pair[0]), pair[1])
             return self.attach(members)
         options: dict[str, dict[str, Any]] = {}
         rest, held = hold_out(labels, self.seed)
@@ -92,7 +99,7 @@ class Ensemble(HeadBase):
             pair = (features[held], labels[held])
             own = None if views is None else [np.asarray(view)[rest] for view in views]
             found = self._fitted(features[rest], labels[rest], {}, pair, own, progress)
-            self.combine({name: head.scores(pair[0]) for name, head in found.items()}, pair[1])
+            self.combine(self._scores_of(found, pair[0]), pair[1])
             options = {name: head.chosen() for name, head in found.items()}
         else:
             self._even()
@@ -126,13 +133,30 @@ class Ensemble(HeadBase):
         if missing:
             raise HeadError(f"the ensemble's member {missing[0]!r} is not among {', '.join(members)}")
         self.members_ = {name: members[name] for name in self.members}
-        sizes = {(head.n_features_, head.n_tags_) for head in self.members_.values()}  # type: ignore[attr-defined]
+        sizes = {
+            (sum(self.widths) if self._block(name) is not None else head.n_features_, head.n_tags_)  # type: ignore[attr-defined]
+            for name, head in self.members_.items()
+        }
         if len(sizes) != 1:
             raise HeadError(
                 f"the ensemble's members were fitted on different features or tags: {sorted(sizes)}"
             )
         self.n_features_, self.n_tags_ = next(iter(sizes))
         return self
+
+    def _block(self, member: str) -> int | None:
+        """Return the number of the block of columns a member is fitted on; None for all columns."""
+        block = member.rpartition(BLOCK_MARK)[2] if BLOCK_MARK in member else ""
+        return int(block) if block.isdecimal() else None
+
+    def _columns(self, X: Any, member: str) -> Any:
+        """Return the columns of X (N, D) that a member sees."""
+        block = self._block(member)
+        if block is None:
+            return X
+        if isinstance(X, Features):
+            return X.part(block)
+        return X[:, sum(self.widths[:block]) : sum(self.widths[: block + 1])]
 
     def mix(self, scores: Mapping[str, Array]) -> Array:
         """Return the ensemble's scores (n, L) float32 from its members' (n, L)."""
@@ -151,7 +175,10 @@ class Ensemble(HeadBase):
     def scores(self, X: Any) -> Array:
         """Return the mixed scores of X (N, D): (N, L) float32."""
         features = self._check_X(X)
-        return self.mix({name: head.scores(features) for name, head in self.members_.items()})
+        return self.mix(self._scores_of(self.members_, features))
+
+    def _scores_of(self, members: Mapping[str, Head], X: Any) -> dict[str, Array]:
+        return {name: head.scores(self._columns(X, name)) for name, head in members.items()}
 
     def weights(self) -> dict[str, float]:
         """Return each member's share of the sum of coefficients."""
@@ -174,10 +201,10 @@ class Ensemble(HeadBase):
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read an ensemble and its members."""
-        from toolkit.heads import get_head
+        from toolkit.heads import load_head
 
         head = super().load(folder)
-        return head.attach({name: get_head(name).load(folder / name) for name in head.members})
+        return head.attach({name: load_head(folder / name) for name in head.members})
 
     def check_members(self) -> None:
         """Raise `OptionError` unless the members are other heads, each once, and fit the coefficients."""
@@ -185,6 +212,12 @@ class Ensemble(HeadBase):
             raise OptionError(
                 f"option 'members' of head 'ensemble' got {','.join(self.members)!r}; "
                 "it takes names of other heads, each once, separated by commas"
+            )
+        blocks = [block for block in map(self._block, self.members) if block is not None]
+        if blocks and max(blocks) >= len(self.widths):
+            raise OptionError(
+                f"option 'members' of head 'ensemble' names block {max(blocks)}, of {len(self.widths)} in "
+                f"'widths'; blocks count from 0"
             )
         if self.coefficients is not None and len(self.coefficients) != len(self.members) + 1:
             raise OptionError(
@@ -208,10 +241,14 @@ class Ensemble(HeadBase):
 
         out: dict[str, Head] = {}
         for name in self.members:
-            kind = get_head(name)
+            kind = get_head(name if self._block(name) is None else name.rpartition(BLOCK_MARK)[0])
             given = options.get(name) or ({"seed": self.seed} if hasattr(kind(), "seed") else {})
-            more = {"views": views} if getattr(kind, "uses_views", False) else {}
-            out[name] = kind(**given).fit(X, Y, val=val, progress=progress, **more)
+            more: dict[str, Any] = {}
+            if views is not None and getattr(kind, "uses_views", False):
+                more["views"] = [self._columns(view, name) for view in views]
+            if val is not None:
+                more["val"] = (self._columns(val[0], name), val[1])
+            out[name] = kind(**given).fit(self._columns(X, name), Y, progress=progress, **more)
         return out
 
     def _arrays(self) -> dict[str, NDArray[Any]]:

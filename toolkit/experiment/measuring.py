@@ -1,0 +1,254 @@
+"""From a fitted head's scores to its decision rule, its metrics, and its folder among the artifacts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from toolkit.decisions import DecisionRule, parse_rule
+from toolkit.experiment.dataset import Dataset
+from toolkit.experiment.keptscores import KeptScores, Part
+from toolkit.experiment.saved import write_head
+from toolkit.metrics import Metrics, evaluate
+from toolkit.splits import halves
+
+Scores = NDArray[np.float32]
+Rows = NDArray[np.intp]
+
+TUNED_RULES = ("global", "per-tag", "expected-f1")
+COLUMNS = (
+    "head",
+    "micro_f1",
+    "macro_f1",
+    "samples_f1",
+    "micro_precision",
+    "micro_recall",
+    "map",
+    "rule",
+    "fit_seconds",
+    "score_seconds",
+    "peak_mb",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What fitting a head left.
+
+    Attributes
+    ----------
+    tuning_scores : ndarray (n, L) float32
+        Of the rows its rule is tuned on.
+    test_scores : ndarray (m, L) float32
+    chosen : dict
+        The head's options, with all choices made.
+    history : list of dict
+        Epochs, or the options tried.
+    seconds : mapping of stage to float
+    peak_mb : float
+    folder : Path
+        Where the final head saved itself.
+    """
+
+    tuning_scores: Scores
+    test_scores: Scores
+    chosen: dict[str, Any]
+    history: list[dict[str, Any]]
+    seconds: Mapping[str, float]
+    peak_mb: float
+    folder: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deciding:
+    """How scores become tags: `rule` as `toolkit.decisions.parse_rule` reads it, and tags at least."""
+
+    rule: str
+    min_tags: int = 0
+
+    def fitted(self, scores: Scores, Y: sp.csr_array) -> DecisionRule:
+        """Return the rule tuned on scores (n, L) and the truth Y (n, L)."""
+        return parse_rule(self.rule, min_tags=self.min_tags).fit(scores, Y)
+
+
+@dataclass(frozen=True, eq=False)
+class FitReport:
+    """One fitted head and how good it is.
+
+    Attributes
+    ----------
+    head : str
+    folder : Path
+        Where it is saved.
+    metrics : Metrics
+        On the test rows or, where there are none, cross-fitted on the rows the rule is tuned on.
+    measured_on : str
+        Which of the two, in words.
+    rule : DecisionRule
+    optimism : dict of metric to float
+        F1 of the tuned rule on the very rows it was tuned on, less its cross-fitted F1 there: what quoting
+        the former would flatter.
+    chosen : dict
+        The head's options, with all choices made.
+    seconds : mapping of stage to float
+    peak_mb : float
+        Most memory (MiB) of the process that fitted and scored.
+    history : list of dict
+        Epochs, or the options tried.
+    notes : tuple of str
+        What was read and matched.
+    rows : ndarray (n,)
+        The rows of the dataset that were measured.
+    predicted : csr_array (n, L) bool
+        For these.
+    """
+
+    head: str
+    folder: Path
+    metrics: Metrics
+    measured_on: str
+    rule: DecisionRule
+    optimism: dict[str, float]
+    chosen: dict[str, Any]
+    seconds: Mapping[str, float]
+    peak_mb: float
+    history: list[dict[str, Any]]
+    notes: tuple[str, ...]
+    rows: Rows
+    predicted: sp.csr_array
+
+    @property
+    def fit_seconds(self) -> float:
+        """Seconds of fitting what is measured: choices, and folds where there are any, included."""
+        return self.seconds.get("fit", 0.0) + self.seconds.get("folds", 0.0)
+
+    @property
+    def score_seconds(self) -> float:
+        """Seconds of scoring the test rows."""
+        return self.seconds.get("score", 0.0)
+
+    def row(self) -> dict[str, Any]:
+        """Return the head's line of the comparison, `COLUMNS`; what is undefined is None."""
+        facts = self.metrics.to_dict() | {
+            "head": self.head,
+            "rule": self.rule.describe(),
+            "fit_seconds": round(self.fit_seconds, 3),
+            "score_seconds": round(self.score_seconds, 3),
+            "peak_mb": round(self.peak_mb, 1),
+        }
+        return {name: facts[name] for name in COLUMNS}
+
+
+def measure_and_save(
+    head: str,
+    done: Fitted,
+    dataset: Dataset,
+    tuning: Rows,
+    deciding: Deciding,
+    *,
+    fitted_on: str,
+    where: Path,
+) -> FitReport:
+    """Tune the rule on the `tuning` rows, measure on rows that influenced nothing, and save the head.
+
+    Parameters
+    ----------
+    tuning : ndarray (n,)
+        Rows of `dataset` that ``done.tuning_scores`` are of.
+    fitted_on : str
+        What the saved head was fitted on, in words.
+    where : Path
+        The artifacts folder.
+    """
+    split, Y = dataset.split, dataset.Y
+    truth = Y[tuning]
+    rule = deciding.fitted(done.tuning_scores, truth)
+    crossed = _cross_fitted(done.tuning_scores, truth, deciding)
+    if len(split.test):
+        measured_on = f"{len(split.test):,} test rows"
+        predicted = rule.apply(done.test_scores)
+        metrics = evaluate(Y[split.test], predicted, done.test_scores)
+    else:
+        which = "val" if len(tuning) == len(split.val) else "train and val"
+        measured_on = f"{len(tuning):,} {which} rows, cross-fitted: options were chosen on val rows"
+        predicted = crossed
+        metrics = evaluate(truth, predicted, done.tuning_scores)
+    report = FitReport(
+        head,
+        where / "heads" / head,
+        metrics,
+        measured_on,
+        rule,
+        _optimism(truth, rule.apply(done.tuning_scores), crossed),
+        done.chosen,
+        done.seconds,
+        done.peak_mb,
+        done.history,
+        dataset.notes,
+        split.test if len(split.test) else tuning,
+        predicted,
+    )
+    _save(report, done, dataset, tuning, fitted_on)
+    return report
+
+
+def _save(report: FitReport, done: Fitted, dataset: Dataset, tuning: Rows, fitted_on: str) -> None:
+    split, Y, source = dataset.split, dataset.Y, dataset.source
+    tuned = {name: parse_rule(name).fit(done.tuning_scores, Y[tuning]).to_dict() for name in TUNED_RULES}
+    facts = (
+        report.row()
+        | report.metrics.to_dict()
+        | {
+            "measured_on": report.measured_on,
+            "n_train": len(split.train),
+            "n_val": len(split.val),
+            "n_test": len(split.test),
+            "split": split.source,
+            "store": source.name,
+            "optimism": report.optimism,
+            "chosen": report.chosen,
+            "fitted_on": fitted_on,
+        }
+    )
+    _keep_scores(done.folder, dataset, "tuning", done.tuning_scores, tuning)
+    _keep_scores(done.folder, dataset, "test", done.test_scores, split.test)
+    write_head(
+        report.folder.parent.parent,
+        report.head,
+        done.folder,
+        space=dataset.space,
+        parts=source.parts,
+        decision={"rule": report.rule.to_dict(), "tuned": tuned},
+        metrics=facts,
+        history=report.history,
+    )
+
+
+def _keep_scores(folder: Path, dataset: Dataset, part: Part, scores: Scores, rows: Rows) -> None:
+    ids = [dataset.ids[row] for row in rows]
+    KeptScores.of(scores, ids, dataset.space.tags, dataset.Y[rows]).write(folder, part)
+
+
+def _optimism(truth: sp.csr_array, tuned: sp.csr_array, crossed: sp.csr_array) -> dict[str, float]:
+    here, there = evaluate(truth, tuned), evaluate(truth, crossed)
+    return {
+        metric: getattr(here, f"{metric}_f1") - getattr(there, f"{metric}_f1")
+        for metric in ("micro", "macro", "samples")
+    }
+
+
+def _cross_fitted(scores: Scores, Y: sp.csr_array, deciding: Deciding) -> sp.csr_array:
+    """Return predictions for rows, each by a rule tuned on the half it is not in."""
+    half = halves(len(scores))
+    parts, rows = [], []
+    for here in (0, 1):
+        tuned_on, applied_to = np.flatnonzero(half != here), np.flatnonzero(half == here)
+        rule = deciding.fitted(scores[tuned_on], Y[tuned_on])
+        parts.append(rule.apply(scores[applied_to]))
+        rows.append(applied_to)
+    stacked: Any = sp.vstack(parts, format="csr")
+    return sp.csr_array(stacked[np.argsort(np.concatenate(rows))])
