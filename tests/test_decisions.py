@@ -6,11 +6,27 @@ import json
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from scipy.special import expit, logit
 from sklearn.metrics import f1_score
 
-from toolkit.decisions import RULES, best_threshold, parse_rule, rule_from_dict
+from toolkit.decisions import (
+    ALLOWED,
+    RULES,
+    ChosenRows,
+    TopK,
+    best_threshold,
+    cross_fitted,
+    default_rule,
+    optimism,
+    parse_rule,
+    rule_from_dict,
+)
+from toolkit.decisions.tagcuts import OFFSETS, TAUS
+from toolkit.decisions.thresholds import FOLDS, SHRINK
 from toolkit.errors import OptionError
 from toolkit.metrics import evaluate
+
+EVERY_RULE = ("fixed:0.4", "global", "per-tag", "logit-adjusted", "top-k:2", "expected-f1")
 
 
 def case(seed, rows=50, tags=8, decimals=6):
@@ -66,19 +82,203 @@ def test_global__applies_its_threshold():
     assert rule.describe() == f"global {best_threshold(scores, sparse)[0]:.3f}"
 
 
-def test_per_tag__is_the_shrunk_logit_and_rare_tags_keep_the_global_one():
-    scores, Y, _ = case(1, rows=200)
-    Y[:, 3] = False
-    Y[:4, 3] = True
-    sparse = sp.csr_array(Y)
-    rule = parse_rule("per-tag").fit(scores, sparse)
-    common = best_threshold(scores, sparse)[0]
-    assert rule.thresholds[3] == pytest.approx(common)
-    own = best_threshold(scores[:, [0]], sp.csr_array(Y[:, [0]]))[0]
-    n = Y[:, 0].sum()
-    logits = [np.log(value / (1 - value)) for value in (own, common)]
-    want = 1 / (1 + np.exp(-(n * logits[0] + 20 * logits[1]) / (n + 20)))
-    assert rule.thresholds[0] == pytest.approx(want)
+def brute_cut(scores, truth):
+    """The midpoint below the positive's score at which F1 is highest; of equal ones the highest."""
+    best = (-1.0, 0.0)
+    for cut in np.unique(scores[truth])[::-1]:
+        f1 = 2 * (truth & (scores >= cut)).sum() / (truth.sum() + (scores >= cut).sum())
+        if f1 > best[0]:
+            best = (f1, (cut + scores[scores < cut].max(initial=0)) / 2)
+    return best[1]
+
+
+def brute_grid(scores, Y):
+    """Macro and micro F1 at every tau and offset, by comparing all scores."""
+    common = logit(best_threshold(scores, sp.csr_array(Y))[0])
+    prior = logit((Y.sum(axis=0) + 0.5) / (len(Y) + 1))
+    moved = prior - np.average(prior, weights=Y.sum(axis=0))
+    out = {}
+    for tau, offset in itertools.product(TAUS, OFFSETS):
+        cut = expit((common + offset + tau * moved).astype(np.float32))
+        metrics = evaluate(sp.csr_array(Y), sp.csr_array(scores >= cut))
+        out[round(tau, 1), round(offset, 1)] = (round(metrics.macro_f1, 12), metrics.micro_f1), cut
+    return out
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("decimals", [1, 6])
+def test_logit_adjusted__is_the_best_of_the_grid(seed, decimals):
+    scores, Y, sparse = case(seed, decimals=decimals)
+    Y[:, 0] = False
+    rule = parse_rule("logit-adjusted").fit(scores, sp.csr_array(Y))
+    found = brute_grid(scores, Y)
+    best = max(value for value, _ in found.values())
+    got = evaluate(sp.csr_array(Y), rule.apply(scores))
+    assert (round(got.macro_f1, 12), got.micro_f1) == pytest.approx(best)
+    assert any(
+        tau == round(rule.tau, 1) and np.allclose(cut, rule.thresholds, rtol=1e-5)
+        for (tau, _), (_, cut) in found.items()
+    )
+    assert rule.describe() == f"logit-adjusted tau {rule.tau:.1f}"
+    assert rule.to_dict()["tau"] == rule.tau and sparse.shape[1] == len(rule.thresholds)
+
+
+def test_logit_adjusted__rare_tags_get_lower_thresholds_where_that_pays():
+    """Scores that hold the tags' priors: one threshold would never predict the rare ones."""
+    random = np.random.default_rng(0)
+    prior = logit(np.array([0.5, 0.2, 0.05, 0.02, 0.01]))
+    z = prior + random.normal(0, 2, size=(4000, 5))
+    Y = random.random(z.shape) < expit(z)
+    tuned, held_out = z[:2000], z[2000:]
+    rules = [parse_rule(text).fit(expit(tuned).astype(np.float32), Y[:2000]) for text in RULES_TO_COMPARE]
+    macro = [
+        evaluate(sp.csr_array(Y[2000:]), rule.apply(expit(held_out).astype(np.float32))).macro_f1
+        for rule in rules
+    ]
+    assert rules[1].tau > 0.2 and rules[1].thresholds[4] < rules[1].thresholds[0]
+    assert macro[1] > macro[0] + 0.02 and macro[2] > macro[0] + 0.02
+
+
+RULES_TO_COMPARE = ("global", "logit-adjusted", "per-tag")
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("decimals", [1, 6])
+def test_per_tag__is_each_tags_best_cut_in_folds_shrunk_to_the_adjusted_one(seed, decimals):
+    scores, Y, _ = case(seed, rows=90, decimals=decimals)
+    Y[:, 3] = np.arange(90) == 7
+    Y[:, 4] = False
+    adjusted = parse_rule("logit-adjusted").fit(scores, Y).thresholds
+    dealt = np.random.default_rng(0).permutation(np.arange(90) % FOLDS)
+    rule = parse_rule("per-tag").fit(scores, Y)
+    for tag in range(8):
+        left = [dealt != fold for fold in range(FOLDS)]
+        cuts = [brute_cut(scores[rows, tag], Y[rows, tag]) for rows in left if Y[rows, tag].any()]
+        n = Y[:, tag].sum()
+        own = n * logit(np.clip(cuts, 1e-7, 1 - 1e-7)).mean() if cuts else 0.0
+        want = expit((own + SHRINK * logit(adjusted[tag])) / (n + SHRINK))
+        assert rule.thresholds[tag] == pytest.approx(want, rel=1e-5)
+
+
+def test_per_tag__of_few_rows_leaves_none_out():
+    scores = np.array([[0.2, 0.8], [0.4, 0.9]], np.float32)
+    Y = scores > 0.3
+    adjusted = parse_rule("logit-adjusted").fit(scores, Y).thresholds
+    rule = parse_rule("per-tag").fit(scores, Y)
+    own = [brute_cut(scores[:, tag], Y[:, tag]) for tag in (0, 1)]
+    n = Y.sum(axis=0)
+    np.testing.assert_allclose(
+        rule.thresholds, expit((n * logit(own) + SHRINK * logit(adjusted)) / (n + SHRINK)), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("text", ["per-tag", "logit-adjusted", "global"])
+def test_fit__without_positives_is_untuned(text, caplog):
+    rule = parse_rule(text).fit(np.full((9, 3), 0.4, np.float32), np.zeros((9, 3), bool))
+    assert set(rule.thresholds) == {0.5} and "no positives to tune a threshold on" in caplog.text
+
+
+class OnlyBlocks:
+    """Scores that give blocks and nothing else, and remember how large the largest was."""
+
+    def __init__(self, scores):
+        self.scores, self.shape, self.largest = scores, scores.shape, 0
+
+    def __getitem__(self, where):
+        found = self.scores[where]
+        self.largest = max(self.largest, found.size)
+        return found
+
+
+@pytest.mark.parametrize(
+    "text", ["fixed:0.4", "global", "per-tag", "logit-adjusted", "top-k:3", "expected-f1"]
+)
+def test_rules__go_by_blocks_of_mapped_scores(text, tmp_path, monkeypatch):
+    scores, _, sparse = case(4, rows=400, tags=30)
+    whole = parse_rule(text, min_tags=1).fit(scores, sparse)
+    np.save(tmp_path / "scores.npy", scores)
+    given = OnlyBlocks(np.load(tmp_path / "scores.npy", mmap_mode="r"))
+    monkeypatch.setattr("toolkit.decisions.base.BLOCK_BYTES", 4 * 30 * 50)
+    rule = parse_rule(text, min_tags=1).fit(given, sparse)
+    np.testing.assert_array_equal(rule.apply(given).toarray(), whole.apply(scores).toarray())
+    if text == "expected-f1":  # learns from a bounded draw of rows, taken at once
+        assert (rule.slope, rule.intercept) == (whole.slope, whole.intercept)
+        return
+    assert given.largest <= 30 * 50
+    np.testing.assert_allclose(getattr(rule, "thresholds", 0), getattr(whole, "thresholds", 0), rtol=1e-12)
+
+
+def test_chosen_rows__are_those_rows():
+    scores = np.arange(24, dtype=np.float32).reshape(6, 4)
+    rows = ChosenRows(scores, np.array([4, 1, 5]))
+    assert rows.shape == (3, 4)
+    np.testing.assert_array_equal(rows[1:3], scores[[1, 5]])
+    np.testing.assert_array_equal(rows[np.array([2, 0])], scores[[5, 4]])
+    np.testing.assert_array_equal(rows[0:3, 1:3], scores[[4, 1, 5], 1:3])
+
+
+def test_cross_fitted__is_the_rule_of_the_other_half():
+    scores, Y, sparse = case(5, rows=41)
+    got = cross_fitted(parse_rule("global"), scores, Y, seed=3).toarray()
+    dealt = np.random.default_rng(3).permutation(np.arange(41) % 2)
+    for fold in (0, 1):
+        rule = parse_rule("global").fit(scores[dealt != fold], Y[dealt != fold])
+        np.testing.assert_array_equal(got[dealt == fold], rule.apply(scores[dealt == fold]).toarray())
+    assert got.shape == sparse.shape
+
+
+def test_cross_fitted__keeps_groups_together_and_the_rule_as_it_is():
+    random = np.random.default_rng(0)
+    groups = np.repeat(["a", "b", "c", "d", "e", "f"], 5)[random.permutation(30)]
+    seen = []
+
+    class Spy(TopK):
+        def fit(self, scores, Y):
+            seen.append(set(scores[0 : scores.shape[0], 0:1].ravel().tolist()))
+            return self
+
+    number = np.unique(groups, return_inverse=True)[1]
+    scores = np.stack([number, number], axis=1).astype(np.float32) / 10
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("toolkit.decisions.ranked.TopK", Spy)
+        cross_fitted(parse_rule("top-k:1"), scores, scores > 0.2, folds=3, groups=groups)
+    assert [len(each) for each in seen] == [4, 4, 4]  # two of the six groups are left out whole, each time
+    rule = parse_rule("global").fit(scores, scores > 0.2)
+    before = rule.to_dict()
+    cross_fitted(rule, scores, scores > 0.4, folds=3, groups=groups)
+    assert rule.to_dict() == before
+
+
+@pytest.mark.parametrize("folds", [1, 0, 5])
+def test_cross_fitted__refuses(folds):
+    groups = np.array([0, 0, 1, 2, 3])
+    with pytest.raises(OptionError, match=f"folds got {folds}; give 2 or more, up to the 4 rows or groups"):
+        cross_fitted(parse_rule("global"), np.ones((5, 2), np.float32), np.ones((5, 2)), folds, groups)
+
+
+def test_optimism__is_tuned_less_cross_fitted_and_large_where_there_is_only_noise():
+    random = np.random.default_rng(2)
+    scores = random.random((120, 40)).astype(np.float32)
+    Y = random.random(scores.shape) < 0.05
+    got = optimism(parse_rule("per-tag"), scores, Y, folds=4, seed=1)
+    truth = sp.csr_array(Y)
+    inside = evaluate(truth, parse_rule("per-tag").fit(scores, Y).apply(scores))
+    outside = evaluate(truth, cross_fitted(parse_rule("per-tag"), scores, Y, 4, seed=1))
+    want = {f"{name}_f1": getattr(inside, f"{name}_f1") - getattr(outside, f"{name}_f1") for name in METRICS}
+    assert got == pytest.approx(want)
+    assert got["macro_f1"] > 0.01
+    fixed = optimism(parse_rule("fixed:0.5"), scores, Y)
+    assert fixed == {"micro_f1": 0, "macro_f1": 0, "samples_f1": 0}
+
+
+METRICS = ("micro", "macro", "samples")
+
+
+def test_default_rule():
+    assert [default_rule(metric) for metric in METRICS] == ["global", "per-tag", "expected-f1"]
+    assert all(default_rule(metric) in RULES for metric in METRICS)
+    with pytest.raises(OptionError, match="--metric got 'best'; allowed are micro, macro, samples"):
+        default_rule("best")
 
 
 def test_top_k__of_equal_scores_the_first_column_wins():
@@ -97,7 +297,9 @@ def test_apply__more_rows_than_a_block_and_none():
     assert rule.apply(scores[:0]).shape == (0, 3)
 
 
-@pytest.mark.parametrize("text", ["fixed:0.3", "global", "per-tag", "top-k:2"])
+@pytest.mark.parametrize(
+    "text", ["fixed:0.3", "global", "per-tag", "logit-adjusted", "top-k:2", "expected-f1"]
+)
 def test_rule__survives_json(text):
     scores, _, sparse = case(2)
     rule = parse_rule(text, min_tags=1).fit(scores, sparse)
@@ -113,6 +315,10 @@ def test_rule__survives_json(text):
 def test_parse_rule__refused(text):
     with pytest.raises(OptionError, match=f"--rule got '{text}'; allowed are fixed:T"):
         parse_rule(text)
+
+
+def test_parse_rule__names_every_rule():
+    assert all(name in ALLOWED for name in RULES)
 
 
 def test_errors():
@@ -137,6 +343,17 @@ def test_expected_f1__is_the_best_of_all_sets_by_brute_force():
     for row, p in enumerate(scores.astype(float)):
         ratio = 2 * (sets @ p) / (sets.sum(axis=1) + p.sum())
         np.testing.assert_array_equal(got.toarray()[row], sets[np.argmax(ratio)])
+
+
+@pytest.mark.parametrize("min_tags", [0, 7])
+def test_expected_f1__ranks_more_tags_where_the_set_is_larger(monkeypatch, min_tags):
+    random = np.random.default_rng(3)
+    scores = (random.random((60, 40)) ** random.uniform(0.2, 8, size=(60, 1))).astype(np.float32)
+    rule = rule_from_dict({"rule": "expected-f1", "min_tags": min_tags, "slope": 1.3, "intercept": -0.2})
+    whole = rule.apply(scores).toarray()
+    assert whole.sum(axis=1).max() > 16
+    monkeypatch.setattr("toolkit.decisions.ranked.RANKED", 2)
+    np.testing.assert_array_equal(rule.apply(scores).toarray(), whole)
 
 
 def test_expected_f1__calibrates_first():

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = [
-    {"errors", "progress", "calibration", "metrics", "demo_pictures"},
+    {"errors", "progress", "calibration", "metrics", "ranking", "demo_pictures"},
     {"textfiles", "imagehints", "imagepixels", "bootstrap", "storearrays", "features"},
     {"spec", "images", "manifest", "labels", "decisions", "splits", "submission"},
     {"store", "demo_data", "report"},
