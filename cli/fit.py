@@ -15,12 +15,26 @@ from cli import options
 @click.option(
     "-o", "head_options", multiple=True, metavar="NAME=VALUE", help="Option of the head; repeatable."
 )
+@click.option(
+    "--add-tags", is_flag=True, help="Teach the fitted head the tags of --labels that it does not know yet."
+)
 @options.deciding
 @options.data
 @options.device
 @options.quiet
 @options.as_json
-def fit(*, head: str, head_options: tuple[str, ...], quiet: bool, as_json: bool, **given: Any) -> None:
+@click.pass_context
+def fit(
+    context: click.Context,
+    /,
+    *,
+    head: str,
+    head_options: tuple[str, ...],
+    add_tags: bool,
+    quiet: bool,
+    as_json: bool,
+    **given: Any,
+) -> None:
     """Train one head on a cached store, tune its decision rule, measure it, save it.
 
     Store, labels and split are found by themselves where that is clear. Options of the head (-o) are those of
@@ -29,6 +43,9 @@ def fit(*, head: str, head_options: tuple[str, ...], quiet: bool, as_json: bool,
     from cli.progress import TerminalProgress
     from toolkit.experiment import fit as run
 
+    if add_tags:
+        _add_tags(context, head, quiet=quiet, as_json=as_json, **given)
+        return
     with TerminalProgress(quiet=quiet) as progress:
         report = run(head, options=list(head_options), progress=progress, **given)
     if as_json:
@@ -47,6 +64,44 @@ def fit(*, head: str, head_options: tuple[str, ...], quiet: bool, as_json: bool,
         click.echo(f"measured on {report.measured_on}; saved in {report.folder}")
 
 
+FITTING = ("head_options", "metric", "rule", "min_tags", "folds", "join", "refit", "device")
+
+
+def _add_tags(context: click.Context, head: str, *, quiet: bool, as_json: bool, **given: Any) -> None:
+    from cli.progress import TerminalProgress
+    from toolkit.experiment import add_tags as run
+
+    for name in FITTING:
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            flag = "-o" if name == "head_options" else f"--{name.replace('_', '-')}"
+            raise click.UsageError(
+                f"--add-tags keeps the head as it was fitted, so {flag} cannot be given with it"
+            )
+    data = {key: value for key, value in given.items() if key not in FITTING}
+    with TerminalProgress(quiet=quiet) as progress:
+        report = run(head, progress=progress, **data)
+    if as_json:
+        document = {
+            "head": report.head,
+            "folder": str(report.folder),
+            "added": list(report.added),
+            "n_tags": report.n_tags,
+            "measured_on": report.measured_on,
+            **report.metrics.to_dict(),
+        }
+        click.echo(json.dumps(document, ensure_ascii=False))
+    elif not quiet:
+        from cli.tables import print_rows
+
+        for note in report.notes:
+            click.echo(note, err=True)
+        print_rows([report.metrics.to_dict()])
+        click.echo(
+            f"{len(report.added):,} tags added to {report.head}, which knows {report.n_tags:,} now; the F1s "
+            f"are those of the new tags on {report.measured_on}; saved in {report.folder}"
+        )
+
+
 @click.command()
 @click.option(
     "--heads",
@@ -56,13 +111,6 @@ def fit(*, head: str, head_options: tuple[str, ...], quiet: bool, as_json: bool,
 )
 @click.option(
     "-o", "head_options", multiple=True, metavar="HEAD.NAME=VALUE", help="Option of a head; repeatable."
-)
-@click.option(
-    "--metric",
-    type=click.Choice(["micro", "macro", "samples"]),
-    default="micro",
-    show_default=True,
-    help="The F1 that decides which head is best.",
 )
 @options.deciding
 @options.data
@@ -97,7 +145,26 @@ def show(comparison: Any) -> None:
         f"{document['n_tags_with_support']:,} tags with a positive there"
     )
     click.echo(_how_sure(comparison))
+    for line in _tuning(document):
+        click.echo(line)
     click.echo(f"★ {comparison.best} is what predict uses; table, split and report in {comparison.folder}")
+
+
+def _tuning(document: dict[str, Any]) -> list[str]:
+    """Say what tuning flatters, which tags are never given, and where the time went."""
+    best, metric = document["best"], document["metric"]
+    flattery = document["optimism"][best][f"{metric}_f1"]
+    never = document["n_never_predicted"][best]
+    seconds = document["seconds"]
+    total = sum(seconds.values())
+    longest = sorted(seconds.items(), key=lambda item: -item[1])[:4]
+    parts = ", ".join(f"{stage} {spent:.1f}" for stage, spent in longest)
+    return [
+        f"tuning {best}'s rule and measuring on the same rows would have flattered it by {flattery:.4f}; "
+        f"{never:,} tags with a positive are never given; macro F1 over all {document['n_tags']:,} tags "
+        f"{document['macro_f1_all'][best]:.4f}",
+        f"{total:.1f} s in all, the most in: {parts}",
+    ]
 
 
 def _how_sure(comparison: Any) -> str:

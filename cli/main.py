@@ -14,6 +14,7 @@ COMMANDS = {
     "compare": ("cli.fit:compare", "Fit several heads, print the F1 table, mark the best."),
     "predict": ("cli.predict:predict", "Tag a folder, csv or store; write img_path,tags."),
     "evaluate": ("cli.predict:evaluate", "Score any predictions csv against a label file."),
+    "export": ("cli.heads:export", "Write a fitted head as one file, for numpy or scikit-learn."),
     "info": ("cli.info:info", "Show this machine, stores and fitted heads."),
     "verify": ("cli.embed:verify", "Embed some rows of a store again, another way, and compare."),
     "import": ("cli.embed:import_features", "Make a store of features computed elsewhere."),

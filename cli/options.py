@@ -95,7 +95,11 @@ label_reading = together(
 )
 
 data = together(
-    click.option("--store", help="Name of the embedding store; may be left out if it is clear."),
+    click.option(
+        "--store",
+        multiple=True,
+        help="Name of the embedding store; may be left out if it is clear. Repeat it to join several.",
+    ),
     labels,
     tags,
     split,
@@ -112,14 +116,35 @@ data = together(
     artifacts,
 )
 
+RULE_HELP = "fixed:T, global, per-tag, logit-adjusted, top-k:K or expected-f1"
+metric = click.option(
+    "--metric",
+    type=click.Choice(["micro", "macro", "samples"]),
+    default="micro",
+    show_default=True,
+    help="The F1 that matters: it decides which head is best, and picks the rule where --rule does not.",
+)
 deciding = together(
+    metric,
     click.option(
         "--rule",
-        default="global",
-        show_default=True,
-        help="fixed:T, global, per-tag, top-k:K or expected-f1; tuned on val rows.",
+        help=f"{RULE_HELP}; by default global for micro, per-tag for macro, expected-f1 for samples.",
     ),
     click.option("--min-tags", type=int, default=0, help="Tags every image gets at least."),
+    click.option(
+        "--folds",
+        type=int,
+        default=0,
+        show_default=True,
+        help="Tune rules on all train and val rows, each scored out of K folds; 0 tunes on val rows alone.",
+    ),
+    click.option(
+        "--join",
+        type=click.Choice(["side-by-side", "average"]),
+        default="side-by-side",
+        show_default=True,
+        help="Several stores: one head on all their features, or one on each, averaged.",
+    ),
     click.option(
         "--refit/--no-refit",
         default=True,

@@ -1,8 +1,10 @@
 """fit, compare, predict, evaluate: the only place that knows the order of the work."""
 
+from toolkit.experiment.adding import AddReport, add_tags
 from toolkit.experiment.comparing import Comparison, compare
 from toolkit.experiment.dataset import DataOptions, Dataset, load_dataset
 from toolkit.experiment.evaluating import Evaluation, evaluate
+from toolkit.experiment.exporting import export
 from toolkit.experiment.inventory import info
 from toolkit.experiment.measuring import FitReport
 from toolkit.experiment.predicting import PredictReport, predict
@@ -10,6 +12,7 @@ from toolkit.experiment.saved import SavedHead
 from toolkit.experiment.training import fit
 
 __all__ = [
+    "AddReport",
     "Comparison",
     "DataOptions",
     "Dataset",
@@ -17,8 +20,10 @@ __all__ = [
     "FitReport",
     "PredictReport",
     "SavedHead",
+    "add_tags",
     "compare",
     "evaluate",
+    "export",
     "fit",
     "info",
     "load_dataset",

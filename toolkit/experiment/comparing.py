@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from toolkit.bootstrap import LEVEL, Interval, Metric, resampled_f1
+from toolkit.decisions import default_rule
 from toolkit.errors import OptionError
 from toolkit.experiment.dataset import Dataset, load_dataset
 from toolkit.experiment.measuring import COLUMNS, Deciding, FitReport
@@ -76,6 +77,8 @@ class Comparison:
             "leads": {head: [each.low, each.high] for head, each in self.leads.items()},
             "level": LEVEL,
             "bands": self.bands(),
+            "macro_f1_all": {report.head: report.metrics.macro_f1_all for report in self.reports},
+            "n_never_predicted": {report.head: report.metrics.n_never_predicted for report in self.reports},
             "optimism": {report.head: report.optimism for report in self.reports},
             "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
         }
@@ -100,7 +103,7 @@ def compare(
     *,
     options: Mapping[str, Mapping[str, Any] | Sequence[str]] | None = None,
     metric: Metric = "micro",
-    rule: str = "global",
+    rule: str | None = None,
     min_tags: int = 0,
     refit: bool = True,
     folds: int = 0,
@@ -119,14 +122,12 @@ def compare(
     heads : sequence of str
     options : mapping of head to its options
     metric : {"micro", "macro", "samples"}
-        The F1 that decides, and that intervals are given for.
+        The F1 that decides which head is best, and picks the rule where none is given.
     rule, min_tags, refit, folds, join, device, **data
         As for `fit`.
     """
-    if metric not in ("micro", "macro", "samples"):
-        raise OptionError(f"--metric got {metric!r}; allowed are micro, macro, samples")
     where = data_options(data)
-    deciding = Deciding(rule=rule, min_tags=min_tags)
+    deciding = Deciding(rule=rule or default_rule(metric), min_tags=min_tags)
     given = FitOptions(deciding=deciding, refit=refit, folds=folds, join=join, seed=where.seed)
     plan = plan_heads(list(heads), options or {}, default_options(device, data))
     stages = Stages()

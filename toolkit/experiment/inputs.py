@@ -59,11 +59,7 @@ def gather(
     else:
         stores = _open(source, artifacts, saved)
         ids = _ids(stores[0])
-    remedy = "embed the images as the head's were, or fit the head on this store"
-    for store, part in zip(stores, saved.parts, strict=True):
-        part.spec.require(
-            store.meta.spec, have=f"head {saved.name!r}", want=f"store {store.name!r}", remedy=remedy
-        )
+    saved.require(stores, remedy="embed the images as the head's were, or fit the head on this store")
     wanted = set(ids)
     failures = {failure.img_path: failure for store in stores for failure in store.failures}
     return Inputs(

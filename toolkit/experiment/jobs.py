@@ -14,10 +14,14 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from toolkit import errors
 from toolkit.errors import HeadError, ToolkitError
 from toolkit.progress import Progress
+from toolkit.splits import Split
+
+Rows = NDArray[np.intp]
 
 
 @contextmanager
@@ -81,6 +85,33 @@ def _error(document: dict[str, str]) -> ToolkitError:
     kind = getattr(errors, document["type"], ToolkitError)
     found: ToolkitError = kind(document["message"])
     return found
+
+
+def save_data(
+    folder: Path,
+    rows: Rows,
+    Y: sp.csr_array,
+    split: Split,
+    pool: Rows | None = None,
+    fold: Rows | None = None,
+) -> None:
+    """Write what the jobs of one command read: where the features lie, their labels and their split.
+
+    `pool` are the rows dealt to folds, `fold` the number of each one's; none by default.
+    """
+    none = np.empty(0, np.intp)
+    arrays = {
+        "rows": rows,
+        "train": split.train,
+        "val": split.val,
+        "test": split.test,
+        "pool": none if pool is None else pool,
+        "fold": none if fold is None else fold,
+    }
+    folder.mkdir()
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+    save_labels(folder / "Y.npz", Y)
 
 
 def load_labels(path: Path) -> sp.csr_array:

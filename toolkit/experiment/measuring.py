@@ -9,17 +9,16 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from toolkit.decisions import DecisionRule, parse_rule
+from toolkit.decisions import DecisionRule, cross_fitted, optimism, parse_rule
 from toolkit.experiment.dataset import Dataset
 from toolkit.experiment.keptscores import KeptScores, Part
 from toolkit.experiment.saved import write_head
 from toolkit.metrics import Metrics, evaluate
-from toolkit.splits import halves
 
 Scores = NDArray[np.float32]
 Rows = NDArray[np.intp]
 
-TUNED_RULES = ("global", "per-tag", "expected-f1")
+TUNED_RULES = ("global", "per-tag", "logit-adjusted", "expected-f1")
 COLUMNS = (
     "head",
     "micro_f1",
@@ -167,7 +166,6 @@ def measure_and_save(
     split, Y = dataset.split, dataset.Y
     truth = Y[tuning]
     rule = deciding.fitted(done.tuning_scores, truth)
-    crossed = _cross_fitted(done.tuning_scores, truth, deciding)
     if len(split.test):
         measured_on = f"{len(split.test):,} test rows"
         predicted = rule.apply(done.test_scores)
@@ -175,7 +173,7 @@ def measure_and_save(
     else:
         which = "val" if len(tuning) == len(split.val) else "train and val"
         measured_on = f"{len(tuning):,} {which} rows, cross-fitted: options were chosen on val rows"
-        predicted = crossed
+        predicted = cross_fitted(rule, done.tuning_scores, truth, groups=dataset.groups[tuning])
         metrics = evaluate(truth, predicted, done.tuning_scores)
     report = FitReport(
         head,
@@ -183,7 +181,7 @@ def measure_and_save(
         metrics,
         measured_on,
         rule,
-        _optimism(truth, rule.apply(done.tuning_scores), crossed),
+        optimism(rule, done.tuning_scores, truth, groups=dataset.groups[tuning]),
         done.chosen,
         done.seconds,
         done.peak_mb,
@@ -231,24 +229,3 @@ def _save(report: FitReport, done: Fitted, dataset: Dataset, tuning: Rows, fitte
 def _keep_scores(folder: Path, dataset: Dataset, part: Part, scores: Scores, rows: Rows) -> None:
     ids = [dataset.ids[row] for row in rows]
     KeptScores.of(scores, ids, dataset.space.tags, dataset.Y[rows]).write(folder, part)
-
-
-def _optimism(truth: sp.csr_array, tuned: sp.csr_array, crossed: sp.csr_array) -> dict[str, float]:
-    here, there = evaluate(truth, tuned), evaluate(truth, crossed)
-    return {
-        metric: getattr(here, f"{metric}_f1") - getattr(there, f"{metric}_f1")
-        for metric in ("micro", "macro", "samples")
-    }
-
-
-def _cross_fitted(scores: Scores, Y: sp.csr_array, deciding: Deciding) -> sp.csr_array:
-    """Return predictions for rows, each by a rule tuned on the half it is not in."""
-    half = halves(len(scores))
-    parts, rows = [], []
-    for here in (0, 1):
-        tuned_on, applied_to = np.flatnonzero(half != here), np.flatnonzero(half == here)
-        rule = deciding.fitted(scores[tuned_on], Y[tuned_on])
-        parts.append(rule.apply(scores[applied_to]))
-        rows.append(applied_to)
-    stacked: Any = sp.vstack(parts, format="csr")
-    return sp.csr_array(stacked[np.argsort(np.concatenate(rows))])

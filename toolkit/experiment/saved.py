@@ -25,7 +25,8 @@ from toolkit.errors import HeadError, OptionError
 from toolkit.experiment.sources import Part
 from toolkit.heads import get_head
 from toolkit.labels import LabelSpace
-from toolkit.textfiles import write_csv
+from toolkit.store import EmbeddingStore
+from toolkit.textfiles import read_csv, write_csv
 
 BEST = "best"
 _PARTS = ("head.json", "tags.txt", "decision.json", "metrics.json", "spec.json")
@@ -91,6 +92,23 @@ class SavedHead:
             loaded["decision.json"],
             loaded["metrics.json"],
         )
+
+    @property
+    def history(self) -> list[dict[str, str]]:
+        """Epochs, or the options tried, as history.csv has them; empty if it has none."""
+        path = self.folder / "history.csv"
+        if not path.is_file():
+            return []
+        rows = read_csv(path, error=HeadError)
+        _, header = next(rows)
+        return [dict(zip(header, cells, strict=True)) for _, cells in rows]
+
+    def require(self, stores: Sequence[EmbeddingStore], *, remedy: str) -> None:
+        """Raise `SpecMismatchError` unless the stores were made as those the head was fitted on."""
+        for store, part in zip(stores, self.parts, strict=True):
+            part.spec.require(
+                store.meta.spec, have=f"head {self.name!r}", want=f"store {store.name!r}", remedy=remedy
+            )
 
     def rule(self, text: str | None = None, *, min_tags: int | None = None) -> DecisionRule:
         """Return the head's rule, or the one `text` names, as tuned when the head was fitted.

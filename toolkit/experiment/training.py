@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.decisions import parse_rule
+from toolkit.bootstrap import Metric
+from toolkit.decisions import default_rule, parse_rule
 from toolkit.errors import OptionError, SplitError
 from toolkit.experiment.dataset import Dataset, load_dataset
-from toolkit.experiment.jobs import run_job, save_labels, work_folder
+from toolkit.experiment.jobs import run_job, save_data, work_folder
 from toolkit.experiment.measuring import Deciding, FitReport, Fitted, measure_and_save
 from toolkit.experiment.planning import (
     JOINS,
@@ -79,7 +80,8 @@ def fit(
     head: str = "mlp",
     *,
     options: Mapping[str, Any] | Sequence[str] = (),
-    rule: str = "global",
+    metric: Metric = "micro",
+    rule: str | None = None,
     min_tags: int = 0,
     refit: bool = True,
     folds: int = 0,
@@ -96,6 +98,8 @@ def fit(
         A name of `toolkit.heads.head_names`, or ``package.module:Class``.
     options : mapping, or sequence of ``name=value``
         Of the head's constructor.
+    metric : {"micro", "macro", "samples"}
+        The F1 that matters: it picks the rule where none is given (`toolkit.decisions.default_rule`).
     rule, min_tags : str, int
         See `Deciding`.
     refit, folds, join
@@ -111,7 +115,7 @@ def fit(
         Something is missing, contradicts something else or has a value that is not allowed.
     """
     where = data_options(data)
-    deciding = Deciding(rule=rule, min_tags=min_tags)
+    deciding = Deciding(rule=rule or default_rule(metric), min_tags=min_tags)
     given = FitOptions(deciding=deciding, refit=refit, folds=folds, join=join, seed=where.seed)
     plan = plan_heads([head], {head: options}, default_options(device, data))
     return run_plan(plan, load_dataset(where), given, where.artifacts, progress, Stages())[-1]
@@ -129,9 +133,7 @@ def run_plan(
     if options.join == "average" and len(dataset.source.stores) > 1:
         plan = one_a_store(plan, dataset.source.widths)
     with work_folder(artifacts) as work:
-        data = work / "data"
-        data.mkdir()
-        tuning = _save_data(data, dataset, options)
+        tuning = _save_data(work / "data", dataset, options)
         finished: dict[str, Fitted] = {}
         for planned in plan:
             if planned.kind is Ensemble:
@@ -160,22 +162,12 @@ def run_plan(
 def _save_data(folder: Path, dataset: Dataset, options: FitOptions) -> Rows:
     """Write what the jobs read; return the rows that rules are tuned on."""
     split = dataset.split
-    pool, fold = np.empty(0, np.intp), np.empty(0, np.intp)
-    if options.folds:
-        pool = np.sort(np.concatenate([split.train, split.val]))
-        fold = _folds(dataset, pool, options)
-    arrays = {
-        "rows": dataset.source.rows,
-        "train": split.train,
-        "val": split.val,
-        "test": split.test,
-        "pool": pool,
-        "fold": fold,
-    }
-    for name, rows in arrays.items():
-        np.save(folder / f"{name}.npy", rows)
-    save_labels(folder / "Y.npz", dataset.Y)
-    return pool if options.folds else split.val
+    if not options.folds:
+        save_data(folder, dataset.source.rows, dataset.Y, split)
+        return split.val
+    pool = np.sort(np.concatenate([split.train, split.val]))
+    save_data(folder, dataset.source.rows, dataset.Y, split, pool, _folds(dataset, pool, options))
+    return pool
 
 
 def _folds(dataset: Dataset, pool: Rows, options: FitOptions) -> Rows:
@@ -239,9 +231,7 @@ def _combine(
     ]
     head.attach({name: load_head(done.folder) for name, done in members.items()}).save(folder)
     progress("combine", 1, 1)
-    seconds = {
-        stage: sum(done.seconds.get(stage, 0) for done in members.values()) for stage in MEMBER_STAGES
-    }
+    seconds = {stage: sum(done.seconds.get(stage, 0) for done in members.values()) for stage in MEMBER_STAGES}
     history = [{"member": name, "weight": weight} for name, weight in head.weights().items()]
     peak = max(done.peak_mb for done in members.values())
     return Fitted(mixed[0], mixed[1], head.chosen(), history, seconds, peak, folder)

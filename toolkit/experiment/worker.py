@@ -24,6 +24,7 @@ from toolkit.experiment.sources import read_features
 from toolkit.experiment.stages import Stages
 from toolkit.features import Features, blocks
 from toolkit.heads import get_head, load_head
+from toolkit.heads.adding import Scorer, new_tag_scorer
 from toolkit.heads.base import Head
 from toolkit.storearrays import write_header
 
@@ -39,7 +40,7 @@ def main() -> None:
     logging.basicConfig(handlers=[_Relay()], level=logging.INFO)
     document = json.loads((job / "job.json").read_text(encoding="utf-8"))
     try:
-        {"fit": fit, "score": score}[document["kind"]](job, document)
+        {"fit": fit, "score": score, "add-tags": add_tags}[document["kind"]](job, document)
     except ToolkitError as error:
         text = json.dumps({"type": type(error).__name__, "message": str(error)})
         (job / "error.json").write_text(text, encoding="utf-8")
@@ -71,7 +72,7 @@ class _Data:
 
     def score(self, head: Head, rows: Rows, out: "_ScoreFile", places: Rows | None = None) -> None:
         """Write the scores of some rows at their places in `out`, by default one after the other."""
-        out.fill(head, self.X.take(rows), places)
+        out.fill(head.scores, self.X.take(rows), places)
 
     def score_file(self, path: Path, rows: Rows) -> "_ScoreFile":
         return _ScoreFile(path, (len(rows), self.Y.shape[1]))
@@ -123,7 +124,19 @@ def score(job: Path, document: dict[str, Any]) -> None:
     """Score all rows of a source with a saved head into ``scores.npy``."""
     head = _saved(document)
     X = read_features(document["source"], np.load(job.parent / "rows.npy"))[0]
-    _ScoreFile(job / "scores.npy", (len(X), document["n_tags"])).fill(head, X)
+    _ScoreFile(job / "scores.npy", (len(X), document["n_tags"])).fill(head.scores, X)
+
+
+def add_tags(job: Path, document: dict[str, Any]) -> None:
+    """Learn new columns from the train rows to score the others, then from all rows, and save the head."""
+    data, head = _Data(document), _saved(document)
+    scorer = new_tag_scorer(head, data.X.take(data.train), data.Y[data.train])
+    for part, rows in (("val", data.val), ("test", data.test)):
+        data.score_file(job / f"{part}_scores.npy", rows).fill(scorer, data.X.take(rows))
+    head.add_tags(data.X, data.Y, progress=_REPORT)  # type: ignore[attr-defined]
+    folder = job / "head"
+    folder.mkdir()
+    head.save(folder)
 
 
 def _saved(document: Mapping[str, Any]) -> Head:
@@ -142,12 +155,12 @@ class _ScoreFile:
             self._begin = file.tell()
             file.truncate(self._begin + shape[0] * self._row_bytes)
 
-    def fill(self, head: Head, X: Features, places: Rows | None = None) -> None:
+    def fill(self, scorer: Scorer, X: Features, places: Rows | None = None) -> None:
         """Score X (m, D) and write row i to place i, or to ``places[i]`` (ascending)."""
         where = np.arange(len(X)) if places is None else places
         with self._path.open("r+b") as file:
             for part, rows in blocks(X, SCORE_ROWS):
-                scores = np.ascontiguousarray(head.scores(rows), dtype=np.float32)
+                scores = np.ascontiguousarray(scorer(rows), dtype=np.float32)
                 for place, row in zip(where[part].tolist(), scores, strict=True):
                     file.seek(self._begin + place * self._row_bytes)
                     file.write(row)

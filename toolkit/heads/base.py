@@ -161,6 +161,16 @@ class HeadBase:
         head._restore(arrays, document["facts"])
         return head
 
+    def add_tags(self, X: Any, Y: sp.csr_array, *, progress: Progress = silent) -> Self:  # noqa: ARG002, RUF100
+        """Learn further columns, Y (N, M), from X (N, D); what is known of the present ones stays as it is.
+
+        Raises
+        ------
+        HeadError
+            The head cannot do that (unless it overrides this).
+        """
+        raise HeadError(f"head {self.name!r} cannot learn more tags; fit it again with all of them")
+
     def _check_fitted(self) -> None:
         if not hasattr(self, "n_features_"):
             raise HeadError(f"head {self.name!r} is not fitted yet; call fit(X, Y) first")

@@ -12,7 +12,7 @@ from scipy.special import expit
 
 from toolkit.calibration import clipped_logits, non_negative_logistic, tuning_rows
 from toolkit.errors import HeadError, OptionError
-from toolkit.features import Features
+from toolkit.features import Features, Matrix, take
 from toolkit.heads.base import Array, Head, HeadBase, Val, check_fit, check_val, hold_out
 from toolkit.heads.options import check_options
 from toolkit.progress import Progress, silent
@@ -96,9 +96,9 @@ class Ensemble(HeadBase):
         options: dict[str, dict[str, Any]] = {}
         rest, held = hold_out(labels, self.seed)
         if len(held):
-            pair = (features[held], labels[held])
-            own = None if views is None else [np.asarray(view)[rest] for view in views]
-            found = self._fitted(features[rest], labels[rest], {}, pair, own, progress)
+            pair = (take(features, held), labels[held])
+            own = None if views is None else [take(view, rest) for view in views]
+            found = self._fitted(take(features, rest), labels[rest], {}, pair, own, progress)
             self.combine(self._scores_of(found, pair[0]), pair[1])
             options = {name: head.chosen() for name, head in found.items()}
         else:
@@ -149,7 +149,7 @@ class Ensemble(HeadBase):
         block = member.rpartition(BLOCK_MARK)[2] if BLOCK_MARK in member else ""
         return int(block) if block.isdecimal() else None
 
-    def _columns(self, X: Any, member: str) -> Any:
+    def columns(self, X: Any, member: str) -> Any:
         """Return the columns of X (N, D) that a member sees."""
         block = self._block(member)
         if block is None:
@@ -178,7 +178,7 @@ class Ensemble(HeadBase):
         return self.mix(self._scores_of(self.members_, features))
 
     def _scores_of(self, members: Mapping[str, Head], X: Any) -> dict[str, Array]:
-        return {name: head.scores(self._columns(X, name)) for name, head in members.items()}
+        return {name: head.scores(self.columns(X, name)) for name, head in members.items()}
 
     def weights(self) -> dict[str, float]:
         """Return each member's share of the sum of coefficients."""
@@ -230,10 +230,10 @@ class Ensemble(HeadBase):
 
     def _fitted(
         self,
-        X: Array,
+        X: Matrix,
         Y: sp.csr_array,
         options: Mapping[str, dict[str, Any]],
-        val: tuple[Array, sp.csr_array] | None,
+        val: tuple[Matrix, sp.csr_array] | None,
         views: Sequence[Any] | None,
         progress: Progress,
     ) -> dict[str, Head]:
@@ -245,10 +245,10 @@ class Ensemble(HeadBase):
             given = options.get(name) or ({"seed": self.seed} if hasattr(kind(), "seed") else {})
             more: dict[str, Any] = {}
             if views is not None and getattr(kind, "uses_views", False):
-                more["views"] = [self._columns(view, name) for view in views]
+                more["views"] = [self.columns(view, name) for view in views]
             if val is not None:
-                more["val"] = (self._columns(val[0], name), val[1])
-            out[name] = kind(**given).fit(self._columns(X, name), Y, progress=progress, **more)
+                more["val"] = (self.columns(val[0], name), val[1])
+            out[name] = kind(**given).fit(self.columns(X, name), Y, progress=progress, **more)
         return out
 
     def _arrays(self) -> dict[str, NDArray[Any]]:

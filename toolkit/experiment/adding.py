@@ -1,0 +1,153 @@
+"""New tags for a fitted head: only their columns are learned, everything known stays as it is."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from toolkit.decisions import rule_from_dict
+from toolkit.errors import OptionError
+from toolkit.experiment.dataset import Dataset, load_dataset
+from toolkit.experiment.jobs import run_job, save_data, work_folder
+from toolkit.experiment.planning import data_options
+from toolkit.experiment.saved import BEST, SavedHead, write_head
+from toolkit.labels import LabelSpace
+from toolkit.metrics import Metrics, evaluate
+from toolkit.progress import Progress, silent
+
+Scores = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class AddReport:
+    """Which tags a head has learned, and how good it is at them.
+
+    Attributes
+    ----------
+    head : str
+    folder : Path
+    added : tuple of str
+        The new tags, in the order of their columns.
+    n_tags : int
+        All tags the head knows now.
+    metrics : Metrics
+        Over the new tags alone, by columns learned on the train rows only.
+    measured_on : str
+        Test rows, or val rows where there are none, in words.
+    notes : tuple of str
+        What was read and matched.
+    """
+
+    head: str
+    folder: Path
+    added: tuple[str, ...]
+    n_tags: int
+    metrics: Metrics
+    measured_on: str
+    notes: tuple[str, ...]
+
+
+def add_tags(
+    head: str = BEST, *, artifacts: Path | str = "artifacts", progress: Progress = silent, **data: Any
+) -> AddReport:
+    """Teach a fitted head the tags of the label file that it does not know yet, and save it.
+
+    What it says of the tags it knows does not change. The new columns are learned from all labelled rows; a
+    head that keeps its rows (`knn`) needs them to be those. Thresholds that are one a tag are tuned for the
+    new ones on val rows; other rules stay.
+
+    Parameters
+    ----------
+    head : str
+        A fitted head; ``best`` is the last comparison's winner, or the only one there is.
+    **data
+        See `DataOptions`; by default the stores the head was fitted on.
+
+    Raises
+    ------
+    HeadError
+        There is no such head, or it cannot learn tags without being fitted again.
+    OptionError
+        The label file has no tag the head does not know.
+    SpecMismatchError
+        A store was made otherwise than the one the head was fitted on.
+    """
+    saved = SavedHead.open(Path(artifacts), head)
+    asked = {key: value for key, value in data.items() if value}
+    names = [part.store for part in saved.parts]
+    dataset = load_dataset(data_options({"store": names, **asked, "artifacts": artifacts}))
+    saved.require(dataset.source.stores, remedy="fit the head on this store")
+    fresh = [column for column, tag in enumerate(dataset.space.tags) if saved.space.column(tag) is None]
+    if not fresh:
+        raise OptionError(
+            f"head {saved.name!r} knows all {len(dataset.space)} tags of the label file; give a file with "
+            "new ones as --labels"
+        )
+    added = tuple(dataset.space.tags[column] for column in fresh)
+    Y = sp.csr_array(dataset.Y[:, fresh])
+    with work_folder(Path(artifacts)) as work:
+        save_data(work / "data", dataset.source.rows, Y, dataset.split)
+        job = work / "add"
+        document = {
+            "kind": "add-tags",
+            "head": head,
+            "folder": str(saved.folder.resolve()),
+            "source": dataset.source.to_dict(),
+            "data": str(work / "data"),
+        }
+        run_job(job, document, progress)
+        val, test = (np.load(job / f"{part}_scores.npy", mmap_mode="r") for part in ("val", "test"))
+        decision, rule = _extended(saved, val, Y[dataset.split.val])
+        metrics, measured_on = _measured(dataset, Y, rule, val, test)
+        facts = {"tags": list(added), "measured_on": measured_on, **metrics.to_dict()}
+        write_head(
+            Path(artifacts),
+            saved.name,
+            job / "head",
+            space=LabelSpace((*saved.space.tags, *added)),
+            parts=saved.parts,
+            decision=decision,
+            metrics=saved.metrics | {"added": [*saved.metrics.get("added", []), facts]},
+            history=saved.history,
+        )
+    n_tags = len(saved.space) + len(added)
+    return AddReport(saved.name, saved.folder, added, n_tags, metrics, measured_on, dataset.notes)
+
+
+def _extended(saved: SavedHead, scores: Scores, Y: sp.csr_array) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the head's rules with thresholds for the new tags, and the rule in use for these alone."""
+
+    def tuned(rule: dict[str, Any]) -> dict[str, Any]:
+        """Return the rule for the new tags: tuned where it has a threshold for each tag, else as it is."""
+        if not _one_a_tag(rule):
+            return rule
+        return rule_from_dict(rule).fit(scores, Y).to_dict()
+
+    def longer(rule: dict[str, Any]) -> dict[str, Any]:
+        if not _one_a_tag(rule):
+            return rule
+        return rule | {"thresholds": [*rule["thresholds"], *tuned(rule)["thresholds"]]}
+
+    decision = {
+        "rule": longer(saved.decision["rule"]),
+        "tuned": {name: longer(rule) for name, rule in saved.decision["tuned"].items()},
+    }
+    return decision, tuned(saved.decision["rule"])
+
+
+def _one_a_tag(rule: dict[str, Any]) -> bool:
+    return "thresholds" in rule and rule["rule"] not in ("fixed", "global")
+
+
+def _measured(
+    dataset: Dataset, Y: sp.csr_array, rule: dict[str, Any], val: Scores, test: Scores
+) -> tuple[Metrics, str]:
+    split = dataset.split
+    if len(split.test):
+        rows, scores, where = split.test, test, f"{len(split.test):,} test rows"
+    else:
+        rows, scores, where = split.val, val, f"{len(split.val):,} val rows"
+    return evaluate(Y[rows], rule_from_dict(rule).apply(scores), scores), where
