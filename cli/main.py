@@ -12,6 +12,7 @@ COMMANDS = {
     "embed": ("cli.embed:embed", "Cache features of a folder or csv of images."),
     "fit": ("cli.fit:fit", "Train one head on a cached store."),
     "compare": ("cli.fit:compare", "Fit several heads, print the F1 table, mark the best."),
+    "tune": ("cli.heads:tune", "Compare a fitted head's decision rules, or set one."),
     "predict": ("cli.predict:predict", "Tag a folder, csv or store; write img_path,tags."),
     "evaluate": ("cli.predict:evaluate", "Score any predictions csv against a label file."),
     "export": ("cli.heads:export", "Write a fitted head as one file, for numpy or scikit-learn."),

@@ -18,19 +18,27 @@ TITLES = {
     "score_seconds": "score s",
     "peak_mb": "peak MB",
 }
-_DIGITS = {"fit_seconds": 1, "score_seconds": 2, "peak_mb": 0}
+RULE_TITLES = {
+    "rule": "rule",
+    **{name: title for name, title in TITLES.items() if name.startswith(("micro", "macro", "samples"))},
+    "n_never_predicted": "tags never given",
+    "flattery": "tuning flatters",
+}
+_DIGITS = {"fit_seconds": 1, "score_seconds": 2, "peak_mb": 0, "n_never_predicted": 0}
 
 
-def print_rows(rows: Sequence[Mapping[str, Any]], *, best: str | None = None) -> None:
-    """Print one line a row, columns as `TITLES` has them; `best` names the head that is marked."""
+def print_rows(
+    rows: Sequence[Mapping[str, Any]], *, best: str | None = None, titles: Mapping[str, str] = TITLES
+) -> None:
+    """Print one line a row, columns as `titles` has them; `best` names the head that is marked."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    columns = [name for name in TITLES if name in rows[0]]
+    columns = [name for name in titles if name in rows[0]]
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in columns:
-        table.add_column(TITLES[name], justify="left" if name in ("head", "rule") else "right", no_wrap=True)
+        table.add_column(titles[name], justify="left" if name in ("head", "rule") else "right", no_wrap=True)
     for row in rows:
         marked = row.get("head") == best and best is not None
         cells = [_cell(name, row[name]) + (" ★" if marked and name == "head" else "") for name in columns]

@@ -10,6 +10,7 @@ from toolkit.experiment.measuring import FitReport
 from toolkit.experiment.predicting import PredictReport, predict
 from toolkit.experiment.saved import SavedHead
 from toolkit.experiment.training import fit
+from toolkit.experiment.tuning import TuneReport, tune
 
 __all__ = [
     "AddReport",
@@ -20,6 +21,7 @@ __all__ = [
     "FitReport",
     "PredictReport",
     "SavedHead",
+    "TuneReport",
     "add_tags",
     "compare",
     "evaluate",
@@ -28,4 +30,5 @@ __all__ = [
     "info",
     "load_dataset",
     "predict",
+    "tune",
 ]

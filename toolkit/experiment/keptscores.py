@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from toolkit.errors import HeadError
+from toolkit.errors import HeadError, LabelError
 from toolkit.experiment.jobs import load_labels, save_labels
 from toolkit.submission import TopScores
 
@@ -52,9 +52,11 @@ class KeptScores:
     def read(cls, head: Path, part: Part) -> Self:
         """Read what `write` wrote; `HeadError` if it is not there or damaged."""
         folder = head / "scores"
+        if not folder.is_dir():
+            raise HeadError(f"no scores are kept with head {head.name!r}; fit it again to have them")
         try:
             return cls(TopScores.read(folder / f"{part}.npz"), load_labels(folder / f"{part}-tags.npz"))
-        except (OSError, ValueError, KeyError) as error:
+        except (LabelError, OSError, ValueError, KeyError) as error:
             raise HeadError(
-                f"{folder} does not hold the {part} scores of head {head.name!r} ({error}); fit it again"
+                f"the scores of head {head.name!r} are damaged ({error}); fit it again"
             ) from error

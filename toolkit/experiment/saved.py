@@ -128,6 +128,19 @@ class SavedHead:
             document["min_tags"] = min_tags
         return rule_from_dict(document)
 
+    def decide_by(self, rule: DecisionRule, facts: Mapping[str, Any]) -> None:
+        """Make `rule`, tuned, the head's own, and enter what was measured with it."""
+        document = rule.to_dict()
+        tuned = self.decision["tuned"]
+        if document["rule"] in tuned:
+            tuned = tuned | {document["rule"]: document}
+        for name, content in (
+            ("decision.json", {"rule": document, "tuned": tuned}),
+            ("metrics.json", {**self.metrics, **facts}),
+        ):
+            write_json(self.folder / f".{name}", content)
+            (self.folder / f".{name}").replace(self.folder / name)
+
 
 def saved_names(artifacts: Path) -> list[str]:
     """Return the names of all fitted heads."""

@@ -1,0 +1,96 @@
+"""fit --add-tags: known columns stay as they are, new ones are those a head fitted on them has."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+
+from tests.experiment.conftest import TAGS, made_up, names
+from toolkit.errors import HeadError, OptionError, SpecMismatchError
+from toolkit.experiment import DataOptions, SavedHead, add_tags, compare, fit, load_dataset, predict
+from toolkit.heads import get_head, load_head
+from toolkit.textfiles import write_csv
+
+FAST = {"mlp": {"epochs": 5, "hidden": (8,)}, "logreg": {"C": 0.5}, "knn": {"k": 5, "temperature": 0.1}}
+
+
+@pytest.fixture
+def more(home):
+    """Labels with two more tags, one of them rare."""
+    X, Y = made_up()
+    random = np.random.default_rng(3)
+    Z = X @ random.normal(size=(X.shape[1], 2))
+    limits = np.quantile(Z, [0.6, 0.9], axis=0)
+    new = Z > limits
+    tags = np.array([*TAGS, "山", "boat"])
+    rows = ((name, ",".join(tags[row])) for name, row in zip(names(), np.hstack([Y, new]), strict=True))
+    write_csv(home / "more.csv", ("img_path", "tags"), rows)
+    return {"artifacts": home / "artifacts", "labels": home / "more.csv"}
+
+
+@pytest.mark.parametrize("name", ["logreg", "knn", "mlp"])
+def test_known_columns_stay_and_new_ones_are_learned(given, more, name):
+    fit(name, options=FAST[name], rule="per-tag", **given)
+    X = made_up()[0]
+    folder = given["artifacts"] / "heads" / name
+    before, old = load_head(folder).scores(X), SavedHead.open(given["artifacts"], name)
+    report = add_tags(name, **more)
+    after, saved = load_head(folder).scores(X), SavedHead.open(given["artifacts"], name)
+    assert report.added == ("boat", "山") and report.n_tags == 6
+    assert saved.space.tags == (*old.space.tags, "boat", "山")
+    np.testing.assert_array_equal(after[:, :4], before)
+    assert saved.decision["rule"]["thresholds"][:4] == old.decision["rule"]["thresholds"]
+    assert len(saved.decision["rule"]["thresholds"]) == 6
+    assert saved.decision["tuned"]["global"] == old.decision["tuned"]["global"]
+    assert saved.history == old.history and saved.metrics["added"][0]["tags"] == ["boat", "山"]
+    if name == "logreg":
+        data = load_dataset(DataOptions(**more))
+        columns = [data.space.column("boat"), data.space.column("山")]
+        want = get_head("logreg")(C=0.5).fit(X, data.Y[:, columns]).scores(X)
+        np.testing.assert_allclose(after[:, 4:], want, atol=2e-3)
+    assert predict("train", head=name, artifacts=given["artifacts"]).n_images == 160
+
+
+def test_new_tags_are_measured_on_rows_they_were_not_learned_from(given, more):
+    fit("logreg", options=FAST["logreg"], rule="fixed:0.5", **given)
+    report = add_tags("logreg", **more)
+    data, X = load_dataset(DataOptions(**more)), made_up()[0]
+    Y = data.Y[:, [data.space.column(tag) for tag in report.added]]
+    split = data.split
+    head = get_head("logreg")(C=0.5).fit(X[split.train], Y[split.train])
+    predicted = head.scores(X[split.test]) >= 0.5
+    truth = Y[split.test].toarray()
+    # the head's own mean and scale are those of all rows: a score may fall on the other side
+    assert report.metrics.micro_f1 == pytest.approx(f1_score(truth, predicted, average="micro"), abs=0.05)
+    assert report.measured_on == f"{len(split.test)} test rows"
+
+
+def test_ensemble__passes_it_on(given, more):
+    compare(["logreg", "knn", "ensemble"], options={name: FAST[name] for name in ("logreg", "knn")}, **given)
+    X = made_up()[0]
+    before = load_head(given["artifacts"] / "heads" / "ensemble")
+    report = add_tags("ensemble", **more)
+    after = load_head(report.folder)
+    np.testing.assert_array_equal(after.scores(X)[:, :4], before.scores(X))
+    assert after.coefficients_ == before.coefficients_ and after.n_tags_ == 6
+
+
+def test_errors__change_nothing(home, given, more):
+    fit("knn", options=FAST["knn"], **given)
+    folder = given["artifacts"] / "heads" / "knn"
+    before = (folder / "head.json").read_text()
+    with pytest.raises(OptionError, match="head 'knn' knows all 4 tags of the label file"):
+        add_tags("knn", **given)
+    lines = (home / "more.csv").read_text(encoding="utf-8").splitlines()
+    (home / "fewer.csv").write_text("\n".join(lines[:120]) + "\n", encoding="utf-8")
+    with pytest.raises(HeadError, match="knn"):
+        add_tags("knn", **more | {"labels": home / "fewer.csv"})
+    with pytest.raises(HeadError, match="there is no fitted head 'mlp'"):
+        add_tags("mlp", **more)
+    spec = json.loads((folder / "spec.json").read_text())
+    spec["stores"][0]["spec"]["pooling"] = "max"
+    (folder / "spec.json").write_text(json.dumps(spec))
+    with pytest.raises(SpecMismatchError, match="differ in pooling"):
+        add_tags("knn", **more)
+    assert (folder / "head.json").read_text() == before

@@ -1,0 +1,60 @@
+"""export: one file that numpy, or scikit-learn's users, can work with."""
+
+import json
+
+import joblib
+import numpy as np
+import pytest
+from scipy.special import expit
+
+from tests.experiment.conftest import made_up
+from toolkit.errors import HeadError, OptionError
+from toolkit.experiment import SavedHead, compare, export, fit
+from toolkit.heads import load_head
+
+
+def test_npz__numpy_alone_computes_the_scores(given, tmp_path):
+    fit("logreg", options={"C": 0.5}, **given)
+    path = export("logreg", out=tmp_path / "x" / "model.npz", artifacts=given["artifacts"])
+    X = made_up()[0]
+    with np.load(path, allow_pickle=False) as file:
+        rows = (X - file["mean.npy"]) / file["scale.npy"]
+        scores = expit(rows @ file["coef.npy"].T + file["intercept.npy"])
+        document = json.loads(str(file["document"]))
+        assert file["tags"].tolist() == ["car", "sea", "tree", "天空"]
+    np.testing.assert_allclose(scores, load_head(given["artifacts"] / "heads/logreg").scores(X), rtol=1e-5)
+    saved = SavedHead.open(given["artifacts"], "logreg")
+    assert document["rule"] == saved.decision["rule"] and document["stores"][0]["store"] == "train"
+    assert document["heads"]["head.json"]["options"]["C"] == 0.5
+    assert [file.name for file in path.parent.iterdir()] == ["model.npz"]
+
+
+def test_joblib__is_an_estimator_with_its_rule(given, tmp_path):
+    compare(["logreg", "knn", "ensemble"], **given)
+    path = export("ensemble", format="joblib", out=tmp_path / "model.joblib", artifacts=given["artifacts"])
+    content, X = joblib.load(path), made_up()[0]
+    want = load_head(given["artifacts"] / "heads/ensemble").scores(X)
+    np.testing.assert_array_equal(content["head"].predict_proba(X), want)
+    assert content["tags"] == ["car", "sea", "tree", "天空"]
+    np.testing.assert_array_equal(
+        content["rule"].apply(want).toarray(),
+        SavedHead.open(given["artifacts"], "ensemble").rule().apply(want).toarray(),
+    )
+
+
+def test_errors__leave_what_is_there(given, tmp_path):
+    with pytest.raises(HeadError, match="there is no fitted head"):
+        export(artifacts=given["artifacts"])
+    fit("knn", options={"k": 3, "temperature": 0.1}, **given)
+    mine = tmp_path / "mine.npz"
+    mine.write_text("mine")
+    with pytest.raises(OptionError, match=r"mine.npz exists; give another name, or --force"):
+        export(out=mine, artifacts=given["artifacts"])
+    assert mine.read_text() == "mine"
+    with pytest.raises(OptionError, match="--format got 'onnx'; allowed are joblib, npz"):
+        export(format="onnx", out=mine, artifacts=given["artifacts"])
+    with pytest.raises(OptionError, match=r"is a folder; give a file name such as .*knn.npz"):
+        export(out=tmp_path, artifacts=given["artifacts"])
+    assert export(out=mine, force=True, artifacts=given["artifacts"]) == mine
+    with np.load(mine, allow_pickle=False) as file:
+        assert "rows.npy" in file

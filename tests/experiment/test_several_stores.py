@@ -1,0 +1,119 @@
+"""Several stores: rows matched by id, side by side with equal weight, or one head on each."""
+
+import numpy as np
+import pytest
+
+from tests.experiment.conftest import made_up, names, write_labels, write_store
+from toolkit.calibration import clipped_logits
+from toolkit.decisions import parse_rule
+from toolkit.errors import OptionError, SpecMismatchError, StoreError
+from toolkit.experiment import DataOptions, SavedHead, compare, fit, load_dataset, predict
+from toolkit.heads import get_head, load_head
+from toolkit.textfiles import read_csv
+
+N = 160
+
+
+@pytest.fixture
+def two(home):
+    """`train` (10 columns) and `other` (8 columns in other units), rows in another order, 10 images missing."""
+    random = np.random.default_rng(8)
+    X = made_up()[0] @ np.abs(random.normal(size=(10, 8))).astype(np.float32) * 50
+    order = random.permutation(N)[: N - 10]
+    write_store(home, "other", X[order].astype(np.float16), [names()[row] for row in order])
+    return {"artifacts": home / "artifacts", "labels": home / "labels.csv", "store": ("train", "other")}
+
+
+def by_hand(home, two):
+    """Return the matched rows side by side, each store scaled to a mean squared row length of 1."""
+    index = {}
+    for store in two["store"]:
+        rows = [
+            cells
+            for _, cells in read_csv(home / "artifacts/embeddings" / store / "index.csv", error=StoreError)
+        ]
+        index[store] = {cells[1]: int(cells[0]) for cells in rows[1:]}
+    ids = [image for image in names() if all(image in rows for rows in index.values())]
+    parts = []
+    for store in two["store"]:
+        X = np.load(home / "artifacts/embeddings" / store / "embeddings.npy").astype(np.float32)
+        scale = np.sqrt(len(X) / (X.astype(float) ** 2).sum())
+        parts.append(X[[index[store][image] for image in ids]] * np.float32(scale))
+    return ids, parts
+
+
+def test_side_by_side__rows_are_matched_and_scaled(home, two):
+    data = load_dataset(DataOptions(**two))
+    ids, parts = by_hand(home, two)
+    assert data.source.name == "train+other" and list(data.ids) == ids and len(ids) == 150
+    np.testing.assert_allclose(data.source.features()[:], np.hstack(parts), rtol=1e-5)
+    want = made_up()[1][[names().index(image) for image in ids]]
+    order = [data.space.tags.index(tag) for tag in ("天空", "sea", "tree", "car")]
+    np.testing.assert_array_equal(data.Y.toarray()[:, order], want)
+    assert "2 stores side by side, 150 images" in data.notes[0] and "10 images only some" in data.notes[0]
+
+
+def test_side_by_side__fit_and_predict_are_those_of_the_joined_rows(home, two):
+    report = fit("logreg", options={"C": 1.0}, refit=False, **two)
+    data = load_dataset(DataOptions(**two))
+    X = np.hstack(by_hand(home, two)[1])
+    want = get_head("logreg")(C=1.0).fit(X[data.split.train], data.Y[data.split.train])
+    np.testing.assert_allclose(load_head(report.folder).scores(X), want.scores(X), atol=1e-4)
+    found = predict("train+other", head="logreg", artifacts=two["artifacts"], paths="relative")
+    rule = SavedHead.open(two["artifacts"], "logreg").rule()
+    tags = data.space.decode(rule.apply(load_head(report.folder).scores(X)))
+    rows = [cells for _, cells in read_csv(found.path, error=StoreError)][1:]
+    by_id = {image: given.split(",") if given else [] for image, given in rows}
+    assert [by_id[image] for image in data.ids] == tags
+    assert found.path.name == "train+other.csv" and found.n_images == N
+
+
+def test_average__one_head_a_store_and_their_calibrated_logits(home, two):
+    report = fit("logreg", options={"C": 1.0}, join="average", refit=False, **two)
+    data = load_dataset(DataOptions(**two))
+    _, parts = by_hand(home, two)
+    split, Y = data.split, data.Y
+    heads = [get_head("logreg")(C=1.0).fit(X[split.train], Y[split.train]) for X in parts]
+    saved = load_head(report.folder)
+    *slopes, intercept = saved.coefficients_
+    assert saved.members == ("logreg@0", "logreg@1") and min(slopes) >= 0
+    z = intercept + sum(
+        slope * clipped_logits(head.scores(X)) for slope, head, X in zip(slopes, heads, parts, strict=True)
+    )
+    X = np.hstack(parts)
+    np.testing.assert_allclose(saved.scores(X), 1 / (1 + np.exp(-z)), atol=1e-3)
+    tuned = parse_rule("global").fit(saved.scores(X[split.val]), Y[split.val])
+    assert report.rule.to_dict()["thresholds"] == pytest.approx(tuned.to_dict()["thresholds"], abs=1e-3)
+
+
+def test_average__compare_mixes_the_averages(two):
+    found = compare(["logreg", "knn", "ensemble"], join="average", **two)
+    assert {report.head for report in found.reports} == {"logreg", "knn", "ensemble"}
+    saved = load_head(two["artifacts"] / "heads" / "ensemble")
+    assert saved.members == ("logreg", "knn") and saved.members_["knn"].members == ("knn@0", "knn@1")
+    assert found.to_dict()["store"] == "train+other"
+    assert predict("train+other", head="ensemble", artifacts=two["artifacts"]).n_images == N
+
+
+def test_errors(home, two):
+    with pytest.raises(StoreError, match="there is no store 'nope'"):
+        load_dataset(DataOptions(**two | {"store": ("train", "nope")}))
+    with pytest.raises(OptionError, match="a store is named twice among train, train"):
+        load_dataset(DataOptions(**two | {"store": ("train", "train")}))
+    with pytest.raises(OptionError, match="--join got 'sum'; allowed are side-by-side, average"):
+        fit("knn", join="sum", **two)
+    X, _ = made_up(1, n=3)
+    write_store(home, "strange", X, ["x.jpg", "y.jpg", "z.jpg"])
+    with pytest.raises(StoreError, match="the stores train, strange have no image in common"):
+        load_dataset(DataOptions(**two | {"store": ("train", "strange")}))
+    fit("knn", options={"k": 3, "temperature": 0.1}, **two)
+    with pytest.raises(OptionError, match=r"fitted on 2 stores \(train\+other\), 'train' names 1"):
+        predict("train", artifacts=two["artifacts"])
+    with pytest.raises(SpecMismatchError, match="head 'knn' and store 'other' differ in dim: 10 against 8"):
+        predict("other+train", artifacts=two["artifacts"])
+
+
+def test_one_store__named_in_a_list_is_as_before(home, given):
+    write_labels(home / "labels.csv", names(), made_up()[1])
+    alone = load_dataset(DataOptions(**given, store=("train",)))
+    assert alone.source.scales == (1.0,) and alone.source.name == "train"

@@ -1,0 +1,113 @@
+"""Tune a fitted head's decision rule again, from the scores kept with it: seconds, without the head."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toolkit.bootstrap import Metric
+from toolkit.decisions import DecisionRule, cross_fitted, default_rule, optimism, parse_rule
+from toolkit.experiment.keptscores import KeptScores
+from toolkit.experiment.measuring import TUNED_RULES
+from toolkit.experiment.saved import BEST, SavedHead
+from toolkit.metrics import Metrics, evaluate
+from toolkit.scorestore import redecide, retune
+
+COMPARED = (*TUNED_RULES, "fixed:0.5")
+
+
+@dataclass(frozen=True, eq=False)
+class Tuned:
+    """One rule, tuned, and how good it is.
+
+    Attributes
+    ----------
+    rule : DecisionRule
+    exact : bool
+        Whether all scores are certain to have tuned it alike (the best 256 of an image are kept).
+    metrics : Metrics
+        On the test rows or, where there are none, cross-fitted on the rows tuned on.
+    optimism : dict of metric to float
+        What measuring on the rows it was tuned on would flatter.
+    """
+
+    rule: DecisionRule
+    exact: bool
+    metrics: Metrics
+    optimism: dict[str, float]
+
+    def row(self) -> dict[str, Any]:
+        """Return the rule's line of a table."""
+        names = ("micro_f1", "macro_f1", "samples_f1", "micro_precision", "micro_recall", "n_never_predicted")
+        facts = self.metrics.to_dict()
+        return {"rule": self.rule.describe(), **{name: facts[name] for name in names}}
+
+
+@dataclass(frozen=True, eq=False)
+class TuneReport:
+    """What `tune` found.
+
+    Attributes
+    ----------
+    head : str
+    tuned : tuple of Tuned
+    measured_on : str
+    set_to : DecisionRule or None
+        The rule the head decides by from now on; None if nothing was changed.
+    """
+
+    head: str
+    tuned: tuple[Tuned, ...]
+    measured_on: str
+    set_to: DecisionRule | None
+
+
+def tune(
+    head: str = BEST,
+    *,
+    rule: str | None = None,
+    min_tags: int = 0,
+    metric: Metric | None = None,
+    artifacts: Path | str = "artifacts",
+) -> TuneReport:
+    """Tune and measure rules of a fitted head; with `rule` or `metric` the head decides by that from now on.
+
+    Without either all rules are compared and nothing changes.
+
+    Parameters
+    ----------
+    head : str
+        A fitted head; ``best`` is the last comparison's winner, or the only one there is.
+    rule : str, optional
+        As `toolkit.decisions.parse_rule` reads it.
+    min_tags : int
+        Tags every image gets at least.
+    metric : {"micro", "macro", "samples"}, optional
+        Sets the rule that serves this F1 (`toolkit.decisions.default_rule`) where `rule` is not given.
+
+    Raises
+    ------
+    HeadError
+        There is no such head, or no scores are kept with it.
+    OptionError
+        There is no such rule.
+    """
+    wanted = rule or (default_rule(metric) if metric else None)
+    rules = [parse_rule(name, min_tags=min_tags) for name in ([wanted] if wanted else COMPARED)]
+    saved = SavedHead.open(Path(artifacts), head)
+    tuning, test = (KeptScores.read(saved.folder, part) for part in ("tuning", "test"))
+    tuned = tuple(_tuned(each, tuning, test) for each in rules)
+    if wanted:
+        saved.decide_by(tuned[0].rule, tuned[0].row() | {"optimism": tuned[0].optimism})
+    measured_on = (
+        f"{test.Y.shape[0]:,} test rows" if test.Y.shape[0] else f"{tuning.Y.shape[0]:,} rows, cross-fitted"
+    )
+    return TuneReport(saved.name, tuned, measured_on, tuned[0].rule if wanted else None)
+
+
+def _tuned(rule: DecisionRule, tuning: KeptScores, test: KeptScores) -> Tuned:
+    found = retune(rule, tuning.top, tuning.Y)
+    if test.Y.shape[0]:
+        metrics = evaluate(test.Y, redecide(found.rule, test.top).predicted)
+    else:
+        metrics = evaluate(tuning.Y, cross_fitted(found.rule, tuning.top, tuning.Y))
+    return Tuned(found.rule, found.exact, metrics, optimism(found.rule, tuning.top, tuning.Y))
