@@ -74,7 +74,7 @@ class Asymmetric:
 
 def softplus(z: Tensor) -> Tensor:
     """Return ``log(1 + e^z)`` with an absolute error of 1e-7 a unit: ten times as fast as torch's own."""
-    return F.relu(z) - torch.log(torch.sigmoid(z.abs()))
+    return F.relu(z).sub_(z.abs().sigmoid_().log_())
 
 
 def loss_and_gradient(

@@ -183,7 +183,7 @@ class Network:
         logits = self.logits(x, training=True)
         loss, gradient = self._loss(logits.detach(), Y, self.smoothing)
         self.optimizer.zero_grad()
-        torch.autograd.backward(logits, gradient / len(x))
+        torch.autograd.backward(logits, gradient.div_(len(x)))
         self.optimizer.step()
         return loss
 
