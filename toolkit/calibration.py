@@ -30,7 +30,9 @@ def tuning_rows(n: int, L: int, seed: int) -> NDArray[np.intp]:
     return np.sort(np.random.default_rng(seed).choice(n, max(1, ENTRIES // L), replace=False))
 
 
-def non_negative_logistic(Z: NDArray[np.float64], y: NDArray[np.bool_]) -> tuple[float, ...]:
+def non_negative_logistic(
+    Z: NDArray[np.float64], y: NDArray[np.bool_], weights: NDArray[np.float64] | None = None
+) -> tuple[float, ...]:
     """Fit ``sigmoid(Z a + b)`` to y with ``a >= 0`` by mean log-loss.
 
     With one column this is Platt scaling (Platt 1999); with several, stacked generalisation (Wolpert 1992).
@@ -40,6 +42,8 @@ def non_negative_logistic(Z: NDArray[np.float64], y: NDArray[np.bool_]) -> tuple
     Z : ndarray (n, H)
         Logits of H heads.
     y : ndarray (n,) bool
+    weights : ndarray (n,), optional
+        How often each entry counts; once by default.
 
     Returns
     -------
@@ -47,12 +51,14 @@ def non_negative_logistic(Z: NDArray[np.float64], y: NDArray[np.bool_]) -> tuple
         The slopes a, then the intercept b.
     """
     n, H = Z.shape
+    counts = np.ones(n) if weights is None else weights
+    total = counts.sum()
 
     def loss_and_gradient(at: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         z = Z @ at[:-1] + at[-1]
-        residual = expit(z) - y
-        loss = (np.logaddexp(0, z).sum() - z[y].sum()) / n
-        return float(loss), np.append(residual @ Z, residual.sum()) / n
+        residual = counts * (expit(z) - y)
+        loss = (counts @ np.logaddexp(0, z) - counts[y] @ z[y]) / total
+        return float(loss), np.append(residual @ Z, residual.sum()) / total
 
     start = np.append(np.full(H, 1 / H), 0.0)
     bounds = [(0, None)] * H + [(None, None)]
