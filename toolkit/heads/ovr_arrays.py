@@ -1,7 +1,7 @@
 """Where the one-vs-rest solver's large arrays lie: numpy's memory, or a CUDA GPU through torch.
 
 The solver is written once, in what numpy and torch spell alike: ``xp.exp``, ``xp.einsum``, indexing,
-arithmetic in place. What differs is here: how an array gets there and back, and how much is worked on at once.
+arithmetic in place. What differs is here: how an array gets there and back, and how much is done at once.
 """
 
 import ctypes
