@@ -1,15 +1,23 @@
 """Logistic regression against scikit-learn's newton-cholesky at tolerance 1e-10."""
 
 import logging
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import torch
 from sklearn.linear_model import LogisticRegression
 
 from toolkit.decisions import best_threshold
+from toolkit.errors import HeadError, OptionError
+from toolkit.features import Features
 from toolkit.heads.logreg import STRENGTHS, Logreg
-from toolkit.heads.ovr_solver import Basis, solve
+from toolkit.heads.ovr_arrays import NumpyArrays, TorchArrays, arrays_on
+from toolkit.heads.ovr_rows import HeldRows, Inputs, rows_of
+from toolkit.heads.ovr_solver import BUDGET, solve, tags_at_once
+from toolkit.heads.transforms import FeatureTransform
 
 
 def tagged(N, D, supports, seed=0):
@@ -62,17 +70,18 @@ def test_solver__a_collinear_and_a_constant_column():
 
 def test_solver__blocks_and_starts_do_not_matter(monkeypatch):
     X, Y = tagged(500, 30, np.linspace(5, 250, 23).astype(int))
-    basis, labels = Basis.of(X), sp.csr_array(Y)
-    whole = solve(basis, labels, 0.5, tol=1e-9)
+    rows, labels = rows_of(Inputs(X, FeatureTransform.fit("raw", X)), NumpyArrays()), sp.csr_array(Y)
+    whole = solve(rows, labels, 0.5, tol=1e-9)
     monkeypatch.setattr("toolkit.heads.ovr_solver.BLOCK", 4)
-    blocks = solve(basis, labels, 0.5, tol=1e-9, start=solve(basis, labels, 0.05).params)
+    monkeypatch.setattr(NumpyArrays, "tile", 1200)
+    blocks = solve(rows, labels, 0.5, tol=1e-9, start=solve(rows, labels, 0.05).params)
     np.testing.assert_allclose(blocks.params, whole.params, atol=2e-3)
     assert whole.converged.all() and (whole.iterations > 0).all()
 
 
 @pytest.mark.slow
 def test_solver__rare_to_common_tags_at_ten_thousand_rows():
-    X, Y = tagged(20_000, 128, [3, 30, 300, 3000, 10_000], seed=3)
+    X, Y = tagged(20_000, 128, [1, 3, 30, 300, 3000, 10_000], seed=3)
     head = Logreg(C=0.3).fit(X, Y)
     assert_optimal(head.transform_(X), Y, 0.3, head.coef_, head.intercept_)
 
@@ -117,3 +126,150 @@ def test_unconverged__tags_are_listed_with_a_warning(caplog):
     assert head.unconverged_.tolist() == [0, 1] and (head.gap_ > head.tol).all()
     assert "2 of 2 tags are not solved to tol=1e-07 after 2 iterations" in caplog.text
     assert "-o max_iter=20" in caplog.text
+
+
+def test_device__torch_tensors_reach_the_same_optimum(monkeypatch):
+    X, Y = tagged(700, 40, [1, 8, 60, 300, 690])
+    want = Logreg(C=0.5, device="cpu").fit(X, Y)
+    monkeypatch.setattr("toolkit.heads.logreg.arrays_on", lambda device: TorchArrays("cpu"))
+    held = Logreg(C=0.5).fit(X, Y)
+    np.testing.assert_allclose(held.scores(X), want.scores(X), atol=1e-4)
+    monkeypatch.setattr("toolkit.features.IN_MEMORY", 0)
+    streamed = Logreg(C=0.5).fit(Features([X]), Y)
+    np.testing.assert_allclose(streamed.scores(X), want.scores(X), atol=1e-4)
+    assert not len(held.unconverged_) and not len(streamed.unconverged_)
+
+
+def test_device__float32_products_are_kept_exact_while_solving_and_as_they_were_afterwards():
+    arrays = TorchArrays("cpu")
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        with arrays.exact():
+            assert torch.get_float32_matmul_precision() == "highest"
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.parametrize("gpus", [0, 2])
+def test_device__auto_takes_a_gpu_where_there_is_a_driver_and_torch_sees_one(monkeypatch, gpus):
+    monkeypatch.setattr("toolkit.heads.ovr_arrays._has_driver", lambda: True)
+    monkeypatch.setattr("toolkit.heads.ovr_arrays._cuda_count", lambda: gpus)
+    chosen = arrays_on("auto")
+    assert (str(chosen.device) if gpus else type(chosen)) == ("cuda" if gpus else NumpyArrays)
+    assert isinstance(arrays_on("cpu"), NumpyArrays)
+    with pytest.raises(OptionError, match=f"'device' got 'cuda:2', torch sees {gpus} CUDA GPUs"):
+        arrays_on("cuda:2")
+
+
+def test_device__without_a_driver_torch_is_not_imported():
+    code = (
+        "import sys, numpy as np; import toolkit.heads.ovr_arrays as arrays;"
+        "arrays._has_driver = lambda: False;"
+        "from toolkit.heads.logreg import Logreg;"
+        "Logreg(C=1.0).fit(np.eye(4), np.eye(4));"
+        "print('torch' in sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "False"
+
+
+def test_device__another_word_is_an_option_error():
+    with pytest.raises(OptionError, match="'device' got 'tpu'; allowed are auto, cpu, cuda and cuda:N"):
+        Logreg(C=1.0, device="tpu").fit(np.eye(4), np.eye(4))
+
+
+@pytest.mark.parametrize("transform", ["standardize", "raw", "centered-sqrt-l2"])
+def test_streamed__equals_the_fit_in_memory(monkeypatch, tmp_path, transform):
+    X, Y = tagged(900, 50, [1, 9, 80, 400, 880])
+    want = Logreg(C=0.7, transform=transform).fit(X, Y)
+    np.save(tmp_path / "X.npy", X)
+    monkeypatch.setattr("toolkit.features.IN_MEMORY", 0)
+    monkeypatch.setattr("toolkit.features.BLOCK_BYTES", 4 * 50 * 256)
+    monkeypatch.setattr("toolkit.heads.ovr_solver.BUDGET", 50_000)
+    monkeypatch.setattr(HeldRows, "__init__", None)  # nothing is held
+    head = Logreg(C=0.7, transform=transform).fit(Features([tmp_path / "X.npy"]), Y)
+    np.testing.assert_allclose(head.scores(X), want.scores(X), atol=1e-4)
+    np.testing.assert_array_equal(head.scores(Features([X])), head.scores(X))
+    assert not len(head.unconverged_) and head.gap_.max() <= head.tol
+
+
+def test_streamed__C_is_chosen_as_in_memory(monkeypatch):
+    X, Y = tagged(600, 40, [30, 60, 200])
+    want = Logreg().fit(X, Y)
+    monkeypatch.setattr("toolkit.features.IN_MEMORY", 0)
+    head = Logreg().fit(Features([X]), Y)
+    assert [row["C"] for row in head.tuning_] == [row["C"] for row in want.tuning_] and head.C_ == want.C_
+    np.testing.assert_allclose(head.scores(X), want.scores(X), atol=1e-3)
+
+
+def test_streamed__blocks_of_tags_stay_within_the_budget(monkeypatch):
+    assert tags_at_once(35_000, 2048) == 512
+    assert tags_at_once(1_000_000, 2048) * 2 * 4 * 1_000_000 <= BUDGET
+    monkeypatch.setattr("toolkit.heads.ovr_solver.BUDGET", 1)
+    assert tags_at_once(10, 10) == 1
+
+
+def test_C__is_chosen_on_at_most_so_many_rows(monkeypatch):
+    X, Y = tagged(400, 20, [40, 150])
+    monkeypatch.setattr("toolkit.heads.logreg.CHOOSING_BYTES", 4 * 20 * 100)
+    seen = []
+    monkeypatch.setattr(
+        "toolkit.heads.logreg.best_threshold", lambda s, Y: seen.append(s.shape) or best_threshold(s, Y)
+    )
+    Logreg().fit(X, Y, val=(X, Y))
+    assert set(seen) == {(100, 2)}
+
+
+def test_add_tags__are_solved_as_if_they_had_been_there_and_change_nothing(tmp_path):
+    X, Y = tagged(500, 30, [10, 60, 250, 30, 120])
+    Y = np.hstack([Y[:, :2], np.zeros((500, 1), bool), Y[:, 2:], np.ones((500, 1), bool)])
+    whole = Logreg(C=0.3).fit(X, Y)
+    head = Logreg(C=0.3).fit(X, Y[:, :3])
+    first = head.coef_.copy(), head.intercept_.copy(), head.transform_.mean.copy()
+    assert head.add_tags(X, sp.csr_array(Y[:, 3:])) is head and head.n_tags_ == 7
+    np.testing.assert_array_equal(head.coef_[:3], first[0])
+    np.testing.assert_array_equal(head.intercept_[:3], first[1])
+    np.testing.assert_array_equal(head.transform_.mean, first[2])
+    np.testing.assert_allclose(head.scores(X), whole.scores(X), atol=1e-3)
+    assert head.constant_.tolist() == [2, 6] and len(head.iterations_) == len(head.gap_) == 7
+    head.save(tmp_path)
+    np.testing.assert_array_equal(Logreg.load(tmp_path).scores(X), head.scores(X))
+
+
+def test_add_tags__of_other_rows_keeps_the_transform_in_use():
+    X, Y = tagged(500, 30, [10, 60, 250])
+    head = Logreg().fit(X, Y[:, :2])
+    C, other = head.C_, X[100:] * 2 + 1
+    head.add_tags(other, Y[100:, 2:])
+    assert head.C_ == C
+    assert_optimal(head.transform_(other), Y[100:, 2:], C, head.coef_[2:], head.intercept_[2:])
+
+
+def test_add_tags__lists_the_unconverged_by_their_new_column(caplog):
+    X, Y = tagged(300, 30, [5, 100, 50])
+    head = Logreg(C=10.0).fit(X, Y[:, :2])
+    with caplog.at_level(logging.WARNING):
+        head.set_params(max_iter=2).add_tags(X, Y[:, 2:])
+    assert head.unconverged_.tolist() == [2] and "1 of 3 tags are not solved" in caplog.text
+
+
+def test_add_tags__needs_a_fitted_head_and_features_as_wide():
+    X, Y = tagged(50, 10, [5])
+    with pytest.raises(HeadError, match="head 'logreg' is not fitted yet"):
+        Logreg().add_tags(X, Y)
+    with pytest.raises(HeadError, match="fitted on 10 features a row, those of the new tags have 9"):
+        Logreg(C=1.0).fit(X, Y).add_tags(X[:, :9], Y)
+
+
+def test_convergence__is_told_after_fitting_and_loading(tmp_path):
+    X, Y = tagged(300, 30, [5, 100, 40])
+    Y[:, 2] = False
+    head = Logreg(C=1.0).fit(X, Y)
+    told = head.convergence_
+    assert told["tags"] == 2 and told["unconverged"] == 0 and told["gap_largest"] == head.gap_.max()
+    assert told["iterations_median"] == head.iterations_[:2].mean()
+    assert told["iterations_most"] == head.iterations_.max() > 2
+    head.save(tmp_path)
+    assert Logreg.load(tmp_path).convergence_ == told
