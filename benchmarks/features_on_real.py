@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.heads_on_real import ours, random_splits
+from benchmarks.heads_on_real import ours
+from benchmarks.real_sets import random_splits
 from benchmarks.tables import table, write_section
 from toolkit.backbones.fidelity import cosines
 from toolkit.decisions import parse_rule
@@ -76,7 +77,8 @@ def _measure(images: str, labels: str, splits: int) -> list[tuple[str, ...]]:
 
 def _scores(X: np.ndarray, Y: Any, splits: int) -> dict[str, np.ndarray]:
     found: dict[str, list[float]] = {}
-    for train, val, test in random_splits(X, Y, splits):
+    for rows in random_splits(len(X), splits):
+        train, val, test = ((X[each], Y[each]) for each in rows)
         for head, scorer in ours(train, val).items():
             rule = parse_rule("global").fit(scorer(val[0]), val[1])
             found.setdefault(head, []).append(evaluate(test[1], rule.apply(scorer(test[0]))).micro_f1)

@@ -1,0 +1,54 @@
+"""A command, how long it takes, and the memory of it and all the processes it starts."""
+
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psutil
+
+POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a command wrote to stdout and took; memory is resident, in MiB, as polled."""
+
+    stdout: str
+    seconds: float
+    largest_mb: float  # the most that one of its processes held
+    together_mb: float  # the most that all held at a time; shared pages count in each
+
+
+def run(command: Sequence[str]) -> Run:
+    """Run `command` to its end; `CalledProcessError` unless it exits with 0."""
+    largest = together = 0.0
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as out:  # a pipe would block once it is full
+        start = time.perf_counter()
+        process = psutil.Popen(command, stdout=out)
+        while process.poll() is None:
+            held = _resident(process)
+            largest, together = max(largest, *held), max(together, sum(held))
+            time.sleep(POLL_SECONDS)
+        seconds = time.perf_counter() - start
+        out.seek(0)
+        stdout = out.read()
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command, stdout)
+    return Run(stdout, seconds, largest, together)
+
+
+def _resident(process: psutil.Process) -> list[float]:
+    """Return MiB of the process and each of its descendants; of one that has just ended, 0."""
+    held = [0.0]
+    try:
+        family = [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return held
+    for each in family:
+        try:
+            held.append(each.memory_info().rss / 2**20)
+        except psutil.NoSuchProcess:
+            continue
+    return held

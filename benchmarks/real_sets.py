@@ -1,0 +1,64 @@
+"""Real data and how it is split: what the benchmarks of F1 have in common."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+from toolkit.experiment import DataOptions, load_dataset
+from toolkit.splits import stratified_split
+
+Part = tuple[np.ndarray, sp.csr_array]
+Rows = np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class RealSet:
+    """X (N, D) float32, Y (N, L) boolean CSR, and rows of train, val and test for each split."""
+
+    name: str
+    X: np.ndarray
+    Y: sp.csr_array
+    splits: list[tuple[Rows, Rows, Rows]]
+
+    def part(self, rows: Rows) -> Part:
+        """Return features and tags of the rows."""
+        return self.X[rows], self.Y[rows]
+
+
+def real_sets(stores: Sequence[str], archives: Sequence[Path], splits: int) -> Iterator[RealSet]:
+    """Yield embedding stores, given as ARTIFACTS:STORE:LABELS, then ``.npz`` files.
+
+    Stores are split at random, `splits` times. An archive has a test part of its own, so half as many
+    validation parts are drawn from its training rows.
+    """
+    for text in stores:
+        artifacts, store, labels = text.split(":")
+        data = load_dataset(DataOptions(artifacts=Path(artifacts), store=store, labels=Path(labels)))
+        X = np.asarray(data.store.embeddings()[data.rows], np.float32)
+        yield RealSet(store, X, data.Y, random_splits(len(X), splits))
+    for path in archives:
+        with np.load(path, allow_pickle=False) as saved:
+            X, Y = (np.concatenate([saved[f"{key}_train"], saved[f"{key}_test"]]) for key in "XY")
+            n_train = len(saved["X_train"])
+        tags = sp.csr_array(Y.astype(bool))
+        parts = _given_test(tags, n_train, max(1, splits // 2))
+        yield RealSet(path.stem, X.astype(np.float32), tags, parts)
+
+
+def random_splits(N: int, n: int) -> list[tuple[Rows, Rows, Rows]]:
+    """Return `n` seeded random splits of N rows, 70, 15 and 15 %."""
+    cuts = [int(0.7 * N), int(0.85 * N)]
+    out = []
+    for seed in range(n):
+        train, val, test = np.split(np.random.default_rng(seed).permutation(N), cuts)
+        out.append((train, val, test))
+    return out
+
+
+def _given_test(Y: sp.csr_array, n_train: int, n: int) -> list[tuple[Rows, Rows, Rows]]:
+    test = np.arange(n_train, Y.shape[0])
+    drawn = (stratified_split(Y[:n_train], (0.85, 0.15), seed=seed) for seed in range(n))
+    return [(rest, held, test) for rest, held in drawn]
