@@ -22,7 +22,7 @@ def more(home):
     random = np.random.default_rng(3)
     Z = X @ random.normal(size=(X.shape[1], 2))
     limits = np.quantile(Z, [0.6, 0.9], axis=0)
-    new = Z > limits
+    new = limits < Z
     tags = np.array([*TAGS, "山", "boat"])
     rows = ((name, ",".join(tags[row])) for name, row in zip(names(), np.hstack([Y, new]), strict=True))
     write_csv(home / "more.csv", ("img_path", "tags"), rows)

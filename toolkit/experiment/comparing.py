@@ -5,12 +5,13 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from toolkit.bootstrap import LEVEL, Interval, Metric, resampled_f1
+from toolkit.bootstrap import LEVEL, METRICS, Interval, Metric, Resampled, resample
 from toolkit.decisions import default_rule
 from toolkit.errors import OptionError
 from toolkit.experiment.dataset import Dataset, load_dataset
@@ -40,10 +41,8 @@ class Comparison:
     best : str
         The head with the highest F1 (`metric`).
     metric : {"micro", "macro", "samples"}
-    intervals : dict of head to Interval
-        Of that F1, 95 %, by the bootstrap over the rows measured.
-    leads : dict of head to Interval
-        Of how far `best` is ahead of each other head, on the same resamples; one that holds 0 is noise.
+    resampled : Resampled
+        The heads on resamples of the rows measured, alike for all; near-duplicates are drawn together.
     seconds : mapping of stage to float
         Where the time went.
     """
@@ -53,9 +52,21 @@ class Comparison:
     reports: tuple[FitReport, ...]
     best: str
     metric: Metric
-    intervals: dict[str, Interval]
-    leads: dict[str, Interval]
+    resampled: Resampled
     seconds: Mapping[str, float]
+
+    @property
+    def intervals(self) -> dict[str, Interval]:
+        """Each head's 95 % interval of the F1 that decides."""
+        return {
+            report.head: self.resampled.interval(report.head, f"{self.metric}_f1") for report in self.reports
+        }
+
+    @property
+    def leads(self) -> dict[str, Interval]:
+        """The interval of how far `best` is ahead of each other head; one that holds 0 is noise."""
+        others = [report.head for report in self.reports if report.head != self.best]
+        return {head: self.resampled.lead(self.best, head, f"{self.metric}_f1") for head in others}
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``compare.json`` and ``compare --json`` hold."""
@@ -76,12 +87,36 @@ class Comparison:
             "intervals": {head: [each.low, each.high] for head, each in self.intervals.items()},
             "leads": {head: [each.low, each.high] for head, each in self.leads.items()},
             "level": LEVEL,
+            "intervals_by_metric": self._intervals_by_metric(),
+            "leads_by_metric": self._leads_by_metric(),
             "bands": self.bands(),
             "macro_f1_all": {report.head: report.metrics.macro_f1_all for report in self.reports},
             "n_never_predicted": {report.head: report.metrics.n_never_predicted for report in self.reports},
             "optimism": {report.head: report.optimism for report in self.reports},
             "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
         }
+
+    def _intervals_by_metric(self) -> dict[str, dict[str, list[float]]]:
+        found = {
+            metric: {report.head: self.resampled.interval(report.head, metric) for report in self.reports}
+            for metric in METRICS
+        }
+        return {
+            metric: {head: [each.low, each.high] for head, each in by_head.items()}
+            for metric, by_head in found.items()
+        }
+
+    def _leads_by_metric(self) -> dict[str, list[dict[str, Any]]]:
+        """Return every pair of heads, by metric, with the interval of how far the first is ahead."""
+        out: dict[str, list[dict[str, Any]]] = {}
+        for metric in METRICS:
+            pairs = combinations([report.head for report in self.reports], 2)
+            leads = [(pair, self.resampled.lead(*pair, metric)) for pair in pairs]
+            out[metric] = [
+                {"head": one, "other": other, "low": lead.low, "high": lead.high}
+                for (one, other), lead in leads
+            ]
+        return out
 
     def bands(self) -> list[dict[str, Any]]:
         """Return macro F1 by positives in training: ``positives``, ``n_tags`` measured, ``f1`` by head."""
@@ -135,23 +170,14 @@ def compare(
     reports = run_plan(plan, dataset, given, where.artifacts, progress, stages)
     ranked = tuple(sorted(reports, key=lambda report: -_deciding(report, metric)))
     with stages.timing("intervals"):
-        sure = _sure(dataset, ranked, metric)
+        predicted = {report.head: report.predicted for report in ranked}
+        measured = ranked[0].rows
+        sure = resample(dataset.Y[measured], predicted, groups=dataset.groups[measured])
     folder = _new_folder(where.artifacts / "comparisons")
-    comparison = Comparison(folder, dataset, ranked, ranked[0].head, metric, *sure, stages)
+    comparison = Comparison(folder, dataset, ranked, ranked[0].head, metric, sure, stages)
     _write(comparison)
     write_best(where.artifacts, comparison.best, folder.name)
     return comparison
-
-
-def _sure(
-    dataset: Dataset, ranked: Sequence[FitReport], metric: Metric
-) -> tuple[dict[str, Interval], dict[str, Interval]]:
-    """Return each head's interval, and those of the first one's lead over the others."""
-    predicted = {report.head: report.predicted for report in ranked}
-    draws = resampled_f1(dataset.Y[ranked[0].rows], predicted, metric)
-    best = draws[ranked[0].head]
-    leads = {report.head: Interval.of(best - draws[report.head]) for report in ranked[1:]}
-    return {head: Interval.of(found) for head, found in draws.items()}, leads
 
 
 def _deciding(report: FitReport, metric: Metric) -> float:
