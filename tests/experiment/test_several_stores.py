@@ -16,7 +16,7 @@ N = 160
 
 @pytest.fixture
 def two(home):
-    """`train` of 10 columns, and `other` of 8 in other units, its rows in another order, 10 images missing."""
+    """`train` of 10 columns, and `other` of 8 in other units, its rows in another order, 10 missing."""
     random = np.random.default_rng(8)
     X = made_up()[0] @ np.abs(random.normal(size=(10, 8))).astype(np.float32) * 50
     order = random.permutation(N)[: N - 10]
