@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.bootstrap import LEVEL, Interval, Metric, resampled_f1
+from toolkit.bootstrap import LEVEL, Interval, Metric, resample
 from toolkit.decisions import DEFAULT_RULE, parse_rule
 from toolkit.errors import OptionError
 from toolkit.experiment.dataset import Dataset, load_dataset
@@ -144,10 +144,10 @@ def _sure(
     """Return each head's interval, and those of the first one's lead over the others."""
     measured = dataset.split.test if len(dataset.split.test) else dataset.split.val
     predicted = {report.head: report.predicted for report in ranked}
-    draws = resampled_f1(dataset.Y[measured], predicted, metric)
-    best = draws[ranked[0].head]
-    leads = {report.head: Interval.of(best - draws[report.head]) for report in ranked[1:]}
-    return {head: Interval.of(found) for head, found in draws.items()}, leads
+    drawn = resample(dataset.Y[measured], predicted)
+    name = f"{metric}_f1"
+    leads = {report.head: drawn.lead(ranked[0].head, report.head, name) for report in ranked[1:]}
+    return {head: drawn.interval(head, name) for head in predicted}, leads
 
 
 def _deciding(report: FitReport, metric: Metric) -> float:
