@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from sklearn.metrics import f1_score
+from sklearn.metrics import f1_score, precision_score, recall_score
 
-from toolkit.bootstrap import Interval, resampled_f1
+from toolkit.bootstrap import METRICS, Interval, resample
+from toolkit.metrics import evaluate
 
 
 def case(N=80, L=6, seed=0):
@@ -15,22 +16,73 @@ def case(N=80, L=6, seed=0):
     return Y, P
 
 
-@pytest.mark.parametrize("metric", ["micro", "macro", "samples"])
-def test_resamples__equal_scikit_learn_on_the_rows_drawn(metric):
+def by_hand(Y, P, rows):
+    """Every metric of the rows drawn, by scikit-learn."""
+    seen = Y[rows].any(axis=0)
+    kwargs = {"zero_division": 0}
+    return {
+        "micro_f1": f1_score(Y[rows], P[rows], average="micro", **kwargs),
+        "macro_f1": f1_score(Y[rows][:, seen], P[rows][:, seen], average="macro", **kwargs),
+        "samples_f1": f1_score(Y[rows], P[rows], average="samples", **kwargs),
+        "micro_precision": precision_score(Y[rows], P[rows], average="micro", **kwargs),
+        "micro_recall": recall_score(Y[rows], P[rows], average="micro", **kwargs),
+    }
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_resamples__equal_scikit_learn_on_the_rows_drawn(grouped):
     Y, P = case()
-    draws = resampled_f1(sp.csr_array(Y), {"a": sp.csr_array(P)}, metric, samples=20, seed=3)["a"]
-    times = np.random.default_rng(3).multinomial(80, np.full(80, 1 / 80), size=20)
-    for draw, count in zip(draws, times, strict=True):
-        rows = np.repeat(np.arange(80), count)
-        seen = Y[rows].any(axis=0) if metric == "macro" else np.ones(6, bool)
-        want = f1_score(Y[rows][:, seen], P[rows][:, seen], average=metric, zero_division=0)
-        assert draw == pytest.approx(want)
+    worse = np.where(np.random.default_rng(1).random(Y.shape) < 0.2, ~P, P)
+    groups = np.random.default_rng(2).integers(0, 30, 80) if grouped else np.arange(80)
+    names, number = np.unique(groups, return_inverse=True)
+    found = resample(
+        sp.csr_array(Y),
+        {"a": sp.csr_array(P), "b": sp.csr_array(worse)},
+        groups=np.array([f"group {group:02}" for group in groups]) if grouped else None,
+        samples=130,
+        seed=3,
+    )
+    times = np.random.default_rng(3).multinomial(len(names), np.full(len(names), 1 / len(names)), size=130)
+    for draw, count in enumerate(times):
+        rows = np.repeat(np.arange(80), count[number])
+        for head, predicted in (("a", P), ("b", worse)):
+            got = {metric: draws[draw] for metric, draws in found.draws[head].items()}
+            assert got == pytest.approx(by_hand(Y, predicted, rows))
+    assert set(found.draws["a"]) == set(METRICS)
+
+
+def test_metrics__are_names_of_an_evaluation():
+    Y, P = case()
+    measured = evaluate(sp.csr_array(Y), sp.csr_array(P))
+    assert all(0 < getattr(measured, metric) < 1 for metric in METRICS)
+
+
+def test_resample__nothing_predicted_and_tags_without_positives():
+    Y = np.zeros((5, 3), bool)
+    Y[0, 0] = True
+    found = resample(sp.csr_array(Y), {"a": sp.csr_array((5, 3), dtype=bool)}, samples=9).draws["a"]
+    assert not any(draws.any() for draws in found.values())
+
+
+def test_groups__of_copies_tell_no_more_than_one_of_each():
+    """Every image four times: drawn apart, the interval is half as wide as what is known."""
+    Y, P = case(150)
+    four = [sp.csr_array(np.repeat(each, 4, axis=0)) for each in (Y, P)]
+    widths = []
+    for groups in (None, np.repeat(np.arange(150), 4)):
+        interval = resample(four[0], {"a": four[1]}, groups=groups).interval("a", "micro_f1")
+        widths.append(interval.high - interval.low)
+    single = resample(sp.csr_array(Y), {"a": sp.csr_array(P)}).interval("a", "micro_f1")
+    assert widths[1] == pytest.approx(single.high - single.low, rel=0.05)
+    assert widths[0] == pytest.approx(widths[1] / 2, rel=0.15)
 
 
 def test_heads__share_the_resamples():
     Y, P = case()
-    draws = resampled_f1(sp.csr_array(Y), {"a": sp.csr_array(P), "b": sp.csr_array(P)}, "micro", samples=50)
-    np.testing.assert_array_equal(draws["a"], draws["b"])
+    found = resample(sp.csr_array(Y), {"a": sp.csr_array(P), "b": sp.csr_array(P)}, samples=50)
+    for metric in METRICS:
+        np.testing.assert_array_equal(found.draws["a"][metric], found.draws["b"][metric])
+        assert found.lead("a", "b", metric) == Interval(0, 0)
 
 
 def test_interval__covers_as_often_as_it_says():
@@ -43,14 +95,10 @@ def test_interval__covers_as_often_as_it_says():
     exact = f1_score(truth, guess, average="micro")
     for _ in range(100):
         rows = random.choice(20_000, len(Y))
-        draws = resampled_f1(
-            sp.csr_array(truth[rows]),
-            {"a": sp.csr_array(guess[rows])},
-            "micro",
-            samples=300,
-            seed=int(rows[0]),
-        )["a"]
-        interval = Interval.of(draws)
+        found = resample(
+            sp.csr_array(truth[rows]), {"a": sp.csr_array(guess[rows])}, samples=300, seed=int(rows[0])
+        )
+        interval = found.interval("a", "micro_f1")
         covered += interval.low <= exact <= interval.high
     assert 88 <= covered <= 99
 
@@ -58,6 +106,8 @@ def test_interval__covers_as_often_as_it_says():
 def test_difference__of_a_better_head_excludes_zero():
     Y, P = case(600)
     worse = np.where(np.random.default_rng(5).random(Y.shape) < 0.1, ~P, P)
-    draws = resampled_f1(sp.csr_array(Y), {"a": sp.csr_array(P), "b": sp.csr_array(worse)}, "samples")
-    assert Interval.of(draws["a"] - draws["b"]).excludes_zero()
-    assert not Interval.of(draws["a"] - draws["a"]).excludes_zero()
+    found = resample(sp.csr_array(Y), {"a": sp.csr_array(P), "b": sp.csr_array(worse)})
+    lead = found.lead("a", "b", "samples_f1")
+    assert lead.excludes_zero() and lead.low > 0
+    assert lead == Interval.of(found.draws["a"]["samples_f1"] - found.draws["b"]["samples_f1"])
+    assert not found.lead("a", "a", "samples_f1").excludes_zero()

@@ -10,7 +10,7 @@ LAYERS = [
     {"errors", "progress", "calibration", "metrics", "ranking", "demo_pictures"},
     {"textfiles", "imagehints", "imagepixels", "bootstrap", "storearrays", "features"},
     {"spec", "images", "manifest", "labels", "decisions", "splits", "submission"},
-    {"store", "demo_data", "report"},
+    {"store", "scorestore", "demo_data", "report"},
     {"backbones", "heads"},
     {"embedding", "imported"},
     {"experiment"},

@@ -1,20 +1,23 @@
 """Predictions as files: the ``img_path,tags`` csv and, beside it, the scores it was decided from."""
 
+import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.errors import LabelError
+from toolkit.ranking import best_columns
 from toolkit.textfiles import write_csv
 
 HEADER = ("img_path", "tags")
 TOP = 256  # scores kept an image; the sum of the others is kept as one number
-_BLOCK = 4096
+_BLOCK = 1024
 
 
 def check_tags(tags: Sequence[str], separator: str) -> None:
@@ -59,6 +62,10 @@ def write_predictions(
 class TopScores:
     """The best scores of every image.
 
+    It can be indexed like the scores (N, L) it was made of, ``[rows]`` or ``[rows, columns]``, which gives
+    `dense` float32 blocks: all a decision rule asks for. `toolkit.scorestore` says when decisions so made are
+    those of all scores.
+
     Attributes
     ----------
     img_path : ndarray (N,) str
@@ -68,7 +75,7 @@ class TopScores:
         Columns of the K best tags, best first.
     scores : ndarray (N, K) float32
     rest : ndarray (N,) float32
-        Sum of the scores of all other tags.
+        Sum of the scores of all other tags; 0 only where each of them is 0.
     readable : ndarray (N,) bool
         False for images without an embedding; their scores are 0.
     """
@@ -92,11 +99,78 @@ class TopScores:
         there = np.flatnonzero(readable)
         for first in range(0, len(there), _BLOCK):
             part = there[first : first + _BLOCK]
-            block = np.asarray(scores[rows[part]])
-            order = np.argsort(-block, axis=1, kind="stable")
-            ranked = np.take_along_axis(block, order, axis=1)
-            columns[part], best[part], rest[part] = order[:, :K], ranked[:, :K], ranked[:, K:].sum(axis=1)
+            block = np.array(scores[rows[part]])
+            columns[part] = best_columns(block, K)
+            best[part] = np.take_along_axis(block, columns[part], axis=1)
+            np.put_along_axis(block, columns[part], 0, axis=1)
+            rest[part] = block.sum(axis=1, dtype=np.float64)
         return cls(np.array(names), np.array(tags), columns, best, rest, readable)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read what `write` wrote; nothing is unpickled.
+
+        Raises
+        ------
+        LabelError
+            There is no such file, or it is damaged.
+        """
+        names = [field.name for field in fields(cls)]
+        try:
+            with path.open("rb") as file, zipfile.ZipFile(file) as members:
+                arrays = [_member(members, name) for name in names]
+            return cls(*arrays)._checked()
+        except FileNotFoundError as error:
+            raise LabelError(f"there are no scores {path}; predict again to have them") from error
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise LabelError(f"{path} is damaged ({error}); predict again, or remove it") from error
+
+    def _checked(self) -> Self:
+        """Return itself; `ValueError` if the arrays contradict one another."""
+        N, K = len(self.img_path), min(TOP, len(self.tags))
+        expected = {"columns": (N, K), "scores": (N, K), "rest": (N,), "readable": (N,)}
+        for name, shape in expected.items():
+            if getattr(self, name).shape != shape:
+                raise ValueError(f"{name} has shape {getattr(self, name).shape}, not {shape}")
+        if self.columns.size and not 0 <= self.columns.min() <= self.columns.max() < len(self.tags):
+            raise ValueError(f"columns go beyond the {len(self.tags)} tags")
+        return self
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(N, L)."""
+        return len(self.rest), len(self.tags)
+
+    def __getitem__(self, where: Any) -> NDArray[np.float32]:
+        rows, columns = where if isinstance(where, tuple) else (where, slice(None))
+        return self.dense(rows, columns)
+
+    def tail(self) -> NDArray[np.float32]:
+        """Return what each tag that is not kept is taken to score, (N,): the mean, just under the K-th score.
+
+        Just under, so that a tag that was kept always goes before one that was not.
+        """
+        K, L = self.columns.shape[1], len(self.tags)
+        if K == L:
+            return np.zeros(len(self.rest), np.float32)
+        mean = (self.rest / np.float64(L - K)).astype(np.float32)
+        out: NDArray[np.float32] = np.minimum(mean, np.nextafter(self.scores[:, -1], np.float32(0)))
+        return out
+
+    def dense(self, rows: Any, columns: slice = slice(None)) -> NDArray[np.float32]:
+        """Return scores (n, l) of some rows and columns: those kept, and `tail` for every other tag.
+
+        Parameters
+        ----------
+        rows : slice or ndarray of int
+        columns : slice of step 1
+        """
+        first, last, _ = columns.indices(len(self.tags))
+        at, scores = self.columns[rows] - first, self.scores[rows]
+        out = np.repeat(self.tail()[rows][:, None], max(0, last - first), axis=1)
+        row, place = np.nonzero((at >= 0) & (at < last - first))
+        out[row, at[row, place]] = scores[row, place]
+        return out
 
     def write(self, path: Path) -> None:
         """Write an ``.npz`` of plain arrays."""
@@ -104,6 +178,12 @@ class TopScores:
         with partial.open("wb") as file:
             np.savez(file, **vars(self))
         partial.replace(path)
+
+
+def _member(members: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    with members.open(f"{name}.npy") as file:
+        array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+    return array
 
 
 def scores_path(predictions: Path) -> Path:

@@ -52,9 +52,10 @@ class ChosenRows:
         self.shape = (len(rows), scores.shape[1])
 
     def __getitem__(self, where: Any) -> Scores:
-        rows, *columns = where if isinstance(where, tuple) else (where,)
-        found: Scores = self._scores[(self._rows[rows], *columns)]
-        return found
+        if isinstance(where, tuple):
+            rows, columns = where
+            return np.asarray(self._scores[self._rows[rows], columns])
+        return np.asarray(self._scores[self._rows[where]])
 
 
 def row_blocks(scores: ScoreMatrix) -> Iterator[tuple[slice, Scores]]:

@@ -12,7 +12,7 @@ from toolkit.labels import LabelMatch, LabelSpace, LabelTable, match_labels, rea
 from toolkit.labels.space import map_columns
 from toolkit.metrics import Metrics
 from toolkit.metrics import evaluate as measure
-from toolkit.submission import scores_path
+from toolkit.submission import TopScores, scores_path
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,14 +126,10 @@ def _scores(
     beside = scores_path(path)
     if not beside.is_file():
         return None
-    try:
-        with np.load(beside, allow_pickle=False) as saved:
-            arrays = {name: saved[name] for name in ("img_path", "tags", "columns", "scores")}
-    except (OSError, ValueError, KeyError) as error:
-        raise LabelError(f"{beside} is damaged ({error}); predict again, or remove it") from error
-    names, tags = arrays["img_path"].tolist(), arrays["tags"].tolist()
+    top = TopScores.read(beside)
+    names, tags = top.img_path.tolist(), top.tags.tolist()
     columns = space.columns(tags)
-    if arrays["columns"].shape[1] != len(tags) or (columns < 0).any():
+    if top.columns.shape[1] != len(tags) or (columns < 0).any():
         return None
     row_of = {name: row for row, name in enumerate(names)}
     rows = [row_of.get(predicted.ids[row], -1) for row in match.table_rows]
@@ -141,5 +137,5 @@ def _scores(
         return None
     out = np.zeros((n_images, len(space)), np.float32)
     picked = np.array(rows, dtype=np.intp)
-    out[match.store_rows[:, None], columns[arrays["columns"][picked]]] = arrays["scores"][picked]
+    out[match.store_rows[:, None], columns[top.columns[picked]]] = top.scores[picked]
     return out
