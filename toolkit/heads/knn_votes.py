@@ -1,6 +1,7 @@
 """Votes of neighbours, and what makes probabilities of them: few numbers, pooled over all tags."""
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -70,18 +71,18 @@ def calibrated(cast: Array, share: Array, balance: float, coefficients: Coeffici
     coefficients : (a, b)
     """
     slope, intercept = map(np.float32, coefficients)
-    out = _balanced(cast, share, balance)
+    out = _smoothed_logits(cast, share)
+    out -= np.float32(balance) * logit(share)
     out *= slope
     out += intercept
     return expit(out, out=out)
 
 
-def _balanced(cast: Array, share: Array, balance: float) -> Array:
-    """Return the logits of votes, smoothed as `SMOOTHING` says, less the tag's own times `balance`."""
+def _smoothed_logits(cast: Array, share: Array) -> Array:
+    """Return the logits of votes smoothed as `SMOOTHING` says."""
     out = cast + np.float32(SMOOTHING) * share
     out /= np.float32(1 + SMOOTHING)
     logit(out, out=out)
-    out -= np.float32(balance) * logit(share)
     return out
 
 
@@ -93,29 +94,38 @@ class Ballot:
 
     Attributes
     ----------
-    heard : ndarray (m,) float32
-        The votes above 0; `heard_tags` (m,) are their tags.
-    carried : ndarray (P,) float32
-        The votes on the tags that the rows do carry, 0s too; `carried_tags` (P,).
-    silent : ndarray (L,)
-        Rows that no neighbour gave the tag; `share` (L,) is its share of the training rows.
+    heard, heard_odds : ndarray (m,) float32
+        Smoothed logits of the votes above 0, and the logits of their tags' shares.
+    carried, carried_odds : ndarray (P,) float32
+        The same of the votes on the tags that the rows do carry, 0s too.
+    unheard, odds : ndarray (L,) float32
+        The same of a vote of 0 on each tag, which `silent` (L,) int64 rows have.
     """
 
     heard: Array
-    heard_tags: NDArray[np.integer]
+    heard_odds: Array
     carried: Array
-    carried_tags: NDArray[np.integer]
+    carried_odds: Array
+    unheard: Array
+    odds: Array
     silent: NDArray[np.int64]
-    share: Array
 
     @classmethod
-    def count(cls, found: sp.csr_array, truth: sp.csr_array, share: Array) -> "Ballot":
+    def count(cls, found: sp.csr_array, truth: sp.csr_array, share: Array) -> Self:
         """Take the votes (n, L), the truth (n, L) bool and the tags' shares (L,)."""
         rows, tags = truth.tocoo().coords
         # scipy answers an empty question with a sparse array
         carried = np.asarray(found[rows, tags], np.float32) if len(rows) else np.empty(0, np.float32)
-        silent = found.shape[0] - np.bincount(found.indices, minlength=len(share))
-        return cls(found.data, found.indices, carried, tags, silent, share)
+        odds = logit(share)
+        return cls(
+            _smoothed_logits(found.data, share[found.indices]),
+            odds[found.indices],
+            _smoothed_logits(carried, share[tags]),
+            odds[tags],
+            _smoothed_logits(np.zeros_like(share), share),
+            odds,
+            found.shape[0] - np.bincount(found.indices, minlength=len(share)),
+        )
 
     def fit(self, balance: float) -> Coefficients:
         """Return the (a, b) of least log-loss, ``a >= 0``; `RAW` where the truths are all alike.
@@ -152,8 +162,9 @@ class Ballot:
 
     def _all(self, balance: float) -> tuple[Array, Array, Array]:
         """Return balanced logits: of votes above 0 (m,), on true tags (P,), and of a vote of 0 (L,)."""
+        weight = np.float32(balance)
         return (
-            _balanced(self.heard, self.share[self.heard_tags], balance),
-            _balanced(self.carried, self.share[self.carried_tags], balance),
-            _balanced(np.zeros_like(self.share), self.share, balance),
+            self.heard - weight * self.heard_odds,
+            self.carried - weight * self.carried_odds,
+            self.unheard - weight * self.odds,
         )
