@@ -49,7 +49,7 @@ def main() -> None:
         f"{table(OURS, ours)}\n\n"
         "C chosen by micro-F1 on 15 % of the rows, all tags solved on the other 85 %:\n\n"
         f"{table(CHOSEN, [chosen])}\n\n"
-        "scikit-learn on single tags of the same arrays (newton-cholesky in float64 to 1e-10, lbfgs in float32 "
+        "scikit-learn on single tags of the same rows (newton-cholesky in float64 to 1e-10, lbfgs in float32 "
         "as it comes), and what all tags would take at that rate. `objective` is theirs against ours (in "
         f"float64), `score` the largest difference of a probability:\n\n{table(THEIRS, theirs)}",
     )
