@@ -154,15 +154,21 @@ def _tuning(document: dict[str, Any]) -> list[str]:
     """Say what tuning flatters, which tags are never given, and where the time went."""
     best, metric = document["best"], document["metric"]
     flattery = document["optimism"][best][f"{metric}_f1"]
+    flattered = (
+        ""
+        if flattery is None
+        else (
+            f"tuning {best}'s rule and measuring on the same rows would have flattered it by {flattery:.4f}; "
+        )
+    )
     never = document["n_never_predicted"][best]
     seconds = document["seconds"]
     total = sum(seconds.values())
     longest = sorted(seconds.items(), key=lambda item: -item[1])[:4]
     parts = ", ".join(f"{stage} {spent:.1f}" for stage, spent in longest)
     return [
-        f"tuning {best}'s rule and measuring on the same rows would have flattered it by {flattery:.4f}; "
-        f"{never:,} tags with a positive are never given; macro F1 over all {document['n_tags']:,} tags "
-        f"{document['macro_f1_all'][best]:.4f}",
+        f"{flattered}{never:,} tags with a positive are never given; macro F1 over all "
+        f"{document['n_tags']:,} tags {document['macro_f1_all'][best]:.4f}",
         f"{total:.1f} s in all, the most in: {parts}",
     ]
 

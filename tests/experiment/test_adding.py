@@ -21,8 +21,7 @@ def more(home):
     X, Y = made_up()
     random = np.random.default_rng(3)
     Z = X @ random.normal(size=(X.shape[1], 2))
-    limits = np.quantile(Z, [0.6, 0.9], axis=0)
-    new = limits < Z
+    new = np.stack([np.quantile(Z[:, 0], 0.6) < Z[:, 0], np.quantile(Z[:, 1], 0.9) < Z[:, 1]], axis=1)
     tags = np.array([*TAGS, "山", "boat"])
     rows = ((name, ",".join(tags[row])) for name, row in zip(names(), np.hstack([Y, new]), strict=True))
     write_csv(home / "more.csv", ("img_path", "tags"), rows)

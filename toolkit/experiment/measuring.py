@@ -1,5 +1,6 @@
 """From a fitted head's scores to its decision rule, its metrics, and its folder among the artifacts."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from toolkit.decisions import DecisionRule, cross_fitted, optimism, parse_rule
+from toolkit.decisions import DecisionRule, ScoreMatrix, cross_fitted, optimism, parse_rule
 from toolkit.experiment.dataset import Dataset
 from toolkit.experiment.keptscores import KeptScores, Part
 from toolkit.experiment.saved import write_head
@@ -88,7 +89,7 @@ class FitReport:
     measured_on : str
         Which of the two, in words.
     rule : DecisionRule
-    optimism : dict of metric to float
+    optimism : dict of metric to float or None
         F1 of the tuned rule on the very rows it was tuned on, less its cross-fitted F1 there: what quoting
         the former would flatter.
     chosen : dict
@@ -111,7 +112,7 @@ class FitReport:
     metrics: Metrics
     measured_on: str
     rule: DecisionRule
-    optimism: dict[str, float]
+    optimism: dict[str, float | None]
     chosen: dict[str, Any]
     seconds: Mapping[str, float]
     peak_mb: float
@@ -181,7 +182,7 @@ def measure_and_save(
         metrics,
         measured_on,
         rule,
-        optimism(rule, done.tuning_scores, truth, groups=dataset.groups[tuning]),
+        flattery(rule, done.tuning_scores, truth, dataset.groups[tuning]),
         done.chosen,
         done.seconds,
         done.peak_mb,
@@ -224,6 +225,16 @@ def _save(report: FitReport, done: Fitted, dataset: Dataset, tuning: Rows, fitte
         metrics=facts,
         history=report.history,
     )
+
+
+def flattery(
+    rule: DecisionRule, scores: ScoreMatrix, truth: sp.csr_array, groups: Rows | None = None
+) -> dict[str, float | None]:
+    """Return `toolkit.decisions.optimism`; None for what is undefined, as from rows too few for two folds."""
+    if len(np.arange(truth.shape[0]) if groups is None else np.unique(groups)) < 2:
+        return dict.fromkeys(("micro_f1", "macro_f1", "samples_f1"))
+    found = optimism(rule, scores, truth, groups=groups)
+    return {name: None if math.isnan(value) else value for name, value in found.items()}
 
 
 def _keep_scores(folder: Path, dataset: Dataset, part: Part, scores: Scores, rows: Rows) -> None:

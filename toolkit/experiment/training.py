@@ -27,6 +27,7 @@ from toolkit.experiment.planning import (
 from toolkit.experiment.stages import Stages
 from toolkit.heads import load_head
 from toolkit.heads.ensemble import Ensemble
+from toolkit.heads.options import options_from_json
 from toolkit.progress import Progress, silent
 from toolkit.splits import stratified_split
 
@@ -206,7 +207,7 @@ def _fit_apart(
         stages[f"{planned.name}: {stage}"] = seconds
         stages[f"{planned.name}: start and read"] -= seconds
     tuning, test = (np.load(job / f"{part}_scores.npy", mmap_mode="r") for part in ("tuning", "test"))
-    chosen, history, peak = result["chosen"], result["history"], result["peak_mb"]
+    chosen, history, peak = options_from_json(result["chosen"]), result["history"], result["peak_mb"]
     return Fitted(tuning, test, chosen, history, result["seconds"], peak, job / "head")
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.bootstrap import Metric
-from toolkit.decisions import DecisionRule, cross_fitted, default_rule, optimism, parse_rule
+from toolkit.decisions import DecisionRule, cross_fitted, default_rule, parse_rule
 from toolkit.experiment.keptscores import KeptScores
-from toolkit.experiment.measuring import TUNED_RULES
+from toolkit.experiment.measuring import TUNED_RULES, flattery
 from toolkit.experiment.saved import BEST, SavedHead
 from toolkit.metrics import Metrics, evaluate
 from toolkit.scorestore import redecide, retune
@@ -26,14 +26,14 @@ class Tuned:
         Whether all scores are certain to have tuned it alike (the best 256 of an image are kept).
     metrics : Metrics
         On the test rows or, where there are none, cross-fitted on the rows tuned on.
-    optimism : dict of metric to float
+    optimism : dict of metric to float or None
         What measuring on the rows it was tuned on would flatter.
     """
 
     rule: DecisionRule
     exact: bool
     metrics: Metrics
-    optimism: dict[str, float]
+    optimism: dict[str, float | None]
 
     def row(self) -> dict[str, Any]:
         """Return the rule's line of a table."""
@@ -110,4 +110,4 @@ def _tuned(rule: DecisionRule, tuning: KeptScores, test: KeptScores) -> Tuned:
         metrics = evaluate(test.Y, redecide(found.rule, test.top).predicted)
     else:
         metrics = evaluate(tuning.Y, cross_fitted(found.rule, tuning.top, tuning.Y))
-    return Tuned(found.rule, found.exact, metrics, optimism(found.rule, tuning.top, tuning.Y))
+    return Tuned(found.rule, found.exact, metrics, flattery(found.rule, tuning.top, tuning.Y))

@@ -26,6 +26,7 @@ from toolkit.features import Features, blocks
 from toolkit.heads import get_head, load_head
 from toolkit.heads.adding import Scorer, new_tag_scorer
 from toolkit.heads.base import Head
+from toolkit.heads.options import options_from_json
 from toolkit.storearrays import write_header
 
 Rows = NDArray[np.intp]
@@ -85,9 +86,8 @@ def fit(job: Path, document: dict[str, Any]) -> None:
     that was fitted without its fold; the head that scores the test rows is then fitted on all of these.
     """
     data, kind = _Data(document), get_head(document["head"])
-    options = {key: tuple(v) if isinstance(v, list) else v for key, v in document["options"].items()}
     seconds = Stages()
-    head = kind(**options)
+    head = kind(**options_from_json(document["options"]))
     with seconds.timing("fit"):
         data.fit(head, data.train, data.val)
     chosen = head.chosen()

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from toolkit.errors import HeadError
 from toolkit.features import Features, Matrix, finite, loaded
+from toolkit.heads.options import options_from_json
 from toolkit.progress import Progress, silent
 from toolkit.splits import Rows, stratified_split
 
@@ -155,8 +156,7 @@ class HeadBase:
             raise HeadError(f"{folder} does not hold a readable head ({error}); fit it again") from error
         if document["head"] != cls.name:
             raise HeadError(f"{folder} holds a head {document['head']!r}, not {cls.name!r}")
-        options = {key: tuple(v) if isinstance(v, list) else v for key, v in document["options"].items()}
-        head = cls(**options)
+        head = cls(**options_from_json(document["options"]))
         head.n_features_, head.n_tags_ = document["n_features"], document["n_tags"]
         head._restore(arrays, document["facts"])
         return head

@@ -7,7 +7,7 @@ bounds are written as ``Annotated[float, Ge(0), Lt(1)]`` and hold on the command
 import difflib
 import inspect
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -72,6 +72,11 @@ def check_options(head: Any) -> None:
     for name, annotation in option_types(type(head)).items():
         value = getattr(head, name)
         _checked(type(head), name, annotation, value, value)
+
+
+def options_from_json(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return constructor options as they were before json made lists of their tuples."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
 
 
 def option_types(head_cls: type) -> dict[str, Any]:
