@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from scipy.special import expit, logit
-from sklearn.metrics import f1_score
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score, log_loss
 
 from toolkit.decisions import (
     ALLOWED,
@@ -21,6 +22,7 @@ from toolkit.decisions import (
     parse_rule,
     rule_from_dict,
 )
+from toolkit.decisions.ranked import CLIPS
 from toolkit.decisions.tagcuts import OFFSETS, TAUS
 from toolkit.decisions.thresholds import FOLDS, SHRINK
 from toolkit.errors import OptionError
@@ -371,6 +373,35 @@ def test_expected_f1__calibrates_first():
     again = rule_from_dict(rule.to_dict())
     np.testing.assert_array_equal(again.apply(skewed).toarray(), rule.apply(skewed).toarray())
     assert parse_rule("expected-f1", min_tags=3).fit(skewed, Y).apply(skewed).sum(axis=1).min() == 3
+
+
+def test_expected_f1__calibration_is_the_logistic_regression_of_clipped_logits():
+    random = np.random.default_rng(4)
+    z = random.normal(-2, 2, size=(2000, 6))
+    Y = random.random(z.shape) < expit(0.7 * z - 0.4)
+    rule = parse_rule("expected-f1").fit(expit(z).astype(np.float32), Y)
+    clipped = np.clip(z, logit(rule.clip), -logit(rule.clip)).reshape(-1, 1)
+    want = LogisticRegression(C=np.inf, tol=1e-10).fit(clipped, Y.ravel())
+    assert rule.slope == pytest.approx(want.coef_[0, 0], abs=2e-4)
+    assert rule.intercept == pytest.approx(want.intercept_[0], abs=2e-4)
+
+
+def test_expected_f1__the_level_scores_are_clipped_at_is_that_of_the_best_log_loss():
+    """Votes of exactly 0 say little, smooth scores speak down to the smallest; the sum is right anyway."""
+    random = np.random.default_rng(5)
+    z = random.normal(-7, 2.5, size=(2000, 60))
+    Y = random.random(z.shape) < expit(z)
+    smooth, votes = expit(z).astype(np.float32), (random.binomial(50, expit(z)) / 50).astype(np.float32)
+    for scores, levels in ((smooth, (1e-6, 1e-5, 1e-4)), (votes, (1e-2, 1e-3))):
+        rule = parse_rule("expected-f1").fit(scores, Y)
+        assert rule.clip in levels
+        assert rule.calibrated(scores).sum() == pytest.approx(Y.sum(), rel=1e-3)
+        losses = []
+        for clip in CLIPS:
+            at = np.clip(logit(np.clip(scores, clip, 1 - clip)), logit(clip), -logit(clip)).reshape(-1, 1)
+            p = LogisticRegression(C=np.inf, tol=1e-9).fit(at, Y.ravel()).predict_proba(at)
+            losses.append(log_loss(Y.ravel(), p))
+        assert losses[CLIPS.index(rule.clip)] == pytest.approx(min(losses), abs=1e-6)
 
 
 def test_expected_f1__untuned_and_nothing_to_learn(caplog):

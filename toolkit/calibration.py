@@ -16,9 +16,9 @@ ensemble the best mean test F1 on ucmerced (six random splits), by less than .2 
 ENTRIES = 4_000_000  # scores that coefficients are learned from, at most: five numbers need no more
 
 
-def clipped_logits(scores: Array) -> Array:
-    """Return the logits of clipped scores, same shape."""
-    clipped = np.clip(scores, CLIP, 1 - CLIP)
+def clipped_logits(scores: Array, clip: float = CLIP) -> Array:
+    """Return the logits of scores clipped to [clip, 1 - clip], same shape."""
+    clipped = np.clip(scores, np.float32(clip), np.float32(1 - clip))
     logit(clipped, out=clipped)
     return clipped
 
@@ -33,7 +33,7 @@ def tuning_rows(n: int, L: int, seed: int) -> NDArray[np.intp]:
 def non_negative_logistic(
     Z: NDArray[np.float64], y: NDArray[np.bool_], weights: NDArray[np.float64] | None = None
 ) -> tuple[float, ...]:
-    """Fit ``sigmoid(Z a + b)`` to y with ``a >= 0`` by mean log-loss.
+    """Fit ``sigmoid(Z a + b)`` to y with ``a >= 0`` by (weighted) mean log-loss.
 
     With one column this is Platt scaling (Platt 1999); with several, stacked generalisation (Wolpert 1992).
 
@@ -43,7 +43,7 @@ def non_negative_logistic(
         Logits of H heads.
     y : ndarray (n,) bool
     weights : ndarray (n,), optional
-        How often each entry counts; once by default.
+        How often each row counts; once by default.
 
     Returns
     -------
@@ -51,13 +51,13 @@ def non_negative_logistic(
         The slopes a, then the intercept b.
     """
     n, H = Z.shape
-    counts = np.ones(n) if weights is None else weights
-    total = counts.sum()
+    times = np.ones(n) if weights is None else weights
+    total = times.sum()
 
     def loss_and_gradient(at: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         z = Z @ at[:-1] + at[-1]
-        residual = counts * (expit(z) - y)
-        loss = (counts @ np.logaddexp(0, z) - counts[y] @ z[y]) / total
+        residual = times * (expit(z) - y)
+        loss = (times @ np.logaddexp(0, z) - times[y] @ z[y]) / total
         return float(loss), np.append(residual @ Z, residual.sum()) / total
 
     start = np.append(np.full(H, 1 / H), 0.0)

@@ -6,15 +6,17 @@ from typing import Any, Self
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from scipy.special import expit
+from scipy.special import expit, logit
 
-from toolkit.calibration import clipped_logits, non_negative_logistic, tuning_rows
+from toolkit.calibration import CLIP, clipped_logits, non_negative_logistic, tuning_rows
 from toolkit.decisions.base import ScoreMatrix, Scores, checked, decide_by_blocks, positives
 from toolkit.errors import OptionError
 from toolkit.ranking import best_columns
 
 logger = logging.getLogger(__name__)
 
+CLIPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+STEP = 0.005  # logits are counted in steps: millions of them are a few thousand different ones
 RANKED = 256  # tags ranked of an image at first; more where its set turns out larger
 
 
@@ -56,15 +58,29 @@ class ExpectedF1:
     With calibrated probabilities p, sorted, the set is the best k with ``k = argmax 2 sum_{i<=k} p_i / (k +
     sum_j p_j)``: the ratio of expectations for the expectation of the ratio (Dembczynski, Waegeman, Cheng and
     Huellermeier, NIPS 2011, maximise the latter exactly; at several tags an image the two hardly differ).
-    Every image gets at least one tag. `fit` learns the calibration, a slope and an intercept for all tags.
+    Every image gets at least one tag. `fit` learns the calibration: a slope and an intercept for all tags,
+    and of `CLIPS` the level below which scores tell nothing more, each by log-loss.
+
+    The sum over all tags comes out right whatever the level (the intercept sees to it); what the level
+    decides is how the sum is spread. Samples-F1 at 1e-3 and at 1e-5: of scores that are smooth down to zero
+    and too sure (6,941 drawn tags, 28 an image) .231 and .239, of votes of 50 neighbours drawn from the same
+    .229 and .195, of knn on corel5k .285 and .260. So it is chosen.
     """
 
     name = "expected-f1"
 
-    def __init__(self, *, min_tags: int = 0, slope: float | None = None, intercept: float = 0.0) -> None:
+    def __init__(
+        self,
+        *,
+        min_tags: int = 0,
+        slope: float | None = None,
+        intercept: float = 0.0,
+        clip: float = CLIP,
+    ) -> None:
         self.min_tags = min_tags
         self.slope = slope
         self.intercept = intercept
+        self.clip = clip
 
     def fit(self, scores: ScoreMatrix, Y: Any) -> Self:
         """Calibrate on scores (N, L) and the truth Y (N, L), dense or sparse."""
@@ -73,17 +89,19 @@ class ExpectedF1:
         y = truth[rows].toarray().ravel()
         if y.all() or not y.any():
             logger.warning("no tags to tell apart: the scores are taken for probabilities as they are")
-            self.slope, self.intercept = 1.0, 0.0
+            self.slope, self.intercept, self.clip = 1.0, 0.0, CLIP
             return self
-        logits = clipped_logits(checked(np.asarray(scores[rows]))).reshape(-1, 1)
-        self.slope, self.intercept = non_negative_logistic(logits.astype(np.float64), y)
+        logits = clipped_logits(checked(np.asarray(scores[rows])).ravel(), min(CLIPS))
+        fits = [(*_calibrated(logits, y, clip), clip) for clip in CLIPS]
+        _, self.slope, self.intercept, self.clip = min(fits)
         return self
 
     def calibrated(self, scores: Scores) -> Scores:
         """Return the probabilities of scores, same shape; `OptionError` if the rule is not tuned."""
         if self.slope is None:
             raise OptionError(f"decision rule {self.name!r} is not tuned; call fit(scores, Y) first")
-        p: Scores = expit(np.float32(self.slope) * clipped_logits(scores) + np.float32(self.intercept))
+        logits = clipped_logits(scores, self.clip)
+        p: Scores = expit(np.float32(self.slope) * logits + np.float32(self.intercept))
         return p
 
     def apply(self, scores: ScoreMatrix) -> sp.csr_array:
@@ -130,8 +148,25 @@ class ExpectedF1:
             "min_tags": self.min_tags,
             "slope": self.slope,
             "intercept": self.intercept,
+            "clip": self.clip,
         }
 
     def describe(self) -> str:
         """Return the name."""
         return f"expected-f1{f', at least {self.min_tags}' if self.min_tags else ''}"
+
+
+def _calibrated(logits: Scores, y: NDArray[np.bool_], clip: float) -> tuple[float, float, float]:
+    """Return log-loss, slope and intercept of logits (n,) clipped at the logit of `clip`, against y (n,)."""
+    most = float(logit(1 - clip))
+    step = np.rint(np.clip(logits, -most, most) / STEP).astype(np.int32)
+    first = int(step.min())
+    every, found = (np.bincount(each - first).astype(np.float64) for each in (step, step[y]))
+    found = np.append(found, np.zeros(len(every) - len(found)))
+    z = (first + np.arange(len(every))) * STEP
+    slope, intercept = non_negative_logistic(
+        np.append(z, z)[:, None], np.arange(2 * len(z)) < len(z), np.append(found, every - found)
+    )
+    at = slope * z + intercept
+    loss = (every @ np.logaddexp(0, at) - found @ at) / len(y)
+    return float(loss), slope, intercept
