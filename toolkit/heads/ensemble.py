@@ -1,5 +1,6 @@
 """The weighted mean of other heads' calibrated logits, the weights learned on rows the heads never saw."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
@@ -12,6 +13,7 @@ from scipy.special import expit
 
 from toolkit.calibration import clipped_logits, non_negative_logistic, tuning_rows
 from toolkit.errors import HeadError, OptionError
+from toolkit.features import Matrix, take
 from toolkit.heads.base import Array, Head, HeadBase, Val, check_fit, check_val, hold_out
 from toolkit.heads.options import check_options
 from toolkit.progress import Progress, silent
@@ -68,7 +70,8 @@ class Ensemble(HeadBase):
         """Fit the members on X (N, D) and Y (N, L), and the coefficients on their scores of `val`.
 
         Without `val` both are learned on a stratified hold-out of 15 % of the rows, and the members then
-        fitted on all rows with the options they chose. Members share this process.
+        fitted on all rows with the options they chose. Members share this process. `Features` too large to
+        load are handed to them unread.
 
         Raises
         ------
@@ -84,19 +87,33 @@ class Ensemble(HeadBase):
         self.n_features_, self.n_tags_ = features.shape[1], labels.shape[1]
         if pair is not None:
             members = self._fitted(features, labels, {}, pair, views, progress)
-            self.combine({name: head.scores(pair[0]) for name, head in members.items()}, pair[1])
+            self._weigh(members, *pair)
             return self.attach(members)
         options: dict[str, dict[str, Any]] = {}
         rest, held = hold_out(labels, self.seed)
         if len(held):
-            pair = (features[held], labels[held])
-            own = None if views is None else [np.asarray(view)[rest] for view in views]
-            found = self._fitted(features[rest], labels[rest], {}, pair, own, progress)
-            self.combine({name: head.scores(pair[0]) for name, head in found.items()}, pair[1])
+            pair = (take(features, held), labels[held])
+            own = None if views is None else [take(view, rest) for view in views]
+            found = self._fitted(take(features, rest), labels[rest], {}, pair, own, progress)
+            self._weigh(found, *pair)
             options = {name: head.chosen() for name, head in found.items()}
         else:
             self._even()
         return self.attach(self._fitted(features, labels, options, None, views, progress))
+
+    def add_tags(self, X: Any, Y: sp.csr_array, *, progress: Progress = silent) -> Self:
+        """Have every member learn the further tags Y (N, M) of X (N, D); the coefficients stay.
+
+        Raises
+        ------
+        HeadError
+            If the ensemble is not fitted, or a member cannot add tags or not from these arrays; the
+            ensemble is then as it was.
+        """
+        self._check_fitted()
+        # heads put new state in the place of old: the members in use stay whole if a later one fails
+        more: dict[str, Any] = {name: copy.copy(head) for name, head in self.members_.items()}
+        return self.attach({name: head.add_tags(X, Y, progress=progress) for name, head in more.items()})
 
     def combine(self, scores: Mapping[str, Array], Y: sp.csr_array) -> Self:
         """Learn the coefficients from the members' scores (n, L) of rows they never saw, and their truth Y.
@@ -192,15 +209,21 @@ class Ensemble(HeadBase):
                 f"it takes {len(self.members) + 1}: one a member, then the intercept"
             )
 
+    def _weigh(self, members: Mapping[str, Head], X: Matrix, Y: sp.csr_array) -> None:
+        """Learn the coefficients on X (n, D) and Y (n, L), scoring no more rows than are learned from."""
+        rows = tuning_rows(*Y.shape, self.seed)
+        X, Y = take(X, rows), Y[rows]
+        self.combine({name: head.scores(X) for name, head in members.items()}, Y)
+
     def _even(self) -> None:
         self.coefficients_ = self.coefficients or (*[1 / len(self.members)] * len(self.members), 0.0)
 
     def _fitted(
         self,
-        X: Array,
+        X: Matrix,
         Y: sp.csr_array,
         options: Mapping[str, dict[str, Any]],
-        val: tuple[Array, sp.csr_array] | None,
+        val: tuple[Matrix, sp.csr_array] | None,
         views: Sequence[Any] | None,
         progress: Progress,
     ) -> dict[str, Head]:
