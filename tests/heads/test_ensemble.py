@@ -6,10 +6,14 @@ import scipy.sparse as sp
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
+from toolkit import features
+from toolkit.decisions import best_threshold
 from toolkit.errors import HeadError, OptionError
+from toolkit.features import Features
 from toolkit.heads.ensemble import Ensemble
 from toolkit.heads.knn import Knn
 from toolkit.heads.logreg import Logreg
+from toolkit.metrics import average_precision
 
 
 def two_views(n=400, L=6, seed=0):
@@ -48,6 +52,18 @@ def test_combine__beats_both_members_on_new_rows():
         return -np.where(y, np.log(s), np.log(1 - s)).mean()
 
     assert log_loss(head.mix(new)) < min(log_loss(new["logreg"]), log_loss(new["knn"])) - 0.01
+
+
+def test_combine__a_useless_member_costs_nothing():
+    scores, Y = two_views()
+    random = np.random.default_rng(5)
+    noise = random.random(Y.shape, dtype=np.float32)
+    head = Ensemble(members=("logreg", "knn")).combine(scores | {"knn": noise}, Y)
+    assert head.weights()["knn"] < 0.03
+    new, truth = two_views(seed=1)
+    mixed = head.mix(new | {"knn": random.random(truth.shape, dtype=np.float32)})
+    assert best_threshold(mixed, truth)[1] > best_threshold(new["logreg"], truth)[1] - 0.005
+    assert average_precision(truth, mixed).mean() > average_precision(truth, new["logreg"]).mean() - 0.005
 
 
 def test_combine__samples_rows_of_large_arrays(monkeypatch):
@@ -92,3 +108,67 @@ def test_options__errors(options, message):
     X = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
     with pytest.raises(OptionError, match=message):
         Ensemble(**options).fit(X, X > 0)
+
+
+class Tagger(Knn):
+    """A second head that reads rows from disk and learns further tags."""
+
+    name = "tagger"
+
+
+@pytest.fixture
+def two_heads(monkeypatch):
+    kinds = {"knn": Knn, "tagger": Tagger}
+    monkeypatch.setattr("toolkit.heads.get_head", kinds.__getitem__)
+    return Ensemble(members=("knn", "tagger"))
+
+
+def rows(n=120):
+    X = np.random.default_rng(0).normal(size=(n, 5)).astype(np.float16)
+    return X, sp.csr_array(X[:, :4] > 0.5)
+
+
+@pytest.mark.parametrize("with_val", [True, False])
+def test_fit__rows_on_disk_are_handed_to_members_unread(two_heads, with_val, tmp_path, monkeypatch):
+    X, Y = rows()
+    np.save(tmp_path / "X.npy", X)
+    val = (X, Y) if with_val else None
+    want = two_heads.fit(X, Y, val=val).scores(X)
+    monkeypatch.setattr(features, "IN_MEMORY", 0)
+    lazy = Features([tmp_path / "X.npy"])
+    head = Ensemble(**two_heads.get_params()).fit(lazy, Y, val=val and (lazy, Y))
+    np.testing.assert_allclose(head.coefficients_, two_heads.coefficients_, atol=0.05)
+    assert np.abs(head.scores(X) - want).mean() < 0.01
+
+
+def test_fit__coefficients_are_those_of_combine(two_heads):
+    X, Y = rows()
+    two_heads.fit(X, Y, val=(X, Y))
+    scores = {name: head.scores(X) for name, head in two_heads.members_.items()}
+    assert two_heads.coefficients_ == Ensemble(members=("knn", "tagger")).combine(scores, Y).coefficients_
+
+
+def test_add_tags__every_member_learns_them_and_coefficients_stay(two_heads):
+    X, Y = rows()
+    two_heads.fit(X, Y[:, :2], val=(X, Y[:, :2]))
+    before, coefficients = two_heads.scores(X), two_heads.coefficients_
+    assert two_heads.add_tags(X, Y[:, 2:]) is two_heads
+    assert two_heads.n_tags_ == 4 and two_heads.coefficients_ == coefficients
+    np.testing.assert_array_equal(two_heads.scores(X)[:, :2], before)
+    assert {head.n_tags_ for head in two_heads.members_.values()} == {4}
+
+
+def test_add_tags__a_member_that_fails_leaves_all_as_they_were(two_heads, monkeypatch):
+    X, Y = rows()
+    two_heads.fit(X, Y, val=(X, Y))
+
+    def refuse(*given, **more):
+        raise HeadError("no")
+
+    monkeypatch.setattr(Tagger, "add_tags", refuse)
+    before = two_heads.scores(X)
+    with pytest.raises(HeadError, match="no"):
+        two_heads.add_tags(X, Y)
+    np.testing.assert_array_equal(two_heads.scores(X), before)
+    with pytest.raises(HeadError, match="not fitted yet"):
+        Ensemble().add_tags(X, Y)

@@ -35,5 +35,5 @@ def new_tag_scorer(head: Any, X: Any, Y: sp.csr_array) -> Scorer:
         )
     if hasattr(head, "add"):
         return type(head)(**head.chosen()).fit(X, Y).scores  # type: ignore[no-any-return]
-    grown, known = copy.deepcopy(head).add_tags(X, Y), head.n_tags_
+    grown, known = copy.copy(head).add_tags(X, Y), head.n_tags_
     return lambda rows: grown.scores(rows)[:, known:]

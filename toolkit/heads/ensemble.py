@@ -1,5 +1,6 @@
 """The weighted mean of other heads' calibrated logits, the weights learned on rows the heads never saw."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
@@ -75,7 +76,8 @@ class Ensemble(HeadBase):
         """Fit the members on X (N, D) and Y (N, L), and the coefficients on their scores of `val`.
 
         Without `val` both are learned on a stratified hold-out of 15 % of the rows, and the members then
-        fitted on all rows with the options they chose. Members share this process.
+        fitted on all rows with the options they chose. Members share this process. `Features` too large to
+        load are handed to them unread.
 
         Raises
         ------
@@ -91,7 +93,7 @@ class Ensemble(HeadBase):
         self.n_features_, self.n_tags_ = features.shape[1], labels.shape[1]
         if pair is not None:
             members = self._fitted(features, labels, {}, pair, views, progress)
-            self.combine(self._scores_of(members, pair[0]), pair[1])
+            self._weigh(members, *pair)
             return self.attach(members)
         options: dict[str, dict[str, Any]] = {}
         rest, held = hold_out(labels, self.seed)
@@ -99,11 +101,27 @@ class Ensemble(HeadBase):
             pair = (take(features, held), labels[held])
             own = None if views is None else [take(view, rest) for view in views]
             found = self._fitted(take(features, rest), labels[rest], {}, pair, own, progress)
-            self.combine(self._scores_of(found, pair[0]), pair[1])
+            self._weigh(found, *pair)
             options = {name: head.chosen() for name, head in found.items()}
         else:
             self._even()
         return self.attach(self._fitted(features, labels, options, None, views, progress))
+
+    def add_tags(self, X: Any, Y: sp.csr_array, *, progress: Progress = silent) -> Self:
+        """Have every member learn the further tags Y (N, M) of X (N, D); the coefficients stay.
+
+        Raises
+        ------
+        HeadError
+            If the ensemble is not fitted, or a member cannot add tags or not from these arrays; the
+            ensemble is then as it was.
+        """
+        self._check_fitted()
+        # heads put new state in the place of old: the members in use stay whole if a later one fails
+        more: dict[str, Any] = {name: copy.copy(head) for name, head in self.members_.items()}
+        return self.attach(
+            {name: head.add_tags(self.columns(X, name), Y, progress=progress) for name, head in more.items()}
+        )
 
     def combine(self, scores: Mapping[str, Array], Y: sp.csr_array) -> Self:
         """Learn the coefficients from the members' scores (n, L) of rows they never saw, and their truth Y.
@@ -224,6 +242,12 @@ class Ensemble(HeadBase):
                 f"option 'coefficients' of head 'ensemble' has {len(self.coefficients)} numbers; "
                 f"it takes {len(self.members) + 1}: one a member, then the intercept"
             )
+
+    def _weigh(self, members: Mapping[str, Head], X: Matrix, Y: sp.csr_array) -> None:
+        """Learn the coefficients on X (n, D) and Y (n, L), scoring no more rows than are learned from."""
+        rows = tuning_rows(*Y.shape, self.seed)
+        X, Y = take(X, rows), Y[rows]
+        self.combine(self._scores_of(members, X), Y)
 
     def _even(self) -> None:
         self.coefficients_ = self.coefficients or (*[1 / len(self.members)] * len(self.members), 0.0)
