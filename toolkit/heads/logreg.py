@@ -118,9 +118,10 @@ class Logreg(HeadBase):
         """
         check_options(self)
         features, labels = check_fit(X, Y)
-        self.n_features_, self.n_tags_ = features.shape[1], labels.shape[1]
-        pair = None if val is None else check_val(val, self.n_features_, self.n_tags_)
-        problem, start, C, self.tuning_ = None, None, self.C, []
+        D, L = features.shape[1], labels.shape[1]
+        pair = None if val is None else check_val(val, D, L)
+        self.n_features_, self.n_tags_, self.tuning_ = D, L, []
+        problem, start, C = None, None, self.C
         if C is None and pair is None:
             rest, held = hold_out(labels, self.seed)
             if len(held):
