@@ -168,7 +168,8 @@ class Network:
             if number:
                 x = F.relu(x)
             if training and keep < 1:
-                x = x * (torch.rand(x.shape, device=self.device, generator=self.draw) < keep) / keep
+                kept = torch.empty(x.shape, device=self.device).bernoulli_(keep, generator=self.draw)
+                x = x * kept.div_(keep)
             x = F.linear(x.to(dtype), weight.to(dtype), bias.to(dtype))
         return x.float()
 
