@@ -31,8 +31,7 @@ class RealSet:
 def real_sets(stores: Sequence[str], archives: Sequence[Path], splits: int) -> Iterator[RealSet]:
     """Yield embedding stores, given as ARTIFACTS:STORE:LABELS, then ``.npz`` files.
 
-    Stores are split at random, `splits` times. An archive has a test part of its own, so half as many
-    validation parts are drawn from its training rows.
+    A store is split at random, `splits` times; of an archive, which has a test part, only the training rows.
     """
     for text in stores:
         artifacts, store, labels = text.split(":")
@@ -44,8 +43,7 @@ def real_sets(stores: Sequence[str], archives: Sequence[Path], splits: int) -> I
             X, Y = (np.concatenate([saved[f"{key}_train"], saved[f"{key}_test"]]) for key in "XY")
             n_train = len(saved["X_train"])
         tags = sp.csr_array(Y.astype(bool))
-        parts = _given_test(tags, n_train, max(1, splits // 2))
-        yield RealSet(path.stem, X.astype(np.float32), tags, parts)
+        yield RealSet(path.stem, X.astype(np.float32), tags, given_test(tags, n_train, splits))
 
 
 def random_splits(N: int, n: int) -> list[tuple[Rows, Rows, Rows]]:
@@ -58,7 +56,8 @@ def random_splits(N: int, n: int) -> list[tuple[Rows, Rows, Rows]]:
     return out
 
 
-def _given_test(Y: sp.csr_array, n_train: int, n: int) -> list[tuple[Rows, Rows, Rows]]:
+def given_test(Y: sp.csr_array, n_train: int, n: int) -> list[tuple[Rows, Rows, Rows]]:
+    """Return `n` seeded splits of the first `n_train` rows, 85 and 15 %; the rest is test in all of them."""
     test = np.arange(n_train, Y.shape[0])
     drawn = (stratified_split(Y[:n_train], (0.85, 0.15), seed=seed) for seed in range(n))
     return [(rest, held, test) for rest, held in drawn]

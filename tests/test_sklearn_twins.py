@@ -12,7 +12,7 @@ from benchmarks.contest_like import contest_like
 
 @pytest.fixture(scope="module")
 def parts():
-    data = contest_like(700, 300, 12, tags_per_image=2)
+    data = contest_like(700, 220, 12, tags_per_image=2)
     cuts = np.split(np.arange(700), [200, 400])
     return [(data.X[rows], data.Y[rows]) for rows in cuts]
 
@@ -28,11 +28,11 @@ def test_neighbour_shares__are_k_neighbors_classifiers(parts):
 
 
 def test_rotated_rows__have_the_same_optimum(parts):
-    (X, Y), (queries, _), _ = parts  # 200 rows of 300 features
+    (X, Y), (queries, _), _ = parts  # 200 rows of 220 features
     mean, std = X.mean(axis=0), X.std(axis=0)
     rows, asked = (X - mean) / std, (queries - mean) / std
     axes = shortcuts.row_space(rows)
-    assert axes.shape == (300, 199)  # centred
+    assert axes.shape == (220, 199)  # centred
     found = shortcuts.one_vs_rest(rows @ axes, Y, 0.01).predict_proba(asked @ axes)
     exact = LogisticRegression(C=0.01, solver="newton-cholesky", tol=1e-10)
     for tag in (0, 5, 11):
@@ -67,7 +67,7 @@ def test_logistic_regression__searches_beyond_its_first_C(parts, monkeypatch):
 
 @pytest.mark.parametrize("name", ["logistic_regression", "neighbours", "network"])
 def test_tuned__beats_giving_everyone_the_frequent_tags(parts, name, monkeypatch):
-    monkeypatch.setattr(shortcuts, "EPOCHS", 12)
+    monkeypatch.setattr(shortcuts, "EPOCHS", 40)
     train, val, (X, Y) = parts
     scores = getattr(shortcuts, f"tuned_{name}")(train, val)(X)
     assert scores.dtype == np.float32 and scores.shape == Y.shape
