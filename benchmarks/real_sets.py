@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from toolkit.splits import stratified_split
 
 Part = tuple[np.ndarray, sp.csr_array]
 Rows = np.ndarray
+RESAMPLES = 2000
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +24,19 @@ class RealSet:
     X: np.ndarray
     Y: sp.csr_array
     splits: list[tuple[Rows, Rows, Rows]]
+
+    @cached_property
+    def resamples(self) -> np.ndarray:
+        """How often each row is drawn in every bootstrap sample of the test images, (B, N) float64.
+
+        A row counts equally often in every split it is a test image of: splits share images, so they are no
+        independent sample; the images are.
+        """
+        drawn_from = np.unique(np.concatenate([test for _, _, test in self.splits]))
+        even = np.full(len(drawn_from), 1 / len(drawn_from))
+        times = np.zeros((RESAMPLES, len(self.X)))
+        times[:, drawn_from] = np.random.default_rng(0).multinomial(len(drawn_from), even, size=RESAMPLES)
+        return times
 
     def part(self, rows: Rows) -> Part:
         """Return features and tags of the rows."""
