@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from toolkit.splits import stratified_split
 
 Part = tuple[np.ndarray, sp.csr_array]
 Rows = np.ndarray
+RESAMPLES = 2000
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +25,19 @@ class RealSet:
     Y: sp.csr_array
     splits: list[tuple[Rows, Rows, Rows]]
 
+    @cached_property
+    def resamples(self) -> np.ndarray:
+        """How often each row is drawn in every bootstrap sample of the test images, (B, N) float64.
+
+        A row counts equally often in every split it is a test image of: splits share images, so they are no
+        independent sample; the images are.
+        """
+        drawn_from = np.unique(np.concatenate([test for _, _, test in self.splits]))
+        even = np.full(len(drawn_from), 1 / len(drawn_from))
+        times = np.zeros((RESAMPLES, len(self.X)))
+        times[:, drawn_from] = np.random.default_rng(0).multinomial(len(drawn_from), even, size=RESAMPLES)
+        return times
+
     def part(self, rows: Rows) -> Part:
         """Return features and tags of the rows."""
         return self.X[rows], self.Y[rows]
@@ -31,8 +46,7 @@ class RealSet:
 def real_sets(stores: Sequence[str], archives: Sequence[Path], splits: int) -> Iterator[RealSet]:
     """Yield embedding stores, given as ARTIFACTS:STORE:LABELS, then ``.npz`` files.
 
-    Stores are split at random, `splits` times. An archive has a test part of its own, so half as many
-    validation parts are drawn from its training rows.
+    A store is split at random, `splits` times; of an archive, which has a test part, only the training rows.
     """
     for text in stores:
         artifacts, store, labels = text.split(":")
@@ -44,8 +58,7 @@ def real_sets(stores: Sequence[str], archives: Sequence[Path], splits: int) -> I
             X, Y = (np.concatenate([saved[f"{key}_train"], saved[f"{key}_test"]]) for key in "XY")
             n_train = len(saved["X_train"])
         tags = sp.csr_array(Y.astype(bool))
-        parts = _given_test(tags, n_train, max(1, splits // 2))
-        yield RealSet(path.stem, X.astype(np.float32), tags, parts)
+        yield RealSet(path.stem, X.astype(np.float32), tags, given_test(tags, n_train, splits))
 
 
 def random_splits(N: int, n: int) -> list[tuple[Rows, Rows, Rows]]:
@@ -58,7 +71,8 @@ def random_splits(N: int, n: int) -> list[tuple[Rows, Rows, Rows]]:
     return out
 
 
-def _given_test(Y: sp.csr_array, n_train: int, n: int) -> list[tuple[Rows, Rows, Rows]]:
+def given_test(Y: sp.csr_array, n_train: int, n: int) -> list[tuple[Rows, Rows, Rows]]:
+    """Return `n` seeded splits of the first `n_train` rows, 85 and 15 %; the rest is test in all of them."""
     test = np.arange(n_train, Y.shape[0])
     drawn = (stratified_split(Y[:n_train], (0.85, 0.15), seed=seed) for seed in range(n))
     return [(rest, held, test) for rest, held in drawn]

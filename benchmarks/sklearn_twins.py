@@ -31,6 +31,7 @@ LEAST_C, MOST_C = 1e-8, 1e4
 PATIENCE = 2  # worse values of C in a row after which the search ends; as logreg's
 TOL = 1e-6  # scikit-learn's 1e-4 stops far from the optimum of rare tags
 K_GRID = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200)
+JOBS = 2  # processes that share the tags
 HIDDEN, EPOCHS, EPOCH_PATIENCE = 512, 60, 10  # as mlp's
 
 
@@ -80,7 +81,7 @@ def one_vs_rest(X: np.ndarray, Y: sp.csr_array, C: float, tol: float = TOL) -> O
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Label .* is present in all training examples")
         warnings.filterwarnings("ignore", "Label not .* is present in all training examples")
-        return OneVsRestClassifier(model, n_jobs=2).fit(X, Y.toarray().astype(int))
+        return OneVsRestClassifier(model, n_jobs=JOBS).fit(X, Y.toarray().astype(int))
 
 
 def row_space(X: np.ndarray) -> np.ndarray:
