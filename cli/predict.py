@@ -51,7 +51,8 @@ def predict(
 ) -> None:
     """Tag the images of SOURCE, a folder, csv or store, and write img_path,tags.
 
-    One row for every image, in the input's order. Images that cannot be read get a row without tags.
+    One row for every image, in the input's order. Images that cannot be read get a row without tags. SOURCE
+    may be the .scores.npz of an earlier prediction too: with another --rule it is decided again in a moment.
     """
     from cli.progress import TerminalProgress
     from toolkit.experiment import predict as run

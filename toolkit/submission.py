@@ -17,6 +17,7 @@ from toolkit.textfiles import write_csv
 
 HEADER = ("img_path", "tags")
 TOP = 256  # scores kept an image; the sum of the others is kept as one number
+SCORES_SUFFIX = ".scores.npz"
 _BLOCK = 1024
 
 
@@ -78,6 +79,8 @@ class TopScores:
         Sum of the scores of all other tags; 0 only where each of them is 0.
     readable : ndarray (N,) bool
         False for images without an embedding; their scores are 0.
+    head : ndarray () str
+        Name of the head whose scores these are.
     """
 
     img_path: NDArray[np.str_]
@@ -86,10 +89,17 @@ class TopScores:
     scores: NDArray[np.float32]
     rest: NDArray[np.float32]
     readable: NDArray[np.bool_]
+    head: NDArray[np.str_]
 
     @classmethod
     def of(
-        cls, scores: NDArray[np.float32], rows: NDArray[np.intp], names: Sequence[str], tags: Sequence[str]
+        cls,
+        scores: NDArray[np.float32],
+        rows: NDArray[np.intp],
+        names: Sequence[str],
+        tags: Sequence[str],
+        *,
+        head: str = "",
     ) -> Self:
         """Keep the best of `scores` (M, L); `rows` (N,) is each image's row in it, -1 for none."""
         K = min(TOP, len(tags))
@@ -104,7 +114,7 @@ class TopScores:
             best[part] = np.take_along_axis(block, columns[part], axis=1)
             np.put_along_axis(block, columns[part], 0, axis=1)
             rest[part] = block.sum(axis=1, dtype=np.float64)
-        return cls(np.array(names), np.array(tags), columns, best, rest, readable)
+        return cls(np.array(names), np.array(tags), columns, best, rest, readable, np.array(head))
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -128,7 +138,7 @@ class TopScores:
     def _checked(self) -> Self:
         """Return itself; `ValueError` if the arrays contradict one another."""
         N, K = len(self.img_path), min(TOP, len(self.tags))
-        expected = {"columns": (N, K), "scores": (N, K), "rest": (N,), "readable": (N,)}
+        expected = {"columns": (N, K), "scores": (N, K), "rest": (N,), "readable": (N,), "head": ()}
         for name, shape in expected.items():
             if getattr(self, name).shape != shape:
                 raise ValueError(f"{name} has shape {getattr(self, name).shape}, not {shape}")
@@ -188,4 +198,4 @@ def _member(members: zipfile.ZipFile, name: str) -> NDArray[Any]:
 
 def scores_path(predictions: Path) -> Path:
     """Return where the scores of a predictions csv lie: ``submit.csv`` has ``submit.scores.npz``."""
-    return predictions.with_suffix(".scores.npz")
+    return predictions.with_suffix(SCORES_SUFFIX)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from toolkit.decisions import DecisionRule
 from toolkit.errors import OptionError
 from toolkit.experiment.inputs import gather
 from toolkit.experiment.jobs import run_job, work_folder
@@ -13,8 +14,16 @@ from toolkit.experiment.saved import BEST, SavedHead
 from toolkit.experiment.sources import Source
 from toolkit.labels import parse_separator
 from toolkit.progress import Progress, silent
+from toolkit.scorestore import redecide
 from toolkit.store import Failure
-from toolkit.submission import TopScores, bare_names, check_tags, scores_path, write_predictions
+from toolkit.submission import (
+    SCORES_SUFFIX,
+    TopScores,
+    bare_names,
+    check_tags,
+    scores_path,
+    write_predictions,
+)
 
 Paths = Literal["name", "relative"]
 
@@ -69,7 +78,9 @@ def predict(
     ----------
     source : path, or name of a store
         A folder or csv is embedded first, as the head's store was; what is embedded already is not read
-        again. For a head fitted on several stores name as many, joined by ``+``.
+        again. For a head fitted on several stores name as many, joined by ``+``. A ``.scores.npz`` of an
+        earlier prediction is decided again: neither images nor head are touched, and ``img_path`` stays as
+        it is there.
     head : str
         A fitted head; ``best`` is the last comparison's winner, or the only one there is.
     out : path, optional
@@ -103,6 +114,8 @@ def predict(
     if path is not None:
         _check_target(path, force)
     asked = {"name": name, "root": root, "weights": weights} | embedding
+    if str(source).endswith(SCORES_SUFFIX):
+        return _again(Path(source), saved, decision, path, between, bom)
     inputs = gather(Path(source), artifacts, saved, asked, progress)
     path = path or artifacts / "predictions" / f"{inputs.source.name}.csv"
     row_of = {image: row for row, image in enumerate(inputs.source.ids)}
@@ -112,7 +125,7 @@ def predict(
         scores = score_apart(work, saved, inputs.source, head, progress)
         tags = saved.space.decode(decision.apply(scores))
         found: list[list[str]] = [tags[row] if row >= 0 else [] for row in rows]
-        top = TopScores.of(scores, rows, written, saved.space.tags)
+        top = TopScores.of(scores, rows, written, saved.space.tags, head=saved.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     top.write(scores_path(path))
     write_predictions(path, written, found, separator=between, bom=bom)
@@ -125,6 +138,41 @@ def predict(
         sum(not tags for tags, row in zip(found, rows, strict=True) if row >= 0),
         same,
         inputs.failures,
+    )
+
+
+def _again(
+    source: Path, saved: SavedHead, rule: DecisionRule, path: Path | None, separator: str, bom: bool
+) -> PredictReport:
+    """Decide again from the scores an earlier prediction left, without images or head."""
+    top = TopScores.read(source)
+    if top.tags.tolist() != list(saved.space.tags) or top.head != saved.name:
+        raise OptionError(
+            f"{source} holds scores of head {str(top.head)!r} for {len(top.tags):,} tags, but the rule is "
+            f"that of head {saved.name!r} ({len(saved.space):,} tags); name the right one with --head, or "
+            "predict again"
+        )
+    decided = redecide(rule, top)
+    tags = saved.space.decode(decided.predicted)
+    path = path or source.with_name(source.name.removesuffix(SCORES_SUFFIX) + ".csv")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if scores_path(path) != source:
+        top.write(scores_path(path))
+    names = top.img_path.tolist()
+    write_predictions(path, names, tags, separator=separator, bom=bom)
+    return PredictReport(
+        path,
+        scores_path(path),
+        saved.name,
+        rule.describe(),
+        len(names),
+        sum(not given for given, readable in zip(tags, top.readable, strict=True) if readable),
+        0,
+        tuple(
+            Failure(name, "not readable when it was scored")
+            for name, readable in zip(names, top.readable, strict=True)
+            if not readable
+        ),
     )
 
 
