@@ -20,7 +20,7 @@ def fitted(given):
 
 
 def by_hand(given, rule):
-    """Return the rule tuned on the val scores of a head fitted on train, and predictions and truth of test."""
+    """Return the rule tuned on val scores of a head fitted on train, and predictions and truth of test."""
     data, X = load_dataset(DataOptions(**given)), made_up()[0]
     Y, split = data.Y, data.split
     head = get_head("logreg")(C=0.5).fit(X[split.train], Y[split.train])
