@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
+from sklearn.metrics import f1_score, precision_recall_fscore_support
 
 from toolkit.decisions import best_threshold
 from toolkit.errors import HeadError, OptionError
@@ -42,6 +43,24 @@ def test_best_epoch__is_kept_and_history_is_true():
     y, s = val[1].toarray(), head.scores(val[0]).astype(float)
     loss = -(np.log(s) * y + np.log(1 - s) * ~y).sum(axis=1).mean()
     assert head.history_[head.epoch_ - 1]["val_loss"] == pytest.approx(loss, rel=1e-3)
+
+
+def test_history__is_scikit_learns_at_the_threshold_it_names():
+    (X, Y), val = rows(), rows(150, seed=1)
+    head = Mlp(hidden=(16,), epochs=8, lr=0.02, patience=8, precision="fp32").fit(X, Y, val=val)
+    record, scores, truth = head.history_[head.epoch_ - 1], head.scores(val[0]), val[1].toarray()
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        truth, scores >= record["threshold"], average="micro"
+    )
+    got = record["val_precision"], record["val_recall"], record["val_micro_f1"]
+    assert got == pytest.approx((precision, recall, f1), abs=5e-3)
+    assert record["val_micro_f1_at_half"] == pytest.approx(f1_score(truth, scores >= 0.5, average="micro"))
+
+
+def test_history__without_positives_in_validation_names_a_half():
+    (X, Y), (Xv, Yv) = rows(), rows(30, seed=1)
+    head = Mlp(hidden=(), epochs=2).fit(X, Y, val=(Xv, Yv * 0))
+    assert [(r["threshold"], r["val_micro_f1"], r["val_recall"]) for r in head.history_] == [(0.5, 0, 0)] * 2
 
 
 def test_learning_rate__falls_where_f1_stops_growing():
