@@ -2,6 +2,7 @@
 
 import logging
 
+import faiss
 import numpy as np
 import pytest
 
@@ -105,11 +106,16 @@ def test_index__finds_what_it_says_and_compares_exactly(monkeypatch):
     np.testing.assert_allclose(sims, np.take_along_axis(queries @ unit.T, ids, axis=1), atol=2e-6)
 
 
-def test_index__answers_do_not_depend_on_company_or_chance():
+def test_index__answers_do_not_depend_on_company_threads_or_chance():
     unit, queries = clustered(2000), clustered(40, seed=1)
-    index, again = (ListIndex.build(unit, 10, 0, lambda *state: None) for _ in range(2))
+    index = ListIndex.build(unit, 10, 0, lambda *state: None)
     sims, ids = nearest(queries, unit, 10, index)
-    np.testing.assert_array_equal(nearest(queries, unit, 10, again)[1], ids)
+    threads = faiss.omp_get_max_threads()
+    for count in (1, 4):
+        faiss.omp_set_num_threads(count)
+        again = ListIndex.build(unit, 10, 0, lambda *state: None)
+        np.testing.assert_array_equal(nearest(queries, unit, 10, again)[1], ids)
+    faiss.omp_set_num_threads(threads)
     for row in range(0, 40, 7):
         one_sims, one_ids = nearest(queries[row : row + 1], unit, 10, index)
         np.testing.assert_array_equal(one_ids[0], ids[row])

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from annotated_types import Ge, Gt
 from numpy.typing import NDArray
 
-from toolkit.errors import HeadError, OptionError
+from toolkit.errors import HeadError
 from toolkit.features import Matrix, blocks
 from toolkit.heads.base import Array, HeadBase, Val, check_fit, check_val
 from toolkit.heads.knn_search import (
@@ -26,7 +26,7 @@ from toolkit.heads.knn_search import (
     transformed,
     write_rows,
 )
-from toolkit.heads.knn_votes import RAW, Ballot, Coefficients, calibrated, shares, votes
+from toolkit.heads.knn_votes import RAW, Ballot, as_coefficients, calibrated, shares, votes
 from toolkit.heads.options import check_options
 from toolkit.heads.transforms import FeatureTransform, TransformName, unit_rows
 from toolkit.progress import Progress, silent
@@ -119,9 +119,9 @@ class Knn(HeadBase):
     def fit(self, X: Any, Y: sp.csr_array, *, val: Val | None = None, progress: Progress = silent) -> Self:
         """Keep the rows X (N, D) and tags Y (N, L); choose the options that are None.
 
-        They are chosen by micro-F1 at the best global threshold (the calibration by log-loss), on `val` or
-        else on the training rows, each voted on by all others (left out by row number, so a duplicate of a
-        row still counts).
+        They are chosen by micro-F1 at the best global threshold (the calibration by log-loss), on at most
+        `TUNING_ROWS` rows of `val` or else of X, each voted on by all others (left out by row number, so a
+        duplicate of a row still counts).
 
         Raises
         ------
@@ -131,7 +131,7 @@ class Knn(HeadBase):
             If an option has a value that is not allowed.
         """
         check_options(self)
-        given = _as_coefficients(self.calibration)
+        given = as_coefficients(self.calibration)
         features, labels = check_fit(X, Y)
         pair = None if val is None else check_val(val, features.shape[1], labels.shape[1])
         self.n_features_, self.n_tags_ = features.shape[1], labels.shape[1]
@@ -356,17 +356,6 @@ class Knn(HeadBase):
         self._index = None
         if facts["nprobe"] is not None:
             self._index = ListIndex.restore(arrays, facts["nprobe"], facts["recall"])
-
-
-def _as_coefficients(given: tuple[float, ...] | None) -> Coefficients | None:
-    if given is None:
-        return None
-    if len(given) != 2 or given[0] < 0:
-        raise OptionError(
-            f"option 'calibration' of head 'knn' got {','.join(map(str, given))}; it takes two numbers: "
-            "a slope of 0 or more, and an intercept"
-        )
-    return given[0], given[1]
 
 
 def _blocks(n: int, width: int) -> Iterator[slice]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from toolkit.calibration import non_negative_logistic
+from toolkit.errors import OptionError
 
 Array = NDArray[np.float32]
 Ids = NDArray[np.int64]
@@ -24,6 +25,18 @@ counts likewise). Of 0 to 1 this gave the least log-loss on rows never seen that
 yeast and corel5k.
 """
 _CELLS = 50  # to a unit of logit, in which votes are counted to learn coefficients
+
+
+def as_coefficients(given: tuple[float, ...] | None) -> Coefficients | None:
+    """Return the option `calibration` checked; `OptionError` if it is no slope and intercept."""
+    if given is None:
+        return None
+    if len(given) != 2 or given[0] < 0:
+        raise OptionError(
+            f"option 'calibration' of head 'knn' got {','.join(map(str, given))}; it takes two numbers: "
+            "a slope of 0 or more, and an intercept"
+        )
+    return given[0], given[1]
 
 
 def votes(sims: Array, ids: Ids, Y: sp.csr_array, k: int, temperature: float) -> sp.csr_array:
