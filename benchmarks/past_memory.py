@@ -44,15 +44,16 @@ def main() -> None:
     grid = [(n, given.tags[0]) for n in given.rows] + [(given.tags_rows, tags) for tags in given.tags[1:]]
     rows = []
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
-        rows += _run(Path(folder), grid, given)
+        rows += _run(Path(folder), given.heads, grid, given.in_memory)
     if given.million:
         with tempfile.TemporaryDirectory(dir=given.folder) as folder:
-            rows += _run(Path(folder), [MILLION], given)
+            rows += _run(Path(folder), given.million, [MILLION], given.in_memory)
     held = f"{given.in_memory / 2**20:,.0f} MiB" if given.in_memory else "none"
     options = "; ".join(f"{head} {_listed(OPTIONS[head])}" for head in given.heads)
     write_section(
         "Past memory",
-        "python -m benchmarks.past_memory --million",
+        "python -m benchmarks.past_memory"
+        + (f" --million {' '.join(given.million)}" if given.million else ""),
         f"Heads fitted on N x {D:,} float16 features in a file, read by blocks, {held} of them held whole; "
         f"made-up data of the contest's kind. Options given: {options}. Each fit is a process of its own; "
         f"`at start` is what it holds after fitting and scoring {WARM} rows, libraries included. F1 is of "
@@ -73,7 +74,13 @@ def _arguments() -> Any:
     parser.add_argument("--tags", type=int, nargs="+", default=[20, 100, 500])
     parser.add_argument("--tags-rows", type=int, default=50_000, help="rows of all but the first of --tags")
     parser.add_argument("--heads", nargs="+", default=list(OPTIONS))
-    parser.add_argument("--million", action="store_true", help="also 1,000,000 rows of 20 tags; 4 GB of disk")
+    parser.add_argument(
+        "--million",
+        nargs="*",
+        default=[],
+        metavar="HEAD",
+        help="heads fitted on 1,000,000 rows too (4 GB of disk)",
+    )
     parser.add_argument("--in-memory", type=int, default=0, help="bytes of features a head may hold whole")
     parser.add_argument(
         "--folder", type=Path, help="where the features are written; by default a temporary one"
@@ -82,7 +89,9 @@ def _arguments() -> Any:
     return parser.parse_args()
 
 
-def _run(folder: Path, grid: list[tuple[int, int]], given: Any) -> list[tuple[str, ...]]:
+def _run(
+    folder: Path, heads: list[str], grid: list[tuple[int, int]], in_memory: int
+) -> list[tuple[str, ...]]:
     """Write features for the largest fit of the grid and do all its fits, each in a new process."""
     most_rows, most_tags = (max(column) for column in zip(*grid, strict=True))
     X, Y = folder / "X.npy", folder / "Y.npz"
@@ -91,9 +100,9 @@ def _run(folder: Path, grid: list[tuple[int, int]], given: Any) -> list[tuple[st
     sp.save_npz(Y, write_contest_like(X, most_rows + HELD, D, most_tags, tags_per_image=mean))
     print(f"{most_rows + HELD:,} rows written in {time.perf_counter() - start:.0f} s", flush=True)
     rows = []
-    for head in given.heads:
+    for head in heads:
         for N, L in grid:
-            job = {"head": head, "X": str(X), "Y": str(Y), "N": N, "L": L, "in_memory": given.in_memory}
+            job = {"head": head, "X": str(X), "Y": str(Y), "N": N, "L": L, "in_memory": in_memory}
             command = [sys.executable, "-m", "benchmarks.past_memory", "--job", json.dumps(job)]
             done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
             found = json.loads(done.stdout.splitlines()[-1])
