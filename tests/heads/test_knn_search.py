@@ -122,10 +122,11 @@ def test_index__answers_do_not_depend_on_company_threads_or_chance():
         np.testing.assert_array_equal(one_sims[0], sims[row])
 
 
-def test_index__lists_too_short_for_k_fall_to_comparing_all():
+def test_index__where_lists_are_too_short_for_k_more_are_scanned():
     unit = clustered(500)
     index = ListIndex.build(unit, 5, 0, lambda *state: None)
     index.nprobe = 1
+    assert (index._candidates(unit[:20], 400, 1) < 0).any(axis=1).all()
     _, ids = nearest(unit[:20], unit, 400, index)
     np.testing.assert_array_equal(ids, nearest(unit[:20], unit, 400)[1])
 

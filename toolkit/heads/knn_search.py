@@ -240,33 +240,37 @@ class ListIndex:
     def search(self, queries: Array, rows: UnitRows, wanted: int) -> tuple[Array, Ids]:
         """Return similarities and numbers (n, wanted) of the rows found, in no certain order.
 
-        A query whose lists hold fewer rows is compared with all.
+        For a query whose lists hold fewer rows, four times as many are scanned.
         """
+        return self._search(queries, rows, wanted, self.nprobe)
+
+    def _search(self, queries: Array, rows: UnitRows, wanted: int, nprobe: int) -> tuple[Array, Ids]:
         asked = min(CANDIDATES * wanted, len(rows))
         sims = np.empty((len(queries), wanted), np.float32)
         ids = np.empty((len(queries), wanted), np.int64)
         for start in range(0, len(queries), _QUERIES):
             part = slice(start, start + _QUERIES)
-            who = self._candidates(queries[part], asked)
+            who = self._candidates(queries[part], asked, nprobe)
             near = _similarities(queries[part], rows, who)
             best = np.argpartition(-near, wanted - 1, axis=1)[:, :wanted]
             sims[part] = np.take_along_axis(near, best, axis=1)
             ids[part] = np.take_along_axis(who, best, axis=1)
         short = (ids < 0).any(axis=1)
         if short.any():
-            sims[short], ids[short] = _exact(queries[short], rows, wanted)
+            more = min(4 * nprobe, self._lists.nlist)  # all lists hold enough
+            sims[short], ids[short] = self._search(queries[short], rows, wanted, more)
         return sims, ids
 
-    def _candidates(self, queries: Array, asked: int) -> Ids:
+    def _candidates(self, queries: Array, asked: int, nprobe: int) -> Ids:
         """Return row numbers (n, asked), -1 where the lists scanned hold no more.
 
         The lists are chosen here, of rounded similarities, for the reason given in `nearest`.
         """
         reduced = queries @ self.axes
         near = np.round(reduced @ self._centroids.T, 5)
-        lists = np.argsort(-near, axis=1, kind="stable")[:, : self.nprobe]
+        lists = np.argsort(-near, axis=1, kind="stable")[:, :nprobe]
         best = np.ascontiguousarray(np.take_along_axis(near, lists, axis=1))
-        self._lists.nprobe = self.nprobe
+        self._lists.nprobe = nprobe
         ids: Ids = self._lists.search_preassigned(reduced, asked, lists.astype(np.int64), best)[1]
         return ids
 
