@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,9 @@ def home(tmp_path_factory):
         write_csv(
             folder / file, ("img_path", "tags"), ((path.partition("/")[2], tags) for path, tags in rows)
         )
+    rows = [cells for _, cells in read_csv(folder / "labels.csv", error=ValueError)][1:]
+    more = ((path, f"{tags},pretty" if number % 3 else tags) for number, (path, tags) in enumerate(rows))
+    write_csv(folder / "more_labels.csv", ("img_path", "tags"), more)
     np.save(folder / "clip.npy", np.ones((2, 5), np.float16))
     (folder / "names.txt").write_text("1.jpg\n2.jpg\n")
     return folder
@@ -48,11 +52,13 @@ def run(command, home):
 
 def test_commands__run_in_order(home):
     commands = [line for block in blocks("sh") for line in block.splitlines()]
-    assert len(commands) == 11 and all(command.startswith("toolkit ") for command in commands)
+    assert len(commands) == 18 and all(command.startswith("toolkit ") for command in commands)
     out = {c: run([sys.executable, "-m", "cli", *shlex.split(c)[1:]], home) for c in commands}
     assert "59 embedded, 0 unchanged, 0 gone, 1 failed" in out["toolkit embed train/"]
     assert out["toolkit compare"].count("★") == 2
     assert "submit.csv: 40 images by" in out["toolkit predict test/ --out submit.csv"]
+    assert "1 tags added to logreg" in out["toolkit fit --head logreg --add-tags --labels more_labels.csv"]
+    assert "logreg.joblib: " in out["toolkit export logreg --format joblib"]
     assert "agrees: " in out["toolkit verify train"] and "head ensemble" in out["toolkit info"]
     header = (home / "submit.csv").read_text(encoding="utf-8").splitlines()[0]
     assert header == "img_path,tags"
@@ -69,6 +75,7 @@ def test_files__are_those_listed(home):
 @pytest.mark.parametrize("number", range(3))
 def test_python__runs(home, number):
     code = blocks("python")[number]
+    shutil.rmtree(home / "artifacts" / "embeddings" / "train-crop", ignore_errors=True)  # one store is clear
     printed = run([sys.executable, "-c", code], home).splitlines()
     assert len(blocks("python")) == 3
     if number == 0:
