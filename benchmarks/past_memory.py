@@ -2,6 +2,7 @@
 
 Every fit runs in a process of its own on `toolkit.features.Features` of a file, told that it may hold only
 so many bytes of it (``--in-memory``). Options are given, none chosen: two epochs, one C, one k.
+The default grid takes about ten minutes on two cores, a million rows about as long again for each head.
 """
 
 import argparse
