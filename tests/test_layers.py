@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = [
     {"errors", "progress", "calibration", "metrics", "ranking", "demo_pictures"},
-    {"textfiles", "imagehints", "imagepixels", "bootstrap", "storearrays", "features"},
+    {"textfiles", "imagehints", "imagepixels", "bootstrap", "storearrays", "features", "devices"},
     {"spec", "images", "manifest", "labels", "decisions", "splits", "submission"},
     {"store", "scorestore", "demo_data", "report"},
     {"backbones", "heads"},
@@ -17,7 +17,7 @@ LAYERS = [
     {"demo"},
 ]
 HEAVY = {
-    "torch": {"backbones", "embedding", "heads"},
+    "torch": {"backbones", "embedding", "heads", "devices"},
     "torchvision": {"backbones", "demo"},
     "faiss": {"heads"},
     "PIL": {

@@ -83,9 +83,7 @@ def test_errors__change_nothing(home, given, more):
         add_tags("knn", **given)
     lines = (home / "more.csv").read_text(encoding="utf-8").splitlines()
     (home / "fewer.csv").write_text("\n".join(lines[:120]) + "\n", encoding="utf-8")
-    with pytest.raises(
-        HeadError, match="to the 160 rows of 10 features that the head holds, X has 119"
-    ):
+    with pytest.raises(HeadError, match="to the 160 rows of 10 features that the head holds, X has 119"):
         add_tags("knn", **more | {"labels": home / "fewer.csv"})
     with pytest.raises(HeadError, match="there is no fitted head 'mlp'"):
         add_tags("mlp", **more)

@@ -152,21 +152,23 @@ def test_device__float32_products_are_kept_exact_while_solving_and_as_they_were_
         torch.set_float32_matmul_precision(before)
 
 
-@pytest.mark.parametrize("gpus", [0, 2])
-def test_device__auto_takes_a_gpu_where_there_is_a_driver_and_torch_sees_one(monkeypatch, gpus):
-    monkeypatch.setattr("toolkit.heads.ovr_arrays._has_driver", lambda: True)
-    monkeypatch.setattr("toolkit.heads.ovr_arrays._cuda_count", lambda: gpus)
+@pytest.mark.parametrize(
+    ("gpus", "mps", "want"), [(0, False, "numpy"), (2, False, "cuda:0"), (0, True, "numpy")]
+)
+def test_device__auto_takes_a_cuda_gpu_and_nothing_less(monkeypatch, gpus, mps, want):
+    monkeypatch.setattr("toolkit.devices.cuda_count", lambda: gpus)
+    monkeypatch.setattr("toolkit.devices.has_mps", lambda: mps)
     chosen = arrays_on("auto")
-    assert (str(chosen.device) if gpus else type(chosen)) == ("cuda" if gpus else NumpyArrays)
+    assert (str(chosen.device) if gpus else chosen.xp.__name__) == want
     assert isinstance(arrays_on("cpu"), NumpyArrays)
-    with pytest.raises(OptionError, match=f"'device' got 'cuda:2', torch sees {gpus} CUDA GPUs"):
+    with pytest.raises(OptionError, match="--device cuda:2: this machine"):
         arrays_on("cuda:2")
 
 
 def test_device__without_a_driver_torch_is_not_imported():
     code = (
-        "import sys, numpy as np; import toolkit.heads.ovr_arrays as arrays;"
-        "arrays._has_driver = lambda: False;"
+        "import sys, numpy as np; import toolkit.devices as devices;"
+        "devices.cuda_count = lambda: 0;"
         "from toolkit.heads.logreg import Logreg;"
         "Logreg(C=1.0).fit(np.eye(4), np.eye(4));"
         "print('torch' in sys.modules)"
@@ -176,7 +178,7 @@ def test_device__without_a_driver_torch_is_not_imported():
 
 
 def test_device__another_word_is_an_option_error():
-    with pytest.raises(OptionError, match="'device' got 'tpu'; allowed are auto, cpu, cuda and cuda:N"):
+    with pytest.raises(OptionError, match="--device got 'tpu'; allowed are auto, cpu, cuda"):
         Logreg(C=1.0, device="tpu").fit(np.eye(4), np.eye(4))
 
 

@@ -12,12 +12,12 @@ import numpy as np
 from PIL import Image
 
 from toolkit.backbones.base import Pixels, Rows
-from toolkit.backbones.devices import resolve_device
 from toolkit.backbones.engines import Engine, EngineName, Precision, choose_engine
 from toolkit.backbones.families import default_weights, family_of
 from toolkit.backbones.fidelity import check
 from toolkit.backbones.graphs import Graph, GraphFacts, convert, graph_folder, load_graph, make_folder
 from toolkit.backbones.preprocessing import Decode, Preprocessing, Recipe, ResizeMode
+from toolkit.devices import resolve_device
 from toolkit.errors import OptionError
 from toolkit.progress import Progress, silent
 from toolkit.spec import EmbeddingSpec

@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 from toolkit.backbones import Decode, ResizeMode, load_backbone
 from toolkit.backbones.base import Pixels
-from toolkit.backbones.devices import resolve_devices
 from toolkit.backbones.engines import EngineName
 from toolkit.backbones.frozen import INT8
 from toolkit.backbones.preprocessing import Preprocessing
+from toolkit.devices import resolve_devices
 from toolkit.embedding.forward import ReadOptions
 from toolkit.embedding.run import PassOptions, PassReport, run_pass
 from toolkit.embedding.runners import ManyDevices, OneDevice, Runner

@@ -5,9 +5,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from toolkit.backbones.devices import resolve_devices
 from toolkit.backbones.engines import choose_engine
 from toolkit.backbones.graphs import Graph, cache_folder
+from toolkit.devices import resolve_devices
 from toolkit.errors import ToolkitError
 from toolkit.experiment.dataset import store_names
 from toolkit.experiment.saved import BEST, SavedHead, saved_names

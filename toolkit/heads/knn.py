@@ -56,7 +56,7 @@ class Knn(HeadBase):
 
     The balance is chosen by micro-F1: one that minimises the log-loss together with a and b lost .8 points of
     it on corel5k. Counting only the nearest few rows of every tag instead (2PKNN, Verma and Jawahar, ECCV
-    2012) lost .4 to 3 points on scene and yeast.
+    2012) lost up to 2.7 points on scene and yeast.
 
     Parameters
     ----------

@@ -62,7 +62,7 @@ class Logreg(HeadBase):
         Iterations a tag and C; tags that need more are listed in `unconverged_`, with a warning.
     device : str
         Where the tags are solved: ``auto`` (a CUDA GPU if there is one, else the CPU), ``cpu``, ``cuda`` or
-        ``cuda:N``.
+        ``cuda:N``; ``mps`` is the CPU, since sums are taken in float64.
     seed : int
         Of the rows held out to choose C where no validation rows are given.
 

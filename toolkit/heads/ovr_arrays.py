@@ -4,9 +4,6 @@ The solver is written once, in what numpy and torch spell alike: ``xp.exp``, ``x
 arithmetic in place. What differs is here: how an array gets there and back, and how much is done at once.
 """
 
-import ctypes
-import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -14,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.errors import OptionError
+from toolkit.devices import resolve_device
 
 Tensor = Any  # an array of numpy, or of torch on the device
 
@@ -102,38 +99,14 @@ class TorchArrays:
 
 
 def arrays_on(device: str) -> Arrays:
-    """Return the arrays of ``cpu``, ``cuda``, ``cuda:N`` or ``auto``: a GPU where torch sees one, else numpy.
+    """Return the arrays of a device as `toolkit.devices` names it: torch's on CUDA, else numpy's.
 
-    Torch is imported only where a GPU is asked for or NVIDIA's driver is installed.
+    A Mac's GPU lacks the float64 that sums are taken in: ``mps`` too is solved by numpy.
 
     Raises
     ------
     OptionError
-        Another word, or a GPU this machine has not.
+        Another word, or a device this machine has not.
     """
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
-        raise OptionError(f"option 'device' got {device!r}; allowed are auto, cpu, cuda and cuda:N")
-    if device == "cpu":
-        return NumpyArrays()
-    count = _cuda_count() if device != "auto" or _has_driver() else 0
-    if device == "auto":
-        return TorchArrays("cuda") if count else NumpyArrays()
-    if int(device.partition(":")[2] or 0) >= count:
-        raise OptionError(
-            f"option 'device' got {device!r}, torch sees {count} CUDA GPUs here; give auto or cpu"
-        )
-    return TorchArrays(device)
-
-
-def _has_driver() -> bool:
-    try:
-        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-    except OSError:
-        return False
-    return True
-
-
-def _cuda_count() -> int:
-    import torch
-
-    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+    found = resolve_device(device)
+    return TorchArrays(found) if found.startswith("cuda") else NumpyArrays()

@@ -2,8 +2,8 @@
 
 import pytest
 
-import toolkit.backbones.devices as module
-from toolkit.backbones.devices import resolve_device, resolve_devices
+import toolkit.devices as module
+from toolkit.devices import resolve_device, resolve_devices
 from toolkit.errors import OptionError
 
 
