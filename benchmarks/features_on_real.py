@@ -59,9 +59,9 @@ def _measure(images: str, labels: str, splits: int) -> list[tuple[str, ...]]:
     rows, reference, exact = [], {}, {}
     with tempfile.TemporaryDirectory() as folder:
         for way, options in WAYS.items():
-            store = embed(images, artifacts=folder, name="store", force=True, **options).store
+            embed(images, artifacts=folder, name="store", force=True, **options)
             data = load_dataset(DataOptions(artifacts=Path(folder), store="store", labels=Path(labels)))
-            X = np.asarray(store.embeddings()[data.rows], np.float32)
+            X = data.source.features()[:]
             found = _scores(X, data.Y, splits)
             reference = reference or found
             resizing = way.partition(", ")[2]

@@ -44,15 +44,15 @@ class RealSet:
 
 
 def real_sets(stores: Sequence[str], archives: Sequence[Path], splits: int) -> Iterator[RealSet]:
-    """Yield embedding stores, given as ARTIFACTS:STORE:LABELS, then ``.npz`` files.
+    """Yield embedding stores, given as ARTIFACTS:STORE:LABELS (A+B: side by side), then ``.npz`` files.
 
     A store is split at random, `splits` times; of an archive, which has a test part, only the training rows.
     """
     for text in stores:
         artifacts, store, labels = text.split(":")
-        data = load_dataset(DataOptions(artifacts=Path(artifacts), store=store, labels=Path(labels)))
-        X = np.asarray(data.store.embeddings()[data.rows], np.float32)
-        yield RealSet(store, X, data.Y, random_splits(len(X), splits))
+        where = DataOptions(artifacts=Path(artifacts), store=store.split("+"), labels=Path(labels))
+        data = load_dataset(where)
+        yield RealSet(store, data.source.features()[:], data.Y, random_splits(len(data.ids), splits))
     for path in archives:
         with np.load(path, allow_pickle=False) as saved:
             X, Y = (np.concatenate([saved[f"{key}_train"], saved[f"{key}_test"]]) for key in "XY")
