@@ -1,7 +1,7 @@
 """Splits: which rows a head learns from (train), is tuned on (val) and is measured on (test)."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ IMPLAUSIBLE_GROUP = 0.05  # share of all rows; a larger "duplicate" group says t
 _SKETCH = 256  # dimensions of the random projection that proposes pairs
 _SKETCH_SLACK = 0.05  # five standard deviations of its error at the cosine above
 _BLOCK = 2048
+_WIDE_BLOCK = 16 * _BLOCK  # rows compared with a block at a time: their products take 256 MB
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,14 +211,23 @@ def _alike(X: Any) -> Rows:
         unit = _unit(rows - mean)
         sketch[part] = unit if projection is None else _unit(unit @ projection)
     found = [np.empty((0, 2), np.intp)]
-    for start in range(0, N, _BLOCK):
-        close = sketch[start : start + _BLOCK] @ sketch[start:].T >= least
-        one, other = np.nonzero(np.triu(close, 1))
+    for one, other in _close(sketch, least):
         for first in range(0, len(one), _BLOCK):
-            a, b = one[first : first + _BLOCK] + start, other[first : first + _BLOCK] + start
+            a, b = one[first : first + _BLOCK], other[first : first + _BLOCK]
             sure = np.einsum("nd,nd->n", _unit(X[a] - mean), _unit(X[b] - mean)) >= DUPLICATE_COSINE
             found.append(np.stack([a[sure], b[sure]], axis=1))
     return np.vstack(found)
+
+
+def _close(sketch: Floats, least: float) -> Iterator[tuple[Rows, Rows]]:
+    """Yield pairs of rows i < j whose product is at least `least`, a block of all pairs at a time."""
+    for start in range(0, len(sketch), _BLOCK):
+        here = sketch[start : start + _BLOCK]
+        for beside in range(start, len(sketch), _WIDE_BLOCK):
+            close = here @ sketch[beside : beside + _WIDE_BLOCK].T >= least
+            one, other = np.nonzero(close)
+            one, other = one + start, other + beside
+            yield one[one < other], other[one < other]
 
 
 def _unit(rows: Floats) -> Floats:

@@ -131,12 +131,12 @@ def test_index__where_lists_are_too_short_for_k_more_are_scanned():
     np.testing.assert_array_equal(ids, nearest(unit[:20], unit, 400)[1])
 
 
-def test_index__warns_where_it_finds_too_little(monkeypatch, caplog):
+def test_index__says_what_it_finds(monkeypatch, caplog):
     monkeypatch.setattr(knn_search, "DIMS", 1)
     with caplog.at_level(logging.WARNING):
         index = ListIndex.build(clustered(2000), 20, 0, lambda *state: None)
     assert index.recall < knn_search.RECALL and index.nprobe == index._lists.nlist
-    assert f"the index finds {index.recall:.3f} of the nearest rows" in caplog.text
+    assert f"2,000 rows are searched through an index, which finds {index.recall:.3f} of the" in caplog.text
 
 
 def test_head__with_an_index_saves_it_and_takes_more_rows(tmp_path):

@@ -229,8 +229,13 @@ class ListIndex:
             if self.recall >= RECALL or self.nprobe == self._lists.nlist:
                 break
             self.nprobe = min(2 * self.nprobe, self._lists.nlist)
-        if self.recall < RECALL:
-            logger.warning("the index finds %.3f of the nearest rows; index=exact finds all", self.recall)
+        # told whatever it is: neighbours that are not the nearest must not come unannounced
+        logger.warning(
+            "%s rows are searched through an index, which finds %.3f of the nearest ones; -o index=exact "
+            "finds all, more slowly",
+            f"{len(rows):,}",
+            self.recall,
+        )
 
     def add(self, rows: UnitRows) -> None:
         """Put further rows (n, D) into the lists; nothing is learned anew."""
