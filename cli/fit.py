@@ -191,8 +191,10 @@ def _by_head(items: tuple[str, ...], names: list[str]) -> dict[str, list[str]]:
     out: dict[str, list[str]] = {}
     known = ", ".join(names)
     for item in items:
-        head, dot, rest = item.partition(".")
-        if not dot or head not in names:
+        # the longest: a package.module:Class has dots of its own
+        head = max((name for name in names if item.startswith(f"{name}.")), key=len, default="")
+        rest = item.removeprefix(f"{head}.")
+        if not head:
             raise click.BadParameter(
                 f"{item!r} does not begin with one of {known} and a dot, as {names[0]}.seed=1 does",
                 param_hint="-o",

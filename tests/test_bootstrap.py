@@ -23,6 +23,7 @@ def by_hand(Y, P, rows):
     return {
         "micro_f1": f1_score(Y[rows], P[rows], average="micro", **kwargs),
         "macro_f1": f1_score(Y[rows][:, seen], P[rows][:, seen], average="macro", **kwargs),
+        "macro_f1_all": f1_score(Y[rows], P[rows], average="macro", **kwargs),
         "samples_f1": f1_score(Y[rows], P[rows], average="samples", **kwargs),
         "micro_precision": precision_score(Y[rows], P[rows], average="micro", **kwargs),
         "micro_recall": recall_score(Y[rows], P[rows], average="micro", **kwargs),

@@ -11,7 +11,6 @@ from toolkit.splits import (
     DUPLICATE_COSINE,
     complete_split,
     default_split,
-    halves,
     near_duplicate_groups,
     read_split,
     stratified_split,
@@ -155,9 +154,3 @@ def test_read__errors(tmp_path, text, message):
     (tmp_path / "s.csv").write_text(text)
     with pytest.raises(SplitError, match=message):
         read_split(tmp_path / "s.csv")
-
-
-def test_halves__are_equal_and_seeded():
-    assert np.bincount(halves(11)).tolist() == [6, 5]
-    assert np.array_equal(halves(50, seed=2), halves(50, seed=2))
-    assert not np.array_equal(halves(50, seed=2), halves(50, seed=3))

@@ -22,11 +22,14 @@ if TYPE_CHECKING:
     from toolkit.embedding import embed as embed
     from toolkit.embedding import verify as verify
     from toolkit.experiment import SavedHead as SavedHead
+    from toolkit.experiment import add_tags as add_tags
     from toolkit.experiment import compare as compare
     from toolkit.experiment import evaluate as evaluate
+    from toolkit.experiment import export as export
     from toolkit.experiment import fit as fit
     from toolkit.experiment import info as info
     from toolkit.experiment import predict as predict
+    from toolkit.experiment import tune as tune
     from toolkit.heads import get_head as get_head
     from toolkit.heads import head_names as head_names
     from toolkit.heads import load_head as load_head
@@ -38,10 +41,12 @@ if TYPE_CHECKING:
 _WHERE = {
     "EmbeddingStore": "toolkit.store",
     "SavedHead": "toolkit.experiment",
+    "add_tags": "toolkit.experiment",
     "compare": "toolkit.experiment",
     "demo": "toolkit.demo",
     "embed": "toolkit.embedding",
     "evaluate": "toolkit.experiment",
+    "export": "toolkit.experiment",
     "fit": "toolkit.experiment",
     "get_head": "toolkit.heads",
     "head_names": "toolkit.heads",
@@ -52,6 +57,7 @@ _WHERE = {
     "predict": "toolkit.experiment",
     "read_labels": "toolkit.labels",
     "stratified_split": "toolkit.splits",
+    "tune": "toolkit.experiment",
     "verify": "toolkit.embedding",
 }
 

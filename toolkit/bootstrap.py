@@ -19,7 +19,7 @@ Draws = NDArray[np.float64]
 
 SAMPLES = 1000
 LEVEL = 0.95
-METRICS = ("micro_f1", "macro_f1", "samples_f1", "micro_precision", "micro_recall")
+METRICS = ("micro_f1", "macro_f1", "macro_f1_all", "samples_f1", "micro_precision", "micro_recall")
 """What is drawn: the names of `toolkit.metrics.Metrics`."""
 _BLOCK = 64  # resamples at a time: 64 x 6,941 tags in float64 are 4 MB
 
@@ -85,58 +85,66 @@ def resample(
     Macro is over the tags that have a positive in the resample. What is undefined is 0, as in
     `toolkit.metrics`.
     """
-    times = _times(Y_true.shape[0], groups, samples, seed)
-    macro = _macro(Y_true, predictions, times)
-    draws = {}
-    for head, predicted in predictions.items():
-        found = _by_images(Y_true, predicted, times) | {"macro_f1": macro[head]}
-        draws[head] = {metric: found[metric] for metric in METRICS}
+    N, L = Y_true.shape
+    parts = {head: _Counted.of(Y_true, predicted) for head, predicted in predictions.items()}
+    truth = _seen(Y_true, Y_true)
+    draws = {head: {metric: np.empty(samples) for metric in METRICS} for head in predictions}
+    for block, times in _resamples(N, groups, samples, seed):
+        support = np.asarray(times @ truth)
+        for head, counted in parts.items():
+            for metric, values in counted.measured(times, support, L).items():
+                draws[head][metric][block] = values
     return Resampled(draws)
 
 
-def _times(n: int, groups: NDArray[Any] | None, samples: int, seed: int) -> Draws:
-    """Return how often each resample holds each image, (B, N)."""
+def _resamples(n: int, groups: NDArray[Any] | None, samples: int, seed: int) -> Iterator[tuple[slice, Draws]]:
+    """Yield how often each resample holds each image, (b, N), a block of resamples at a time."""
     number = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1].ravel()
     many = int(number.max(initial=-1)) + 1
-    drawn = np.random.default_rng(seed).multinomial(many, np.full(many, 1 / many), size=samples)
-    times: Draws = drawn.astype(np.float64)[:, number]
-    return times
+    random = np.random.default_rng(seed)
+    for start in range(0, samples, _BLOCK):
+        block = slice(start, min(start + _BLOCK, samples))
+        drawn = random.multinomial(many, np.full(many, 1 / many), size=block.stop - start)
+        yield block, drawn.astype(np.float64)[:, number]
 
 
-def _by_images(Y_true: sp.csr_array, predicted: sp.csr_array, times: Draws) -> dict[str, Draws]:
-    counts = per_image_counts(Y_true, predicted).astype(np.float64)
-    tp, fp, fn = counts.T
-    each = _ratio(2 * tp, 2 * tp + fp + fn)
-    found, wrong, missed = (times @ counts).T
-    return {
-        "micro_f1": _ratio(2 * found, 2 * found + wrong + missed),
-        "micro_precision": _ratio(found, found + wrong),
-        "micro_recall": _ratio(found, found + missed),
-        "samples_f1": times @ each / times.sum(axis=1),
-    }
+@dataclass(frozen=True, eq=False)
+class _Counted:
+    """What a head got right and wrong, by image and by tag: all that its metrics are made of."""
+
+    by_image: Draws  # (N, 3): true positives, false positives, false negatives
+    f1: Draws  # (N,)
+    guesses: sp.csr_array  # (N, tags with a positive)
+    hits: sp.csr_array
+
+    @classmethod
+    def of(cls, Y_true: sp.csr_array, predicted: sp.csr_array) -> "_Counted":
+        counts = per_image_counts(Y_true, predicted).astype(np.float64)
+        tp, fp, fn = counts.T
+        guesses = _seen(Y_true, predicted)
+        hits = sp.csr_array(guesses.multiply(_seen(Y_true, Y_true)))
+        return cls(counts, _ratio(2 * tp, 2 * tp + fp + fn), guesses, hits)
+
+    def measured(self, times: Draws, support: Draws, n_tags: int) -> dict[str, Draws]:
+        """Return every metric on resamples that hold each image `times` (b, N) times."""
+        found, wrong, missed = (times @ self.by_image).T
+        # no support leaves no hit: such a tag adds 0 to the sum
+        each = _ratio(2 * np.asarray(times @ self.hits), support + np.asarray(times @ self.guesses))
+        total = each.sum(axis=1)
+        return {
+            "micro_f1": _ratio(2 * found, 2 * found + wrong + missed),
+            "macro_f1": total / np.maximum((support > 0).sum(axis=1), 1),
+            "macro_f1_all": total / n_tags,
+            "samples_f1": times @ self.f1 / times.sum(axis=1),
+            "micro_precision": _ratio(found, found + wrong),
+            "micro_recall": _ratio(found, found + missed),
+        }
 
 
-def _macro(Y_true: sp.csr_array, predictions: Mapping[str, sp.csr_array], times: Draws) -> dict[str, Draws]:
-    """Return macro-F1 on each resample; tags without a positive among all images can never count."""
-    seen = np.flatnonzero(np.bincount(Y_true.indices[Y_true.data.astype(bool)], minlength=Y_true.shape[1]))
-    truth = sp.csr_array(Y_true[:, seen]).astype(np.float64)
-    guesses = {head: sp.csr_array(each[:, seen]).astype(np.float64) for head, each in predictions.items()}
-    hits = {head: sp.csr_array(guess.multiply(truth)) for head, guess in guesses.items()}
-    out = {head: np.empty(len(times)) for head in predictions}
-    for rows, weights in _blocks(times):
-        support = np.asarray(weights @ truth)
-        counted = np.maximum((support > 0).sum(axis=1), 1)
-        for head, draws in out.items():
-            tp, given = np.asarray(weights @ hits[head]), np.asarray(weights @ guesses[head])
-            # no support leaves no hit: such a tag adds 0 to the sum
-            draws[rows] = _ratio(2 * tp, support + given).sum(axis=1) / counted
-    return out
-
-
-def _blocks(times: Draws) -> Iterator[tuple[slice, Draws]]:
-    for start in range(0, len(times), _BLOCK):
-        rows = slice(start, start + _BLOCK)
-        yield rows, times[rows]
+def _seen(Y_true: sp.csr_array, Y: sp.csr_array) -> sp.csr_array:
+    """Return the columns of Y that have a positive among all images: others can never count."""
+    support = np.bincount(Y_true.indices[Y_true.data.astype(bool)], minlength=Y_true.shape[1])
+    return sp.csr_array(Y[:, np.flatnonzero(support)]).astype(np.float64)
 
 
 def _ratio(numerator: Draws, denominator: Draws) -> Draws:

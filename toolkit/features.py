@@ -58,7 +58,7 @@ class FileRows:
         if isinstance(rows, slice):
             first, last, _ = rows.indices(self.shape[0])
             return self._read(first, max(0, last - first))
-        wanted = np.asarray(rows)
+        wanted = _numbers(rows)
         order = np.argsort(wanted, kind="stable")
         ascending = wanted[order]
         out = np.empty((len(wanted), self.shape[1]), self.dtype)
@@ -84,7 +84,7 @@ class FileRows:
 class Features:
     """A read-only (N, D) matrix: chosen rows of one source, or of several side by side.
 
-    Indexing by a slice of step 1 or an integer array gives float32 (n, D) in memory; `take` chooses rows
+    Indexing by a slice of step 1, row numbers or a mask gives float32 (n, D) in memory; `take` chooses rows
     without reading any.
 
     Parameters
@@ -125,7 +125,12 @@ class Features:
         """Bytes the rows would take as float32 in memory."""
         return 4 * self.shape[0] * self.shape[1]
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """Read everything: what code that knows plain arrays only asks for."""
+        return np.asarray(self[:], dtype)
+
     def __getitem__(self, rows: Any) -> Array:
+        rows = rows if isinstance(rows, slice) else _numbers(rows)
         count = len(range(*rows.indices(len(self)))) if isinstance(rows, slice) else len(rows)
         out = np.empty((count, self.shape[1]), np.float32)
         first = 0
@@ -148,6 +153,12 @@ class Features:
         """Return the columns of one source, (N, d), still unread."""
         rows = None if self._rows is None else [self._rows[number]]
         return type(self)([self._sources[number]], rows=rows, scales=[self.scales[number]])
+
+
+def _numbers(rows: Any) -> Rows:
+    """Return rows chosen by number, or by a mask, as numbers."""
+    chosen = np.asarray(rows)
+    return np.flatnonzero(chosen) if chosen.dtype == bool else chosen.astype(np.intp)
 
 
 Matrix = Array | Features

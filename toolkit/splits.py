@@ -345,8 +345,3 @@ def read_split(path: Path) -> tuple[list[str], list[str]]:
 def write_split(path: Path, ids: Sequence[str], split: Split) -> None:
     """Write ``img_path,split`` for every row that has a part, in row order."""
     write_csv(path, ("img_path", "split"), ((ids[row], part) for row, part in sorted(split.parts().items())))
-
-
-def halves(n: int, *, seed: int = 0) -> Rows:
-    """Deal n rows into two halves at random, (n,) of 0 and 1: to tune on one and measure on the other."""
-    return np.random.default_rng(seed).permutation(np.arange(n) % 2)

@@ -69,6 +69,17 @@ def test_compare__prints_the_table_and_marks_the_best(toolkit, home):
     assert "is what predict uses; table, split and report in artifacts/comparisons/" in done.stdout
 
 
+def test_compare__options_of_a_head_given_by_its_class(toolkit, home):
+    given = ("--store", "train", "--labels", "labels.csv", "--heads", "toolkit.heads.knn:Knn,logreg")
+    done = toolkit(
+        "compare", *given, "-o", "toolkit.heads.knn:Knn.k=7", "-o", "logreg.C=0.1", "--json", cwd=home
+    )
+    assert done.returncode == 0, done.stderr
+    assert {row["head"] for row in json.loads(done.stdout)["heads"]} == {"knn", "logreg"}
+    saved = json.loads((home / "artifacts" / "heads" / "knn" / "metrics.json").read_text(encoding="utf-8"))
+    assert saved["chosen"]["k"] == 7
+
+
 def test_info__lists_stores_and_heads(toolkit, home):
     toolkit("fit", "--head", "logreg", "--store", "train", "--labels", "labels.csv", "-o", "C=0.1", cwd=home)
     text = toolkit("info", cwd=home).stdout

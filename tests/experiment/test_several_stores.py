@@ -1,5 +1,7 @@
 """Several stores: rows matched by id, side by side with equal weight, or one head on each."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from toolkit.decisions import parse_rule
 from toolkit.errors import OptionError, SpecMismatchError, StoreError
 from toolkit.experiment import DataOptions, SavedHead, compare, fit, load_dataset, predict
 from toolkit.heads import get_head, load_head
-from toolkit.textfiles import read_csv
+from toolkit.textfiles import read_csv, write_csv
 
 N = 160
 
@@ -50,7 +52,7 @@ def test_side_by_side__rows_are_matched_and_scaled(home, two):
     want = made_up()[1][[names().index(image) for image in ids]]
     order = [data.space.tags.index(tag) for tag in ("天空", "sea", "tree", "car")]
     np.testing.assert_array_equal(data.Y.toarray()[:, order], want)
-    assert "2 stores side by side, 150 images" in data.notes[0] and "10 images only some" in data.notes[0]
+    assert "2 stores, 150 images (train x " in data.notes[0] and "10 images only some" in data.notes[0]
 
 
 def test_side_by_side__fit_and_predict_are_those_of_the_joined_rows(home, two):
@@ -95,7 +97,28 @@ def test_average__compare_mixes_the_averages(two):
     assert predict("train+other", head="ensemble", artifacts=two["artifacts"]).n_images == N
 
 
+def test_files__remembered_by_either_store_are_used(home, two):
+    def remember(store, what, path):
+        file = home / "artifacts/embeddings" / store / "meta.json"
+        meta = json.loads(file.read_text(encoding="utf-8"))
+        meta["files"][what] = str(path)
+        file.write_text(json.dumps(meta), encoding="utf-8")
+
+    parts = ["train"] * 90 + ["val"] * 30 + ["test"] * 40
+    write_csv(home / "split.csv", ("img_path", "split"), zip(names(), parts, strict=True))
+    remember("other", "split", home / "split.csv")
+    remember("other", "labels", two.pop("labels"))
+    data = load_dataset(DataOptions(**two))
+    assert data.split.source == str(home / "split.csv")
+    assert {data.ids[row] for row in data.split.test} <= set(names()[120:])
+    remember("train", "split", home / "another.csv")
+    with pytest.raises(OptionError, match="the stores remember different split files .*choose with --split"):
+        load_dataset(DataOptions(**two))
+
+
 def test_errors(home, two):
+    with pytest.raises(OptionError, match="--join average got one store; name several with --store"):
+        fit("knn", join="average", **two | {"store": "train"})
     with pytest.raises(StoreError, match="there is no store 'nope'"):
         load_dataset(DataOptions(**two | {"store": ("train", "nope")}))
     with pytest.raises(OptionError, match="a store is named twice among train, train"):

@@ -9,9 +9,9 @@ from sklearn.metrics import f1_score, precision_score, recall_score
 from tests.experiment.conftest import made_up, names, write_labels
 from toolkit.decisions import parse_rule
 from toolkit.errors import HeadError, OptionError
-from toolkit.experiment import DataOptions, SavedHead, compare, fit, load_dataset
+from toolkit.experiment import DataOptions, SavedHead, compare, fit, load_dataset, measuring
 from toolkit.heads import get_head, load_head
-from toolkit.splits import halves, read_split
+from toolkit.splits import read_split
 from toolkit.textfiles import read_csv
 
 FAST = {"mlp": {"epochs": 5, "hidden": (8,)}}
@@ -81,7 +81,10 @@ def test_fit__without_test_rows_is_cross_fitted(given):
     X, split = made_up()[0], data.split
     truth = data.Y[split.val]
     head = get_head("logreg")().fit(X[split.train], data.Y[split.train], val=(X[split.val], truth))
-    scores, half = head.scores(X[split.val]), halves(len(split.val))
+    scores, half = (
+        head.scores(X[split.val]),
+        np.random.default_rng(0).permutation(np.arange(len(split.val)) % 2),
+    )
     predicted = np.zeros(truth.shape, bool)
     for here in (0, 1):
         rule = parse_rule("global").fit(scores[half != here], truth[half != here])
@@ -157,6 +160,33 @@ def test_fit__the_ensemble_alone_fits_members_nobody_asked_to_see(given):
     assert {path.name for path in (given["artifacts"] / "heads").iterdir()} == {"ensemble"}
 
 
+def test_compare__a_failure_while_measuring_leaves_every_head_as_it_was(given, monkeypatch):
+    compare(["logreg", "knn"], **given)
+    heads = given["artifacts"] / "heads"
+    before = {path: path.read_bytes() for path in heads.rglob("*.json")}
+    calls = []
+
+    def broken(*args):
+        calls.append(args)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return measuring.measure(*args)
+
+    monkeypatch.setattr("toolkit.experiment.training.measure", broken)
+    with pytest.raises(KeyboardInterrupt):
+        compare(["logreg", "knn"], options={"logreg": {"C": 1e-3}, "knn": {"k": 3}}, **given)
+    assert len(calls) == 2 and {path: path.read_bytes() for path in heads.rglob("*.json")} == before
+
+
+def test_fit__unsolved_tags_are_listed_by_name(given):
+    report = fit("logreg", options={"C": 100.0, "max_iter": 2}, **given)
+    saved = SavedHead.open(given["artifacts"], "logreg")
+    head = load_head(report.folder)
+    assert saved.metrics["convergence"]["iterations_most"] == 2
+    assert saved.metrics["unconverged"] and set(saved.metrics["unconverged"]) <= set(saved.space.tags)
+    assert len(head.unconverged_)
+
+
 def test_compare__another_metric_decides(given):
     comparison = compare(["logreg", "knn"], metric="macro", **given)
     macro = [report.metrics.macro_f1 for report in comparison.reports]
@@ -216,6 +246,14 @@ def test_import_string__is_found_again_by_it(given):
     report = fit("plug_ins:Plugged", options={"k": 3, "temperature": 0.1}, **given)
     assert report.folder.name == "plugged"
     assert SavedHead.open(given["artifacts"], "plug_ins:Plugged").folder == report.folder
+    for heads, options in (
+        (["logreg", "plug_ins:Plugged", "ensemble"], {}),
+        (["ensemble"], {"ensemble": {"members": ("logreg", "plug_ins:Plugged")}}),
+    ):
+        with pytest.raises(
+            OptionError, match="the ensemble cannot keep 'plug_ins:Plugged', which no registry"
+        ):
+            compare(heads, options=options, **given)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from toolkit.errors import OptionError
 from toolkit.experiment.dataset import Dataset, load_dataset
 from toolkit.experiment.jobs import run_job, save_data, work_folder
 from toolkit.experiment.planning import data_options
-from toolkit.experiment.saved import BEST, SavedHead, write_head
+from toolkit.experiment.saved import BEST, SavedHead, place_head, write_facts
 from toolkit.labels import LabelSpace
 from toolkit.metrics import Metrics, evaluate
 from toolkit.progress import Progress, silent
@@ -103,9 +103,7 @@ def add_tags(
         decision, rule = _extended(saved, val, Y[dataset.split.val])
         metrics, measured_on = _measured(dataset, Y, rule, val, test)
         facts = {"tags": list(added), "measured_on": measured_on, **metrics.to_dict()}
-        write_head(
-            Path(artifacts),
-            saved.name,
+        write_facts(
             job / "head",
             space=LabelSpace((*saved.space.tags, *added)),
             parts=saved.parts,
@@ -113,6 +111,7 @@ def add_tags(
             metrics=saved.metrics | {"added": [*saved.metrics.get("added", []), facts]},
             history=saved.history,
         )
+        place_head(job / "head", saved.folder)
     n_tags = len(saved.space) + len(added)
     return AddReport(saved.name, saved.folder, added, n_tags, metrics, measured_on, dataset.notes)
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -107,14 +107,14 @@ def load_dataset(options: DataOptions, stages: Stages | None = None) -> Dataset:
     stages = Stages() if stages is None else stages
     with stages.timing("read and match"):
         every = choose_source(options)
-        store = every.stores[0]
+        store, options = every.stores[0], _remembered(every.stores, options)
         path = _label_file(store, options)
         if path is None:
             raise LabelError(
                 f"no label file for the store {store.name!r}: none was given to embed and none lies beside "
                 f"or in {store.meta.root or 'what was imported'}; give --labels FILE"
             )
-        table = _read(store, path, options)
+        table = _read(path, options)
         match = match_labels(every.ids, table, source_root=_root(store))
         source = every.take(match.store_rows)
         Y = sp.csr_array(table.Y[match.table_rows])
@@ -141,7 +141,9 @@ def _joined(source: Source) -> list[str]:
         return []
     scales = ", ".join(f"{part.store} x {part.scale:.3g}" for part in source.parts)
     missing = f"; {source.left_out:,} images only some of them have" if source.left_out else ""
-    return [f"{len(source.stores)} stores side by side, {len(source.ids):,} images ({scales}){missing}"]
+    views = {store.meta.views for store in source.stores}
+    unused = "; their augmented views are not used: the numbers differ" if len(views) > 1 else ""
+    return [f"{len(source.stores)} stores, {len(source.ids):,} images ({scales}){missing}{unused}"]
 
 
 def _shown(path: Path) -> str:
@@ -195,30 +197,42 @@ def choose_source(options: DataOptions) -> Source:
 
 
 def _has_labels(store: EmbeddingStore, options: DataOptions) -> bool:
+    options = _remembered([store], options)
     path = _label_file(store, options)
     if path is None:
         return False
     try:
-        match_labels(store.ids, _read(store, path, options), source_root=_root(store))
+        match_labels(store.ids, _read(path, options), source_root=_root(store))
     except LabelError:
         return False
     return True
 
 
+def _remembered(stores: Sequence[EmbeddingStore], options: DataOptions) -> DataOptions:
+    """Return the options with the files that were given to ``embed`` filled in."""
+    found: dict[str, Path] = {}
+    for what in ("labels", "tags", "split"):
+        files = {store.meta.files[what]: store.name for store in stores if what in store.meta.files}
+        if getattr(options, what) is not None or not files:
+            continue
+        if len(files) > 1:
+            each = ", ".join(f"{name} {path}" for path, name in files.items())
+            raise OptionError(f"the stores remember different {what} files ({each}); choose with --{what}")
+        found[what] = Path(next(iter(files)))
+    return replace(options, **found)  # type: ignore[arg-type]
+
+
 def _label_file(store: EmbeddingStore, options: DataOptions) -> Path | None:
     if options.labels is not None:
         return options.labels
-    if remembered := store.meta.files.get("labels"):
-        return Path(remembered)
     root = _root(store)
     return None if root is None else find_label_file(root, name=store.name)
 
 
-def _read(store: EmbeddingStore, path: Path, options: DataOptions) -> LabelTable:
-    tags = options.tags or store.meta.files.get("tags")
+def _read(path: Path, options: DataOptions) -> LabelTable:
     return read_labels(
         path,
-        tags=tags,
+        tags=options.tags,
         format=options.format,
         separator=options.separator,
         encoding=options.encoding,
@@ -251,13 +265,12 @@ def _alike(groups: Rows) -> list[str]:
 def _split(
     store: EmbeddingStore, ids: Sequence[str], Y: sp.csr_array, groups: Rows, options: DataOptions
 ) -> Split:
-    path = options.split or store.meta.files.get("split")
-    if path is None:
+    if options.split is None:
         fractions = (options.val_fraction, options.test_fraction)
         return default_split(Y, *fractions, seed=options.seed, groups=groups)
-    names, parts = read_split(Path(path))
-    part_of = _match_split(store, ids, names, parts, Path(path))
-    return complete_split(part_of, Y, source=str(path), seed=options.seed, groups=groups)
+    names, parts = read_split(options.split)
+    part_of = _match_split(store, ids, names, parts, options.split)
+    return complete_split(part_of, Y, source=str(options.split), seed=options.seed, groups=groups)
 
 
 def _match_split(

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +10,17 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from toolkit.decisions import DecisionRule, ScoreMatrix, cross_fitted, optimism, parse_rule
+from toolkit.decisions import RULES, DecisionRule, ScoreMatrix, cross_fitted, optimism, parse_rule
 from toolkit.experiment.dataset import Dataset
 from toolkit.experiment.keptscores import KeptScores, Part
-from toolkit.experiment.saved import write_head
+from toolkit.experiment.saved import write_facts
 from toolkit.metrics import Metrics, evaluate
 
 Scores = NDArray[np.float32]
 Rows = NDArray[np.intp]
 
-TUNED_RULES = ("global", "per-tag", "logit-adjusted", "expected-f1")
+TUNED_RULES = tuple(name for name in RULES if name not in ("fixed", "top-k"))
+"""The rules a head is saved with, tuned."""
 COLUMNS = (
     "head",
     "micro_f1",
@@ -52,6 +53,8 @@ class Fitted:
     peak_mb : float
     folder : Path
         Where the final head saved itself.
+    told : mapping
+        What the head says of how well it solved its task.
     """
 
     tuning_scores: Scores
@@ -61,6 +64,7 @@ class Fitted:
     seconds: Mapping[str, float]
     peak_mb: float
     folder: Path
+    told: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,27 +147,10 @@ class FitReport:
         return {name: facts[name] for name in COLUMNS}
 
 
-def measure_and_save(
-    head: str,
-    done: Fitted,
-    dataset: Dataset,
-    tuning: Rows,
-    deciding: Deciding,
-    *,
-    fitted_on: str,
-    where: Path,
+def measure(
+    head: str, done: Fitted, dataset: Dataset, tuning: Rows, deciding: Deciding, artifacts: Path
 ) -> FitReport:
-    """Tune the rule on the `tuning` rows, measure on rows that influenced nothing, and save the head.
-
-    Parameters
-    ----------
-    tuning : ndarray (n,)
-        Rows of `dataset` that ``done.tuning_scores`` are of.
-    fitted_on : str
-        What the saved head was fitted on, in words.
-    where : Path
-        The artifacts folder.
-    """
+    """Tune the rule on the `tuning` rows of `dataset`, and measure on rows that influenced nothing."""
     split, Y = dataset.split, dataset.Y
     truth = Y[tuning]
     rule = deciding.fitted(done.tuning_scores, truth)
@@ -176,9 +163,9 @@ def measure_and_save(
         measured_on = f"{len(tuning):,} {which} rows, cross-fitted: options were chosen on val rows"
         predicted = cross_fitted(rule, done.tuning_scores, truth, groups=dataset.groups[tuning])
         metrics = evaluate(truth, predicted, done.tuning_scores)
-    report = FitReport(
+    return FitReport(
         head,
-        where / "heads" / head,
+        artifacts / "heads" / head,
         metrics,
         measured_on,
         rule,
@@ -191,13 +178,20 @@ def measure_and_save(
         split.test if len(split.test) else tuning,
         predicted,
     )
-    _save(report, done, dataset, tuning, fitted_on)
-    return report
 
 
-def _save(report: FitReport, done: Fitted, dataset: Dataset, tuning: Rows, fitted_on: str) -> None:
+def complete(report: FitReport, done: Fitted, dataset: Dataset, tuning: Rows, *, fitted_on: str) -> None:
+    """Write into ``done.folder`` all that belongs to a saved head; `fitted_on` says what it was fitted on."""
     split, Y, source = dataset.split, dataset.Y, dataset.source
-    tuned = {name: parse_rule(name).fit(done.tuning_scores, Y[tuning]).to_dict() for name in TUNED_RULES}
+    used = report.rule.to_dict()
+    tuned = {
+        name: used | {"min_tags": 0}
+        if used["rule"] == name
+        else parse_rule(name).fit(done.tuning_scores, Y[tuning]).to_dict()
+        for name in TUNED_RULES
+    }
+    told = dict(done.told)
+    told["unconverged"] = [dataset.space.tags[column] for column in told.get("unconverged", ())]
     facts = (
         report.row()
         | report.metrics.to_dict()
@@ -211,13 +205,12 @@ def _save(report: FitReport, done: Fitted, dataset: Dataset, tuning: Rows, fitte
             "optimism": report.optimism,
             "chosen": report.chosen,
             "fitted_on": fitted_on,
+            **told,
         }
     )
     _keep_scores(done.folder, dataset, "tuning", done.tuning_scores, tuning)
     _keep_scores(done.folder, dataset, "test", done.test_scores, split.test)
-    write_head(
-        report.folder.parent.parent,
-        report.head,
+    write_facts(
         done.folder,
         space=dataset.space,
         parts=source.parts,

@@ -75,6 +75,13 @@ def plan_heads(names: list[str], options: Mapping[str, Any], defaults: Mapping[s
         members = ensemble.options.get("members") or tuple(planned.name for planned in single)
         if len(single) < 2 and "members" not in ensemble.options:
             members = Ensemble().members
+        foreign = [one.given for one in single if one.name in members and ":" in one.given]
+        foreign += [name for name in members if ":" in name]
+        if foreign:
+            raise OptionError(
+                f"the ensemble cannot keep {foreign[0]!r}, which no registry knows by name; leave it out "
+                "(-o members=...), or give its package an entry point in the group toolkit.heads"
+            )
         known = {planned.name for planned in single}
         for name in members:
             if name not in known:
@@ -89,8 +96,15 @@ def one_a_store(plan: Sequence[Planned], widths: tuple[int, ...]) -> list[Planne
     `widths` are the stores' numbers of columns. The average is an `Ensemble`: it learns what each store's
     head is worth.
     """
+    if len(widths) < 2:
+        raise OptionError("--join average got one store; name several with --store, or leave --join out")
     out = []
     for planned in plan:
+        if ":" in planned.given:
+            raise OptionError(
+                f"--join average cannot keep {planned.given!r}, which no registry knows by name; give its "
+                "package an entry point in the group toolkit.heads, or join the stores side-by-side"
+            )
         if planned.kind is Ensemble:
             out.append(planned)
             continue

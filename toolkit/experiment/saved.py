@@ -147,9 +147,7 @@ def saved_names(artifacts: Path) -> list[str]:
     return sorted(path.parent.name for path in (artifacts / "heads").glob("[!.]*/head.json"))
 
 
-def write_head(
-    artifacts: Path,
-    name: str,
+def write_facts(
     fitted: Path,
     *,
     space: LabelSpace,
@@ -157,11 +155,8 @@ def write_head(
     decision: Mapping[str, Any],
     metrics: Mapping[str, Any],
     history: Sequence[Mapping[str, Any]],
-) -> Path:
-    """Move the folder `fitted`, where a head saved itself, into its place with all that belongs to it.
-
-    An earlier head of that name is replaced as a whole, once the new one is complete.
-    """
+) -> None:
+    """Write what else belongs to a head into the folder `fitted`, where it saved itself."""
     space.write(fitted / "tags.txt")
     write_json(fitted / "spec.json", {"stores": [part.to_dict() for part in parts]})
     write_json(fitted / "decision.json", decision)
@@ -169,15 +164,17 @@ def write_head(
     if history:
         header = list(history[0])
         write_csv(fitted / "history.csv", header, ([row.get(key, "") for key in header] for row in history))
-    target = artifacts / "heads" / name
+
+
+def place_head(fitted: Path, target: Path) -> None:
+    """Move the complete folder `fitted` to ``artifacts/heads/<head>``; an earlier head there is replaced."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    previous = target.with_name(f".{name}.previous")
+    previous = target.with_name(f".{target.name}.previous")
     shutil.rmtree(previous, ignore_errors=True)
     if target.exists():
         target.rename(previous)
     fitted.rename(target)
     shutil.rmtree(previous, ignore_errors=True)
-    return target
 
 
 def write_best(artifacts: Path, name: str, comparison: str) -> None:

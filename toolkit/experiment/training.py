@@ -14,7 +14,7 @@ from toolkit.decisions import default_rule, parse_rule
 from toolkit.errors import OptionError, SplitError
 from toolkit.experiment.dataset import Dataset, load_dataset
 from toolkit.experiment.jobs import run_job, save_data, work_folder
-from toolkit.experiment.measuring import Deciding, FitReport, Fitted, measure_and_save
+from toolkit.experiment.measuring import Deciding, FitReport, Fitted, complete, measure
 from toolkit.experiment.planning import (
     JOINS,
     Join,
@@ -24,6 +24,7 @@ from toolkit.experiment.planning import (
     one_a_store,
     plan_heads,
 )
+from toolkit.experiment.saved import place_head
 from toolkit.experiment.stages import Stages
 from toolkit.heads import load_head
 from toolkit.heads.ensemble import Ensemble
@@ -131,7 +132,7 @@ def run_plan(
     stages: Stages,
 ) -> list[FitReport]:
     """Fit and save all heads of the plan; return reports of those asked for, in order."""
-    if options.join == "average" and len(dataset.source.stores) > 1:
+    if options.join == "average":
         plan = one_a_store(plan, dataset.source.widths)
     with work_folder(artifacts) as work:
         tuning = _save_data(work / "data", dataset, options)
@@ -144,20 +145,17 @@ def run_plan(
                 done = _fit_apart(work, planned, dataset, options, progress, stages)
             finished[planned.name] = done
         shown = [planned for planned in plan if planned.shown]
-        # saved last and together: the ensemble reads its members' folders, and Ctrl-C changes nothing
-        with stages.timing("tune rules, measure, save"):
-            return [
-                measure_and_save(
-                    planned.name,
-                    finished[planned.name],
-                    dataset,
-                    tuning,
-                    options.deciding,
-                    fitted_on=options.fitted_on,
-                    where=artifacts,
-                )
-                for planned in shown
-            ]
+        reports = []
+        for planned in shown:
+            with stages.timing(f"{planned.name}: tune rules, measure"):
+                done = finished[planned.name]
+                report = measure(planned.name, done, dataset, tuning, options.deciding, artifacts)
+                complete(report, done, dataset, tuning, fitted_on=options.fitted_on)
+            reports.append(report)
+        # moved into place last and together: until here an error or Ctrl-C changes nothing
+        for report in reports:
+            place_head(finished[report.head].folder, report.folder)
+        return reports
 
 
 def _save_data(folder: Path, dataset: Dataset, options: FitOptions) -> Rows:
@@ -207,8 +205,16 @@ def _fit_apart(
         stages[f"{planned.name}: {stage}"] = seconds
         stages[f"{planned.name}: start and read"] -= seconds
     tuning, test = (np.load(job / f"{part}_scores.npy", mmap_mode="r") for part in ("tuning", "test"))
-    chosen, history, peak = options_from_json(result["chosen"]), result["history"], result["peak_mb"]
-    return Fitted(tuning, test, chosen, history, result["seconds"], peak, job / "head")
+    return Fitted(
+        tuning,
+        test,
+        options_from_json(result["chosen"]),
+        result["history"],
+        result["seconds"],
+        result["peak_mb"],
+        job / "head",
+        result["told"],
+    )
 
 
 def _combine(
@@ -224,12 +230,15 @@ def _combine(
     members = {name: finished[name] for name in head.members}
     progress("combine", 0, 1)
     head.combine({name: done.tuning_scores for name, done in members.items()}, dataset.Y[tuning])
-    folder = work / planned.name
-    folder.mkdir()
-    mixed = [
-        head.mix({name: getattr(done, part) for name, done in members.items()})
-        for part in ("tuning_scores", "test_scores")
-    ]
+    job = work / planned.name
+    folder = job / "head"
+    folder.mkdir(parents=True)
+    mixed = []
+    for part in ("tuning_scores", "test_scores"):
+        scores = {name: getattr(done, part) for name, done in members.items()}
+        shape = next(iter(scores.values())).shape
+        out = np.lib.format.open_memmap(job / f"{part}.npy", mode="w+", dtype=np.float32, shape=shape)
+        mixed.append(head.mix(scores, out))
     head.attach({name: load_head(done.folder) for name, done in members.items()}).save(folder)
     progress("combine", 1, 1)
     seconds = {stage: sum(done.seconds.get(stage, 0) for done in members.values()) for stage in MEMBER_STAGES}

@@ -22,7 +22,7 @@ from toolkit.errors import ToolkitError
 from toolkit.experiment.jobs import load_labels
 from toolkit.experiment.sources import read_features
 from toolkit.experiment.stages import Stages
-from toolkit.features import Features, blocks
+from toolkit.features import Features, blocks, loaded
 from toolkit.heads import get_head, load_head
 from toolkit.heads.adding import Scorer, new_tag_scorer
 from toolkit.heads.base import Head
@@ -33,6 +33,7 @@ Rows = NDArray[np.intp]
 
 REPORT_SECONDS = 0.1  # between two reports of the same stage
 SCORE_ROWS = 4096  # rows scored at a time
+TOLD = ("convergence_", "recall_")  # what heads know of how well they solved their task, for metrics.json
 
 
 def main() -> None:
@@ -68,8 +69,9 @@ class _Data:
         if self._views and getattr(head, "uses_views", False):
             more["views"] = [view.take(rows) for view in self._views]
         if val is not None:
-            more["val"] = (self.X.take(val), self.Y[val])
-        return head.fit(self.X.take(rows), self.Y[rows], progress=_REPORT, **more)
+            more["val"] = (loaded(self.X.take(val)), self.Y[val])
+        # a head of another package meets `Features` only where its rows are too many to load
+        return head.fit(loaded(self.X.take(rows)), self.Y[rows], progress=_REPORT, **more)
 
     def score(self, head: Head, rows: Rows, out: "_ScoreFile", places: Rows | None = None) -> None:
         """Write the scores of some rows at their places in `out`, by default one after the other."""
@@ -107,7 +109,9 @@ def fit(job: Path, document: dict[str, Any]) -> None:
     folder.mkdir()
     with seconds.timing("save"):
         head.save(folder)
-    result = {"seconds": seconds, "peak_mb": peak, "chosen": chosen, "history": history}
+    told = {name.rstrip("_"): getattr(head, name) for name in TOLD if hasattr(head, name)}
+    told["unconverged"] = [int(column) for column in getattr(head, "unconverged_", ())]
+    result = {"seconds": seconds, "peak_mb": peak, "chosen": chosen, "history": history, "told": told}
     (job / "result.json").write_text(json.dumps(result), encoding="utf-8")
 
 

@@ -37,6 +37,9 @@ class Head(Protocol):
     def fit(self, X: Any, Y: sp.csr_array, *, val: Val | None = None, progress: Progress = silent) -> Self:
         """Learn from X (N, D) float16/32 and Y (N, L) CSR; a second call starts afresh.
 
+        X, and that of `val`, are arrays or, past `toolkit.features.IN_MEMORY` bytes, `Features` to be gone
+        over in blocks; to numpy these are an array, read whole.
+
         `val` is an ``(X, Y)`` pair that chooses options left at ``None`` (C, k, the best epoch, ...). Without
         it a seeded 15 % of the rows are held out for that and the head is then fitted on all rows.
         """

@@ -13,7 +13,7 @@ from scipy.special import expit
 
 from toolkit.calibration import clipped_logits, non_negative_logistic, tuning_rows
 from toolkit.errors import HeadError, OptionError
-from toolkit.features import Features, Matrix, take
+from toolkit.features import Features, Matrix, blocks, take
 from toolkit.heads.base import Array, Head, HeadBase, Val, check_fit, check_val, hold_out
 from toolkit.heads.options import check_options
 from toolkit.progress import Progress, silent
@@ -176,11 +176,14 @@ class Ensemble(HeadBase):
             return X.part(block)
         return X[:, sum(self.widths[:block]) : sum(self.widths[: block + 1])]
 
-    def mix(self, scores: Mapping[str, Array]) -> Array:
-        """Return the ensemble's scores (n, L) float32 from its members' (n, L)."""
+    def mix(self, scores: Mapping[str, Array], out: Array | None = None) -> Array:
+        """Return the ensemble's scores (n, L) float32 from its members' (n, L), in `out` where it is given.
+
+        All of them may be mapped files: they are gone through a block of rows at a time.
+        """
         *slopes, intercept = self.coefficients_
         first = scores[self.members[0]]
-        out = np.empty(first.shape, np.float32)
+        out = np.empty(first.shape, np.float32) if out is None else out
         for start in range(0, len(first), _BLOCK):
             block = slice(start, start + _BLOCK)
             total = np.full(first[block].shape, intercept, np.float32)
@@ -196,7 +199,13 @@ class Ensemble(HeadBase):
         return self.mix(self._scores_of(self.members_, features))
 
     def _scores_of(self, members: Mapping[str, Head], X: Any) -> dict[str, Array]:
-        return {name: head.scores(self.columns(X, name)) for name, head in members.items()}
+        """Return each member's scores (n, L) of X (n, D), of which a block of rows is read at a time."""
+        parts = [
+            {name: head.scores(self.columns(rows, name)) for name, head in members.items()}
+            for _, rows in blocks(X, _BLOCK)
+        ]
+        none = {name: np.empty((0, self.n_tags_), np.float32) for name in members}
+        return {name: np.concatenate([part[name] for part in (none, *parts)]) for name in members}
 
     def weights(self) -> dict[str, float]:
         """Return each member's share of the sum of coefficients."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from toolkit.errors import HeadError, OptionError
-from toolkit.features import Features, Matrix, blocks, loaded, take
+from toolkit.features import Features, Matrix, blocks, take
 from toolkit.heads.base import Array, HeadBase, Val, check_fit, check_val, hold_out
 from toolkit.heads.mlp_layers import (
     IDENTITY,
@@ -320,7 +320,7 @@ class Mlp(HeadBase):
                 raise HeadError(
                     f"view {number} has shape {np.shape(view)}, the plain rows {shape}; embed it again"
                 )
-        return [loaded(view) for view in views]
+        return list(views)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         out: dict[str, NDArray[Any]] = {"mean": self.transform_.mean, "scale": self.transform_.scale}

@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from toolkit.calibration import non_negative_logistic, tuning_rows
-from toolkit.features import Array, Matrix, finite
+from toolkit.features import Array, Matrix, blocks, finite, take
 from toolkit.heads.transforms import FeatureTransform
 
 Layers = list[tuple[Array, Array]]
@@ -59,7 +59,8 @@ def learned_calibration(
     truth = Y[rows].toarray().ravel()
     if truth.all() or not truth.any():  # nothing to tell apart
         return IDENTITY
-    logits = linear(last_hidden(layers, transform(X[rows])), layers[-1])
+    parts = [linear(last_hidden(layers, transform(x)), layers[-1]) for _, x in blocks(take(X, rows), ROWS)]
+    logits = np.concatenate(parts)
     return non_negative_logistic(logits.reshape(-1, 1).astype(np.float64), truth)
 
 

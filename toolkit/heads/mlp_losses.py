@@ -6,13 +6,11 @@ no dense target is made, and autograd keeps nothing of the size of the logits.
 """
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-
-LossName = Literal["bce", "asymmetric"]
 
 LEAST = 1e-8
 """Below this a probability counts as this in the asymmetric loss, as in its authors' code."""

@@ -202,6 +202,9 @@ class Network:
         reached, hits = (np.zeros(CUTS + 1, np.int64) for _ in range(2))
         for part, rows in blocks(X, _VAL_ROWS):
             logits = self.logits(torch.from_numpy(transform(rows)).to(self.device))
+            if not torch.isfinite(logits).all():
+                lr = self.optimizer.param_groups[0]["lr"]
+                raise HeadError(f"training diverged (scores are no numbers); give a lower lr than {lr:g}")
             loss += float(self._loss(logits, Y[part], 0.0)[0])
             steps = (torch.sigmoid(logits) * CUTS).int().view(-1)
             positives = steps[torch.from_numpy(sparse_targets(Y[part])[0]).to(self.device)]
