@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from sklearn.metrics import f1_score, precision_score, recall_score
+from sklearn.metrics import average_precision_score, f1_score, precision_score, recall_score
 
-from toolkit.bootstrap import METRICS, Interval, resample
+from toolkit.bootstrap import METRICS, Interval, resample, resampled_map
 from toolkit.metrics import evaluate
 
 
@@ -50,6 +50,24 @@ def test_resamples__equal_scikit_learn_on_the_rows_drawn(grouped):
             got = {metric: draws[draw] for metric, draws in found.draws[head].items()}
             assert got == pytest.approx(by_hand(Y, predicted, rows))
     assert set(found.draws["a"]) == set(METRICS)
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_map__equals_scikit_learn_on_the_rows_drawn(grouped):
+    Y, _ = case()
+    scores = np.round(np.random.default_rng(5).random(Y.shape) * 0.6 + 0.4 * Y, 1).astype(np.float32)  # ties
+    groups = np.random.default_rng(2).integers(0, 30, 80) if grouped else None
+    found = resampled_map(sp.csr_array(Y), scores, groups=groups, samples=70, seed=3)
+    number = np.arange(80) if groups is None else np.unique(groups, return_inverse=True)[1]
+    many = number.max() + 1
+    times = np.random.default_rng(3).multinomial(many, np.full(many, 1 / many), size=70)
+    for draw, count in enumerate(times):
+        rows = np.repeat(np.arange(80), count[number])
+        seen = [tag for tag in range(Y.shape[1]) if Y[rows, tag].any()]
+        want = np.mean([average_precision_score(Y[rows, tag], scores[rows, tag]) for tag in seen])
+        assert found[draw] == pytest.approx(want, rel=1e-5)
+    both = resample(sp.csr_array(Y), {"a": sp.csr_array(Y)}, map_draws={"a": found})
+    assert both.interval("a", "map") == Interval.of(found)
 
 
 def test_metrics__are_names_of_an_evaluation():

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from toolkit.metrics import per_image_counts
+from toolkit.metrics import TAG_BLOCK, per_image_counts
 
 Metric = Literal["micro", "macro", "samples"]
 Draws = NDArray[np.float64]
@@ -21,6 +21,7 @@ SAMPLES = 1000
 LEVEL = 0.95
 METRICS = ("micro_f1", "macro_f1", "macro_f1_all", "samples_f1", "micro_precision", "micro_recall")
 """What is drawn: the names of `toolkit.metrics.Metrics`."""
+MAP_SAMPLES = 200  # of mAP, which takes a pass over all scores for each tag
 _BLOCK = 64  # resamples at a time: 64 x 6,941 tags in float64 are 4 MB
 
 
@@ -49,7 +50,7 @@ class Resampled:
     Attributes
     ----------
     draws : dict of head to dict of metric to ndarray (B,) float64
-        One value a resample; the metrics are `METRICS`.
+        One value a resample; the metrics are `METRICS` and, where it was asked for, ``map``.
     """
 
     draws: dict[str, dict[str, Draws]]
@@ -68,6 +69,7 @@ def resample(
     predictions: Mapping[str, sp.csr_array],
     *,
     groups: NDArray[Any] | None = None,
+    map_draws: Mapping[str, Draws] | None = None,
     samples: int = SAMPLES,
     seed: int = 0,
 ) -> Resampled:
@@ -79,6 +81,8 @@ def resample(
     predictions : mapping of head to csr_array (N, L) bool
     groups : ndarray (N,), optional
         Images of one group, such as near-duplicates, are drawn together: as one, they tell less.
+    map_draws : mapping of head to ndarray, optional
+        What `resampled_map` returned for the same images and groups.
 
     Notes
     -----
@@ -94,7 +98,62 @@ def resample(
         for head, counted in parts.items():
             for metric, values in counted.measured(times, support, L).items():
                 draws[head][metric][block] = values
+    for head, values in (map_draws or {}).items():
+        draws[head]["map"] = values
     return Resampled(draws)
+
+
+def resampled_map(
+    Y_true: sp.csr_array,
+    scores: Any,
+    *,
+    groups: NDArray[Any] | None = None,
+    samples: int = MAP_SAMPLES,
+    seed: int = 0,
+) -> Draws:
+    """Return mAP on the first `samples` of the resamples that `resample` draws with that seed, (samples,).
+
+    Parameters
+    ----------
+    Y_true : csr_array (N, L) bool
+    scores : ndarray (N, L) float32, in memory or mapped
+    groups : ndarray (N,), optional
+        As `resample` takes them.
+
+    Notes
+    -----
+    Mean over the tags that have a positive in the resample; 0 where none has. Equal scores count as one cut,
+    as in `toolkit.metrics.average_precision`.
+    """
+    times = np.vstack([block for _, block in _resamples(Y_true.shape[0], groups, samples, seed)])
+    weights = np.ascontiguousarray(times.T, np.float32)  # (N, B): an image's resamples lie together
+    columns = Y_true.tocsc()
+    total, counted = np.zeros(samples), np.zeros(samples)
+    for start in range(0, Y_true.shape[1], TAG_BLOCK):
+        block = np.asarray(scores[:, start : start + TAG_BLOCK])
+        for tag in range(block.shape[1]):
+            at = slice(columns.indptr[start + tag], columns.indptr[start + tag + 1])
+            positives = columns.indices[at][columns.data[at].astype(bool)]
+            if len(positives):
+                support = weights[positives].sum(axis=0, dtype=np.float64)
+                total += _ratio(_gained_precision(block[:, tag], positives, weights), support)
+                counted += support > 0
+    return _ratio(total, counted)
+
+
+def _gained_precision(scores: NDArray[np.float32], positives: NDArray[Any], weights: Any) -> Draws:
+    """Return, for each resample, the sum over a tag's positives of the precision at their cut, (B,)."""
+    order = np.argsort(-scores, kind="stable")
+    # the cut of a positive lies after the last of the scores equal to its own
+    ends = np.searchsorted(-scores[order], -scores[positives], side="right")
+    cuts, which = np.unique(ends, return_inverse=True)
+    begins = np.append(0, cuts[:-1])
+    predicted = np.add.reduceat(weights[order[: cuts[-1]]], begins, axis=0).cumsum(axis=0, dtype=np.float64)
+    found = np.zeros_like(predicted)
+    np.add.at(found, which, weights[positives])
+    precision = _ratio(found.cumsum(axis=0), predicted)
+    out: Draws = (found * precision).sum(axis=0)
+    return out
 
 
 def _resamples(n: int, groups: NDArray[Any] | None, samples: int, seed: int) -> Iterator[tuple[slice, Draws]]:

@@ -7,6 +7,7 @@ import pytest
 from sklearn.metrics import f1_score, precision_score, recall_score
 
 from tests.experiment.conftest import made_up, names, write_labels
+from toolkit.bootstrap import METRICS
 from toolkit.decisions import parse_rule
 from toolkit.errors import HeadError, OptionError
 from toolkit.experiment import DataOptions, SavedHead, compare, fit, load_dataset, measuring
@@ -123,6 +124,15 @@ def test_compare__same_rows_for_all_and_the_best_first(home, given):
     low, high = document["intervals"][document["best"]]
     assert low < f1[0] < high and set(document["leads"]) == {row["head"] for row in document["heads"][1:]}
     assert all(lead[0] <= lead[1] for lead in document["leads"].values())
+    for row in document["heads"]:
+        for metric, intervals in document["intervals_by_metric"].items():
+            inside = {**row, "macro_f1_all": document["macro_f1_all"][row["head"]]}[metric]
+            assert intervals[row["head"]][0] <= inside <= intervals[row["head"]][1], metric
+    assert set(document["intervals_by_metric"]) == {*METRICS, "map"}
+    assert all(len(pairs) == 6 for pairs in document["leads_by_metric"].values())
+    assert document["seconds"]["mlp: fit"] > 0 and set(document["optimism"]) == {
+        row["head"] for row in document["heads"]
+    }
     assert sum(band["n_tags"] for band in document["bands"]) == document["n_tags_with_support"]
     folder = comparison.folder
     assert json.loads((folder / "compare.json").read_text()) == json.loads(json.dumps(document))
@@ -166,11 +176,11 @@ def test_compare__a_failure_while_measuring_leaves_every_head_as_it_was(given, m
     before = {path: path.read_bytes() for path in heads.rglob("*.json")}
     calls = []
 
-    def broken(*args):
+    def broken(*args, **options):
         calls.append(args)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return measuring.measure(*args)
+        return measuring.measure(*args, **options)
 
     monkeypatch.setattr("toolkit.experiment.training.measure", broken)
     with pytest.raises(KeyboardInterrupt):

@@ -96,10 +96,14 @@ class Comparison:
             "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
         }
 
+    def _resampled_metrics(self) -> tuple[str, ...]:
+        """Return the metrics that have draws of every head."""
+        return (*METRICS, "map") if all("map" in one for one in self.resampled.draws.values()) else METRICS
+
     def _intervals_by_metric(self) -> dict[str, dict[str, list[float]]]:
         found = {
             metric: {report.head: self.resampled.interval(report.head, metric) for report in self.reports}
-            for metric in METRICS
+            for metric in self._resampled_metrics()
         }
         return {
             metric: {head: [each.low, each.high] for head, each in by_head.items()}
@@ -109,7 +113,7 @@ class Comparison:
     def _leads_by_metric(self) -> dict[str, list[dict[str, Any]]]:
         """Return every pair of heads, by metric, with the interval of how far the first is ahead."""
         out: dict[str, list[dict[str, Any]]] = {}
-        for metric in METRICS:
+        for metric in self._resampled_metrics():
             pairs = combinations([report.head for report in self.reports], 2)
             leads = [(pair, self.resampled.lead(*pair, metric)) for pair in pairs]
             out[metric] = [
@@ -163,7 +167,9 @@ def compare(
     """
     where = data_options(data)
     deciding = Deciding(rule=rule or default_rule(metric), min_tags=min_tags)
-    given = FitOptions(deciding=deciding, refit=refit, folds=folds, join=join, seed=where.seed)
+    given = FitOptions(
+        deciding=deciding, refit=refit, folds=folds, join=join, seed=where.seed, intervals=True
+    )
     plan = plan_heads(list(heads), options or {}, default_options(device, data))
     stages = Stages()
     dataset = load_dataset(where, stages)
@@ -172,7 +178,9 @@ def compare(
     with stages.timing("intervals"):
         predicted = {report.head: report.predicted for report in ranked}
         measured = ranked[0].rows
-        sure = resample(dataset.Y[measured], predicted, groups=dataset.groups[measured])
+        map_draws = {report.head: report.map_draws for report in ranked if report.map_draws is not None}
+        truth, groups = dataset.Y[measured], dataset.groups[measured]
+        sure = resample(truth, predicted, groups=groups, map_draws=map_draws)
     folder = _new_folder(where.artifacts / "comparisons")
     comparison = Comparison(folder, dataset, ranked, ranked[0].head, metric, sure, stages)
     _write(comparison)

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from toolkit.bootstrap import Draws, resampled_map
 from toolkit.decisions import RULES, DecisionRule, ScoreMatrix, cross_fitted, optimism, parse_rule
 from toolkit.experiment.dataset import Dataset
 from toolkit.experiment.keptscores import KeptScores, Part
@@ -19,6 +20,8 @@ from toolkit.metrics import Metrics, evaluate
 Scores = NDArray[np.float32]
 Rows = NDArray[np.intp]
 
+MAP_SCORES = 200_000_000
+"""Scores up to which mAP gets an interval: 5,700 rows of 6,941 tags, which take some 20 s, are 40 million."""
 TUNED_RULES = tuple(name for name in RULES if name not in ("fixed", "top-k"))
 """The rules a head is saved with, tuned."""
 COLUMNS = (
@@ -107,6 +110,8 @@ class FitReport:
         What was read and matched.
     rows : ndarray (n,)
         The rows of the dataset that were measured.
+    map_draws : ndarray (B,) or None
+        mAP on resamples of them (`toolkit.bootstrap.resampled_map`); None past `MAP_SCORES` scores.
     predicted : csr_array (n, L) bool
         For these.
     """
@@ -123,6 +128,7 @@ class FitReport:
     history: list[dict[str, Any]]
     notes: tuple[str, ...]
     rows: Rows
+    map_draws: Draws | None
     predicted: sp.csr_array
 
     @property
@@ -148,25 +154,37 @@ class FitReport:
 
 
 def measure(
-    head: str, done: Fitted, dataset: Dataset, tuning: Rows, deciding: Deciding, artifacts: Path
+    head: str,
+    done: Fitted,
+    dataset: Dataset,
+    tuning: Rows,
+    deciding: Deciding,
+    artifacts: Path,
+    *,
+    resample: bool = False,
 ) -> FitReport:
-    """Tune the rule on the `tuning` rows of `dataset`, and measure on rows that influenced nothing."""
+    """Tune the rule on the `tuning` rows of `dataset`, and measure on rows that influenced nothing.
+
+    With `resample` mAP is measured on resamples too: the one metric whose interval needs the scores.
+    """
     split, Y = dataset.split, dataset.Y
+    rows, scores = (split.test, done.test_scores) if len(split.test) else (tuning, done.tuning_scores)
     truth = Y[tuning]
     rule = deciding.fitted(done.tuning_scores, truth)
     if len(split.test):
         measured_on = f"{len(split.test):,} test rows"
-        predicted = rule.apply(done.test_scores)
-        metrics = evaluate(Y[split.test], predicted, done.test_scores)
+        predicted = rule.apply(scores)
     else:
         which = "val" if len(tuning) == len(split.val) else "train and val"
         measured_on = f"{len(tuning):,} {which} rows, cross-fitted: options were chosen on val rows"
-        predicted = cross_fitted(rule, done.tuning_scores, truth, groups=dataset.groups[tuning])
-        metrics = evaluate(truth, predicted, done.tuning_scores)
+        predicted = cross_fitted(rule, scores, truth, groups=dataset.groups[tuning])
+    draws = None
+    if resample and scores.size <= MAP_SCORES:
+        draws = resampled_map(Y[rows], scores, groups=dataset.groups[rows])
     return FitReport(
         head,
         artifacts / "heads" / head,
-        metrics,
+        evaluate(Y[rows], predicted, scores),
         measured_on,
         rule,
         flattery(rule, done.tuning_scores, truth, dataset.groups[tuning]),
@@ -175,7 +193,8 @@ def measure(
         done.peak_mb,
         done.history,
         dataset.notes,
-        split.test if len(split.test) else tuning,
+        rows,
+        draws,
         predicted,
     )
 

@@ -54,6 +54,8 @@ class FitOptions:
         What becomes of several stores: one head on all their columns, or one on each, averaged.
     seed : int
         Of the folds.
+    intervals : bool
+        Whether what intervals of all metrics need is measured too.
     """
 
     deciding: Deciding
@@ -61,6 +63,7 @@ class FitOptions:
     folds: int = 0
     join: Join = "side-by-side"
     seed: int = 0
+    intervals: bool = False
 
     def __post_init__(self) -> None:
         """Check what can be checked before anything is read; `OptionError` on a value that is not allowed."""
@@ -149,7 +152,15 @@ def run_plan(
         for planned in shown:
             with stages.timing(f"{planned.name}: tune rules, measure"):
                 done = finished[planned.name]
-                report = measure(planned.name, done, dataset, tuning, options.deciding, artifacts)
+                report = measure(
+                    planned.name,
+                    done,
+                    dataset,
+                    tuning,
+                    options.deciding,
+                    artifacts,
+                    resample=options.intervals,
+                )
                 complete(report, done, dataset, tuning, fitted_on=options.fitted_on)
             reports.append(report)
         # moved into place last and together: until here an error or Ctrl-C changes nothing
