@@ -10,7 +10,10 @@ from cli import options
 
 @click.command()
 @click.option(
-    "--head", default="mlp", show_default=True, help="mlp, logreg, knn, ensemble, or package.module:Class."
+    "--head",
+    default="mlp",
+    show_default="mlp; with --add-tags the best",
+    help="mlp, logreg, knn, ensemble, or package.module:Class.",
 )
 @click.option(
     "-o", "head_options", multiple=True, metavar="NAME=VALUE", help="Option of the head; repeatable."
@@ -77,6 +80,8 @@ def _add_tags(context: click.Context, head: str, *, quiet: bool, as_json: bool, 
             raise click.UsageError(
                 f"--add-tags keeps the head as it was fitted, so {flag} cannot be given with it"
             )
+    if context.get_parameter_source("head") is click.core.ParameterSource.DEFAULT:
+        head = "best"
     data = {key: value for key, value in given.items() if key not in FITTING}
     with TerminalProgress(quiet=quiet) as progress:
         report = run(head, progress=progress, **data)

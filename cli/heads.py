@@ -48,7 +48,10 @@ def tune(*, quiet: bool, as_json: bool, **given: Any) -> None:
         flattery = [{"flattery": each.optimism[which]} for each in report.tuned]
         print_rows([row | more for row, more in zip(rows, flattery, strict=True)], titles=RULE_TITLES)
         done = "decides by that from now on" if report.set_to else "is unchanged; set one with --rule"
-        click.echo(f"measured on {report.measured_on}; {report.head} {done}")
+        click.echo(
+            f"F1s measured on {report.measured_on}, what tuning flatters on the tuning rows; "
+            f"{report.head} {done}"
+        )
 
 
 @click.command()
@@ -64,7 +67,8 @@ def tune(*, quiet: bool, as_json: bool, **given: Any) -> None:
 @options.artifacts
 @options.force
 @options.quiet
-def export(*, quiet: bool, **given: Any) -> None:
+@options.as_json
+def export(*, quiet: bool, as_json: bool, **given: Any) -> None:
     """Write the fitted head HEAD (by default the best) as one file.
 
     With joblib it is a dict of head (predict_proba), tags and rule; load only such files you trust.
@@ -72,5 +76,8 @@ def export(*, quiet: bool, **given: Any) -> None:
     from toolkit.experiment import export as run
 
     path: Path = run(**given)
-    if not quiet:
+    if as_json:
+        document = {"path": str(path), "format": given["format"], "bytes": path.stat().st_size}
+        click.echo(json.dumps(document, ensure_ascii=False))
+    elif not quiet:
         click.echo(f"{path}: {path.stat().st_size / 2**20:,.1f} MB")

@@ -19,9 +19,7 @@ from cli import options
     type=options.EXISTING,
     help="The csv; by default artifacts/predictions/<name>.csv. Scores lie beside it.",
 )
-@click.option(
-    "--rule", help="Decide by fixed:T, global, per-tag, top-k:K or expected-f1, not by the head's own rule."
-)
+@click.option("--rule", help=f"Decide by this, not by the head's own rule: {options.RULE_HELP}.")
 @click.option("--min-tags", type=int, help="Tags every image gets at least.")
 @click.option(
     "--paths",
@@ -57,8 +55,10 @@ def predict(
     from cli.progress import TerminalProgress
     from toolkit.experiment import predict as run
 
+    default = click.core.ParameterSource.DEFAULT
+    said = {name: value for name, value in given.items() if context.get_parameter_source(name) is not default}
     with TerminalProgress(quiet=quiet) as progress:
-        report = run(source, progress=progress, **given)
+        report = run(source, progress=progress, **said)
     show_failures(report, quiet=quiet)
     if as_json:
         document = {

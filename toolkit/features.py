@@ -76,6 +76,13 @@ class FileRows:
             raise HeadError(f"{self.path} ends before its row {first + count}; embed again with --force")
         return found.reshape(count, width)
 
+    def __getstate__(self) -> Any:
+        """Refuse to be pickled: what was loaded elsewhere would point at a file that may be gone."""
+        raise HeadError(
+            f"the rows of {self.path} are too many for memory and read from there, which a pickle cannot "
+            "hold; export the head as npz, not as joblib"
+        )
+
     def __del__(self) -> None:
         if hasattr(self, "_file"):
             self._file.close()

@@ -79,8 +79,8 @@ class TopScores:
         Sum of the scores of all other tags; 0 only where each of them is 0.
     readable : ndarray (N,) bool
         False for images without an embedding; their scores are 0.
-    head : ndarray () str
-        Name of the head whose scores these are.
+    head, head_id : ndarray () str
+        Name of the head whose scores these are, and which fit of it (`toolkit.experiment.SavedHead.id`).
     """
 
     img_path: NDArray[np.str_]
@@ -90,6 +90,7 @@ class TopScores:
     rest: NDArray[np.float32]
     readable: NDArray[np.bool_]
     head: NDArray[np.str_]
+    head_id: NDArray[np.str_]
 
     @classmethod
     def of(
@@ -100,6 +101,7 @@ class TopScores:
         tags: Sequence[str],
         *,
         head: str = "",
+        head_id: str = "",
     ) -> Self:
         """Keep the best of `scores` (M, L); `rows` (N,) is each image's row in it, -1 for none."""
         K = min(TOP, len(tags))
@@ -114,7 +116,8 @@ class TopScores:
             best[part] = np.take_along_axis(block, columns[part], axis=1)
             np.put_along_axis(block, columns[part], 0, axis=1)
             rest[part] = block.sum(axis=1, dtype=np.float64)
-        return cls(np.array(names), np.array(tags), columns, best, rest, readable, np.array(head))
+        who = np.array(head), np.array(head_id)
+        return cls(np.array(names), np.array(tags), columns, best, rest, readable, *who)
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -123,7 +126,7 @@ class TopScores:
         Raises
         ------
         LabelError
-            There is no such file, or it is damaged.
+            There is no such file, or it is damaged or of another version.
         """
         names = [field.name for field in fields(cls)]
         try:
@@ -133,12 +136,21 @@ class TopScores:
         except FileNotFoundError as error:
             raise LabelError(f"there are no scores {path}; predict again to have them") from error
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise LabelError(f"{path} is damaged ({error}); predict again, or remove it") from error
+            raise LabelError(
+                f"{path} is damaged or of another version ({error}); predict again, or remove it"
+            ) from error
 
     def _checked(self) -> Self:
         """Return itself; `ValueError` if the arrays contradict one another."""
         N, K = len(self.img_path), min(TOP, len(self.tags))
-        expected = {"columns": (N, K), "scores": (N, K), "rest": (N,), "readable": (N,), "head": ()}
+        expected = {
+            "columns": (N, K),
+            "scores": (N, K),
+            "rest": (N,),
+            "readable": (N,),
+            "head": (),
+            "head_id": (),
+        }
         for name, shape in expected.items():
             if getattr(self, name).shape != shape:
                 raise ValueError(f"{name} has shape {getattr(self, name).shape}, not {shape}")

@@ -1,6 +1,7 @@
 """export: one file that numpy, or scikit-learn's users, can work with."""
 
 import json
+import sys
 
 import joblib
 import numpy as np
@@ -9,8 +10,9 @@ from scipy.special import expit
 
 from tests.experiment.conftest import made_up
 from toolkit.errors import HeadError, OptionError
-from toolkit.experiment import SavedHead, compare, export, fit
-from toolkit.heads import load_head
+from toolkit.experiment import SavedHead, compare, export, fit, predict
+from toolkit.heads import get_head, load_head
+from toolkit.heads.logreg import Logreg
 
 
 def test_npz__numpy_alone_computes_the_scores(given, tmp_path):
@@ -40,6 +42,44 @@ def test_joblib__is_an_estimator_with_its_rule(given, tmp_path):
         content["rule"].apply(want).toarray(),
         SavedHead.open(given["artifacts"], "ensemble").rule().apply(want).toarray(),
     )
+
+
+class Mine(Logreg):
+    """A head of no registry."""
+
+    name = "mine"
+
+
+def test_a_head_given_as_its_class__is_imported_only_if_the_user_names_it(given, tmp_path):
+    mine = "tests.experiment.test_exporting:Mine"
+    fit(mine, options={"C": 0.5}, **given)
+    where = {"artifacts": given["artifacts"], "out": tmp_path / "model.joblib"}
+    path = export(mine, format="joblib", **where)
+    assert type(joblib.load(path)["head"]) is get_head(mine)
+    assert predict("train", head=mine, artifacts=given["artifacts"]).n_images == 160
+    text = "head 'mine' is neither the toolkit's nor of an installed package; name it by its class, package"
+    for name in ("best", "mine"):
+        with pytest.raises(HeadError, match=text):
+            predict("train", head=name, artifacts=given["artifacts"])
+        with pytest.raises(HeadError, match=text):
+            export(name, format="joblib", force=True, **where)
+    document = given["artifacts"] / "heads/mine/head.json"
+    document.write_text(document.read_text().replace('"mine"', '"antigravity:X"'))
+    with pytest.raises(HeadError, match="head 'antigravity:X' is neither the toolkit's nor"):
+        load_head(document.parent)
+    assert "antigravity" not in sys.modules
+
+
+def test_joblib__of_rows_past_memory_is_refused(given, tmp_path, monkeypatch):
+    fit("knn", options={"k": 3, "temperature": 0.1}, **given)
+    monkeypatch.setattr("toolkit.features.IN_MEMORY", 0)
+    with pytest.raises(
+        HeadError, match=r"rows\.npy are too many for memory .* export the head as npz, not as"
+    ):
+        export("knn", format="joblib", out=tmp_path / "x.joblib", artifacts=given["artifacts"])
+    assert not list(tmp_path.glob("*x.joblib*"))
+    with np.load(export("knn", out=tmp_path / "x.npz", artifacts=given["artifacts"])) as file:
+        assert file["rows.npy"].shape == (160, 10)
 
 
 def test_errors__leave_what_is_there(given, tmp_path):

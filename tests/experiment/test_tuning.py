@@ -1,16 +1,21 @@
 """tune, and predict from kept scores: what is decided without the head equals what the head's scores say."""
 
+import shutil
+
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from tests.experiment.conftest import made_up, names, write_store
+from tests.experiment.conftest import made_up, names, write_labels, write_store
 from tests.experiment.test_predicting import cells
-from toolkit.decisions import parse_rule
+from toolkit.decisions import cross_fitted, parse_rule
 from toolkit.errors import HeadError, OptionError
-from toolkit.experiment import DataOptions, SavedHead, fit, load_dataset, predict, tune
+from toolkit.experiment import DataOptions, SavedHead, add_tags, fit, load_dataset, predict, tune
+from toolkit.experiment.keptscores import KeptScores
 from toolkit.experiment.tuning import COMPARED
 from toolkit.heads import get_head
+from toolkit.metrics import evaluate
+from toolkit.textfiles import write_csv
 
 
 @pytest.fixture
@@ -20,28 +25,45 @@ def fitted(given):
 
 
 def by_hand(given, rule):
-    """Return the rule tuned on val scores of a head fitted on train, and predictions and truth of test."""
+    """Return the rule tuned on val scores of a head fitted on train, and predictions and truth of each part.
+
+    Those of val are cross-fitted.
+    """
     data, X = load_dataset(DataOptions(**given)), made_up()[0]
     Y, split = data.Y, data.split
     head = get_head("logreg")(C=0.5).fit(X[split.train], Y[split.train])
-    tuned = parse_rule(rule).fit(head.scores(X[split.val]), Y[split.val])
-    return tuned, tuned.apply(head.scores(X[split.test])).toarray(), Y[split.test].toarray()
+    scores = head.scores(X[split.val])
+    tuned = parse_rule(rule).fit(scores, Y[split.val])
+    val = cross_fitted(tuned, scores, Y[split.val], groups=data.groups[split.val])
+    test = tuned.apply(head.scores(X[split.test]))
+    return tuned, (val, Y[split.val]), (test, Y[split.test])
 
 
 def test_tune__compares_all_rules_and_changes_nothing(given, fitted):
     before = (fitted / "heads/logreg/decision.json").read_text()
     report = tune(artifacts=fitted)
     assert len(report.tuned) == len(COMPARED) and report.set_to is None and report.head == "logreg"
+    assert report.measured_on == "24 tuning rows, cross-fitted"  # the test rows are not there to choose by
     for name, found in zip(COMPARED, report.tuned, strict=True):
-        rule, predicted, truth = by_hand(given, name)
+        rule, (predicted, truth), _ = by_hand(given, name)
         assert found.rule.describe() == rule.describe() and found.exact
-        assert found.metrics.micro_f1 == pytest.approx(f1_score(truth, predicted, average="micro"))
+        want = f1_score(truth.toarray(), predicted.toarray(), average="micro")
+        assert found.metrics.micro_f1 == pytest.approx(want)
     assert (fitted / "heads/logreg/decision.json").read_text() == before
 
 
 def test_tune__sets_the_rule_predict_uses(given, fitted):
+    before = SavedHead.open(fitted, "logreg")
     report = tune("logreg", rule="per-tag", min_tags=1, artifacts=fitted)
     saved = SavedHead.open(fitted, "logreg")
+    assert report.measured_on == saved.metrics["measured_on"] == "24 test rows"
+    rule, _, (_, truth) = by_hand(given, "per-tag")
+    rule.min_tags = 1
+    X, test = made_up()[0], load_dataset(DataOptions(**given)).split.test
+    data = load_dataset(DataOptions(**given))
+    head = get_head("logreg")(C=0.5).fit(X[data.split.train], data.Y[data.split.train])
+    want = evaluate(truth, rule.apply(head.scores(X[test]))).to_dict() | {"map": before.metrics["map"]}
+    assert {name: saved.metrics[name] for name in want} == want and saved.id == before.id
     assert saved.decision["rule"] == report.set_to.to_dict() and saved.decision["rule"]["min_tags"] == 1
     assert saved.metrics["rule"] == report.set_to.describe()
     assert saved.metrics["micro_f1"] == pytest.approx(report.tuned[0].metrics.micro_f1)
@@ -88,7 +110,7 @@ def test_errors(home, given, fitted):
 def test_tune__without_test_rows_is_cross_fitted(given):
     fit("logreg", options={"C": 0.5}, test_fraction=0.0, val_fraction=0.4, **given)
     report = tune(rule="global", artifacts=given["artifacts"])
-    assert report.measured_on == "64 rows, cross-fitted"
+    assert report.measured_on == "64 tuning rows, cross-fitted"
     assert report.tuned[0].metrics.micro_f1 + report.tuned[0].optimism["micro_f1"] == pytest.approx(
         max(
             f1_score(truth, scores >= cut, average="micro")
@@ -98,8 +120,75 @@ def test_tune__without_test_rows_is_cross_fitted(given):
     )
 
 
-def _kept(given):
-    from toolkit.experiment.keptscores import KeptScores
+def test_tune__near_duplicates_are_in_one_fold_as_when_it_was_fitted(home, given):
+    """Each image is there four times: dealt apart, a rule would decide images it was tuned on."""
+    X, Y = made_up()
+    Y[::3] ^= np.random.default_rng(0).random(Y[::3].shape) < 0.4
+    rows = np.arange(160) // 4
+    shutil.rmtree(given["artifacts"] / "embeddings/train")
+    write_store(home, "train", X[rows], names())
+    write_labels(home / "labels.csv", names(), Y[rows])
+    for rule in ("per-tag", "global"):
+        report = fit("logreg", options={"C": 0.5}, rule=rule, test_fraction=0.0, val_fraction=0.4, **given)
+        kept = KeptScores.read(report.folder, "tuning")
+        assert len(np.unique(kept.groups)) == len(kept.groups) / 4
+        again = tune(rule=rule, artifacts=given["artifacts"])
+        assert again.tuned[0].metrics.micro_f1 == report.metrics.micro_f1
+        assert again.tuned[0].optimism == report.optimism
+    apart = evaluate(kept.Y, cross_fitted(again.tuned[0].rule, kept.top, kept.Y))
+    assert apart.micro_f1 != report.metrics.micro_f1
 
+
+def test_tune__after_tags_were_added_says_so(home, given, fitted):
+    text = (home / "labels.csv").read_text(encoding="utf-8")
+    rows = [line.partition(",") for line in text.splitlines()[1:]]
+    write_csv(
+        home / "more.csv",
+        ("img_path", "tags"),
+        ((name, tags.strip('"').replace("sea", "sea,boat")) for name, _, tags in rows),
+    )
+    add_tags("logreg", artifacts=fitted, labels=home / "more.csv")
+    with pytest.raises(HeadError, match="tags were added to head 'logreg' since it was fitted, and of these"):
+        tune("logreg", artifacts=fitted)
+
+
+@pytest.mark.parametrize("name", ["tuning.npz", "tuning-tags.npz", "test-groups.npy"])
+@pytest.mark.parametrize("harm", ["cut", "empty", "gone", "flipped", "another's"])
+def test_tune__damaged_scores(fitted, name, harm):
+    path = fitted / "heads/logreg/scores" / name
+    content = bytearray(path.read_bytes())
+    if harm == "gone":
+        path.unlink()
+    elif harm == "another's":
+        np.save(path.with_suffix(".npy"), np.arange(3))
+        path.with_suffix(".npy").replace(path)
+    else:
+        content[len(content) // 2] ^= 255
+        path.write_bytes({"cut": content[:-40], "empty": b"", "flipped": content}[harm])
+    if (name, harm) == ("test-groups.npy", "flipped"):
+        pytest.skip("a group of another number is still a group")
+    with pytest.raises(HeadError, match="the scores of head 'logreg' are damaged"):
+        tune("logreg", artifacts=fitted)
+
+
+def test_predict__scores_of_an_earlier_fit_or_options_they_cannot_give(home, given, fitted):
+    scores = predict("train", artifacts=fitted, out=home / "submit.csv").scores
+    for asked in (
+        {"paths": "name"},
+        {"name": "x"},
+        {"weights": "random:0"},
+        {"root": home},
+        {"batch_size": 8},
+    ):
+        with pytest.raises(OptionError, match=rf"--{next(iter(asked)).replace('_', '-')} cannot be had from"):
+            predict(scores, artifacts=fitted, **asked)
+    tune("logreg", rule="per-tag", artifacts=fitted)
+    assert predict(scores, artifacts=fitted).n_images == 160
+    fit("logreg", options={"C": 0.01}, **given)
+    with pytest.raises(OptionError, match="scores of head 'logreg' as it was before it was fitted again"):
+        predict(scores, artifacts=fitted)
+
+
+def _kept(given):
     kept = KeptScores.read(given["artifacts"] / "heads/logreg", "tuning")
     return kept.Y.toarray(), kept.top.dense(slice(None))

@@ -158,6 +158,33 @@ def test_load__another_heads_or_no_files(name, fitted, tmp_path):
         get_head(other).load(tmp_path)
 
 
+def test_load__as_another_version_saved_it(name, fitted, tmp_path):
+    fitted.save(tmp_path)
+    path = tmp_path / "head.json"
+    good = json.loads(path.read_text(encoding="utf-8"))
+    for change in (
+        {"facts": {}},
+        {"options": {"gone": 1}},
+        {"facts": None},
+        {"options": []},
+        {"arrays": None},
+    ):
+        if change == {"facts": {}} and not good["facts"]:
+            continue
+        path.write_text(json.dumps(good | change), encoding="utf-8")
+        with pytest.raises(HeadError, match=r"does not hold a readable head of this version \(\w+: .*fit it"):
+            get_head(name).load(tmp_path)
+    del good["n_tags"]
+    path.write_text(json.dumps(good), encoding="utf-8")
+    with pytest.raises(HeadError, match="does not hold a readable head of this version .KeyError: 'n_tags'"):
+        get_head(name).load(tmp_path)
+
+
+def test_classes__are_there_once_it_is_fitted(name, fitted):
+    assert not hasattr(make(name), "classes_")
+    np.testing.assert_array_equal(fitted.classes_, np.arange(7))
+
+
 def test_progress__ends_complete(name):
     X, Y = toy(60)
     seen = {}

@@ -43,7 +43,7 @@ def export(
     Raises
     ------
     HeadError
-        There is no such head.
+        There is no such head, or it reads rows from its folder, which a joblib file cannot hold.
     OptionError
         The format is not known, or `out` exists.
     """
@@ -99,7 +99,7 @@ def _write_joblib(path: Path, saved: SavedHead) -> None:
     import joblib
 
     content = {
-        "head": load_head(saved.folder),
+        "head": load_head(saved.folder, saved.given),
         "tags": list(saved.space.tags),
         "rule": saved.rule(),
         "stores": _stores(saved),

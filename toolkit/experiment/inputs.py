@@ -47,7 +47,7 @@ def gather(
     Raises
     ------
     OptionError
-        There is no such folder, csv or store.
+        There is no such folder, csv or store, or there are more or fewer stores than the head's.
     SpecMismatchError
         A store was made otherwise than the one the head was fitted on; the message names the field.
     """
@@ -57,7 +57,7 @@ def gather(
         ]
         ids = list(read_manifest(source, root=asked.get("root")).inputs)
     else:
-        stores = _open(source, artifacts, saved)
+        stores = _open(source, artifacts)
         ids = _ids(stores[0])
     saved.require(stores, remedy="embed the images as the head's were, or fit the head on this store")
     wanted = set(ids)
@@ -69,7 +69,7 @@ def gather(
     )
 
 
-def _open(source: Path, artifacts: Path, saved: SavedHead) -> list[EmbeddingStore]:
+def _open(source: Path, artifacts: Path) -> list[EmbeddingStore]:
     if source.exists():
         found = [source]
     else:
@@ -80,12 +80,6 @@ def _open(source: Path, artifacts: Path, saved: SavedHead) -> list[EmbeddingStor
             stores = ", ".join(there) or "none"
             raise OptionError(f"there is no folder, csv or store {missing[0]!r}; stores are: {stores}")
         found = [artifacts / "embeddings" / name for name in names]
-    if len(found) != len(saved.parts):
-        want = "+".join(part.store for part in saved.parts)
-        raise OptionError(
-            f"head {saved.name!r} was fitted on {len(saved.parts)} stores ({want}), {str(source)!r} names "
-            f"{len(found)}; name as many, made alike and joined by +, or give the folder of images"
-        )
     return [EmbeddingStore(folder) for folder in found]
 
 

@@ -116,7 +116,8 @@ def save_data(
 
 def load_labels(path: Path) -> sp.csr_array:
     """Read labels written by `save_labels`."""
-    with np.load(path, allow_pickle=False) as parts:
+    # numpy leaves a file that it opened itself open if it is damaged
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as parts:
         indices, indptr, shape = parts["indices"], parts["indptr"], tuple(parts["shape"].tolist())
     return sp.csr_array((np.ones(len(indices), bool), indices, indptr), shape=shape)
 

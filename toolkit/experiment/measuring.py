@@ -14,8 +14,9 @@ from toolkit.bootstrap import Draws, resampled_map
 from toolkit.decisions import RULES, DecisionRule, ScoreMatrix, cross_fitted, optimism, parse_rule
 from toolkit.experiment.dataset import Dataset
 from toolkit.experiment.keptscores import KeptScores, Part
-from toolkit.experiment.saved import write_facts
+from toolkit.experiment.saved import SPLIT, write_facts
 from toolkit.metrics import Metrics, evaluate
+from toolkit.splits import write_split
 
 Scores = NDArray[np.float32]
 Rows = NDArray[np.intp]
@@ -227,6 +228,7 @@ def complete(report: FitReport, done: Fitted, dataset: Dataset, tuning: Rows, *,
             **told,
         }
     )
+    write_split(done.folder / SPLIT, dataset.ids, split)
     _keep_scores(done.folder, dataset, "tuning", done.tuning_scores, tuning)
     _keep_scores(done.folder, dataset, "test", done.test_scores, split.test)
     write_facts(
@@ -251,4 +253,4 @@ def flattery(
 
 def _keep_scores(folder: Path, dataset: Dataset, part: Part, scores: Scores, rows: Rows) -> None:
     ids = [dataset.ids[row] for row in rows]
-    KeptScores.of(scores, ids, dataset.space.tags, dataset.Y[rows]).write(folder, part)
+    KeptScores.of(scores, ids, dataset.space.tags, dataset.Y[rows], dataset.groups[rows]).write(folder, part)

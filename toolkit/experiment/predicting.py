@@ -1,5 +1,6 @@
 """Images to tags: embed what is new, score it with a saved head, decide, write."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -62,7 +63,7 @@ def predict(
     out: Path | str | None = None,
     rule: str | None = None,
     min_tags: int | None = None,
-    paths: Paths = "name",
+    paths: Paths | None = None,
     separator: str = ",",
     bom: bool = False,
     force: bool = False,
@@ -79,16 +80,16 @@ def predict(
     source : path, or name of a store
         A folder or csv is embedded first, as the head's store was; what is embedded already is not read
         again. For a head fitted on several stores name as many, joined by ``+``. A ``.scores.npz`` of an
-        earlier prediction is decided again: neither images nor head are touched, and ``img_path`` stays as
-        it is there.
+        earlier prediction by the same head is decided again: neither images nor head are touched,
+        ``img_path`` stays as it is there, and options of embedding are refused.
     head : str
         A fitted head; ``best`` is the last comparison's winner, or the only one there is.
     out : path, optional
         By default ``artifacts/predictions/<name>.csv``. Scores lie beside it.
     rule, min_tags : optional
         Decide otherwise than the head was tuned to; see `SavedHead.rule`.
-    paths : {"name", "relative"}
-        What ``img_path`` is: the bare file name, or the path relative to `source`.
+    paths : {"name", "relative"}, optional
+        What ``img_path`` is: the bare file name (by default), or the path relative to `source`.
     separator : str
         Between tags: ``,`` ``|`` ``;`` ``space`` ``tab``.
     bom : bool
@@ -108,24 +109,25 @@ def predict(
     decision = saved.rule(rule, min_tags=min_tags)
     between = parse_separator(separator)
     check_tags(saved.space.tags, between)
-    if paths not in ("name", "relative"):
+    if paths not in (None, "name", "relative"):
         raise OptionError(f"--paths got {paths!r}; allowed are name, relative")
     path = None if out is None else Path(out)
     if path is not None:
         _check_target(path, force)
     asked = {"name": name, "root": root, "weights": weights} | embedding
     if str(source).endswith(SCORES_SUFFIX):
+        _refuse({"paths": paths} | asked, source)
         return _again(Path(source), saved, decision, path, between, bom)
     inputs = gather(Path(source), artifacts, saved, asked, progress)
     path = path or artifacts / "predictions" / f"{inputs.source.name}.csv"
     row_of = {image: row for row, image in enumerate(inputs.source.ids)}
     rows = np.array([row_of.get(image, -1) for image in inputs.ids], dtype=np.intp)
-    written, same = bare_names(inputs.ids) if paths == "name" else (list(inputs.ids), 0)
+    written, same = (list(inputs.ids), 0) if paths == "relative" else bare_names(inputs.ids)
     with work_folder(artifacts) as work:
-        scores = score_apart(work, saved, inputs.source, head, progress)
+        scores = score_apart(work, saved, inputs.source, progress)
         tags = saved.space.decode(decision.apply(scores))
         found: list[list[str]] = [tags[row] if row >= 0 else [] for row in rows]
-        top = TopScores.of(scores, rows, written, saved.space.tags, head=saved.name)
+        top = TopScores.of(scores, rows, written, saved.space.tags, head=saved.name, head_id=saved.id)
     path.parent.mkdir(parents=True, exist_ok=True)
     top.write(scores_path(path))
     write_predictions(path, written, found, separator=between, bom=bom)
@@ -141,6 +143,16 @@ def predict(
     )
 
 
+def _refuse(asked: Mapping[str, Any], source: Path | str) -> None:
+    """Raise `OptionError` if something is asked for that was settled when the scores were made."""
+    given = [name for name, value in asked.items() if value is not None]
+    if given:
+        raise OptionError(
+            f"--{given[0].replace('_', '-')} cannot be had from {source}, whose images are scored already; "
+            "leave it out, or predict from the images"
+        )
+
+
 def _again(
     source: Path, saved: SavedHead, rule: DecisionRule, path: Path | None, separator: str, bom: bool
 ) -> PredictReport:
@@ -151,6 +163,11 @@ def _again(
             f"{source} holds scores of head {str(top.head)!r} for {len(top.tags):,} tags, but the rule is "
             f"that of head {saved.name!r} ({len(saved.space):,} tags); name the right one with --head, or "
             "predict again"
+        )
+    if str(top.head_id) != saved.id:
+        raise OptionError(
+            f"{source} holds scores of head {saved.name!r} as it was before it was fitted again; the rule is "
+            "tuned for the head as it is now, so predict again from the images or the store"
         )
     decided = redecide(rule, top)
     tags = saved.space.decode(decided.predicted)
@@ -176,16 +193,13 @@ def _again(
     )
 
 
-def score_apart(work: Path, saved: SavedHead, source: Source, given: str, progress: Progress) -> Any:
-    """Score a source in a process of its own; return (N, L) float32, mapped from a file in `work`.
-
-    `given` is what the user called the head: it may be a ``package.module:Class``.
-    """
+def score_apart(work: Path, saved: SavedHead, source: Source, progress: Progress) -> Any:
+    """Score a source in a process of its own; return (N, L) float32, mapped from a file in `work`."""
     job = work / "score"
     np.save(work / "rows.npy", source.rows)
     document = {
         "kind": "score",
-        "head": given,
+        "head": saved.given,
         "folder": str(saved.folder.resolve()),
         "source": source.to_dict(),
         "n_tags": len(saved.space),

@@ -8,12 +8,14 @@ Layout of ``artifacts/heads/<head>/``::
     metrics.json       what was measured, on which rows, and how the head came about
     history.csv        epochs, or the options tried
     spec.json          the stores it was fitted on: what made their embeddings, and how they are scaled
+    split.csv          which rows it was fitted, chosen and measured on
     scores/            the top scores, and the tags, of the rows that are tuned and measured on
 
 ``artifacts/heads/best.json`` names the winner of the last comparison.
 """
 
 import json
+import secrets
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +31,7 @@ from toolkit.store import EmbeddingStore
 from toolkit.textfiles import read_csv, write_csv
 
 BEST = "best"
+SPLIT = "split.csv"
 _PARTS = ("head.json", "tags.txt", "decision.json", "metrics.json", "spec.json")
 
 
@@ -45,6 +48,8 @@ class SavedHead:
     decision : dict
         ``rule`` in use and ``tuned`` rules by name, as `DecisionRule.to_dict` wrote them.
     metrics : dict
+    given : str
+        What the user called it: its name, ``best`` or ``package.module:Class``.
     """
 
     folder: Path
@@ -52,11 +57,17 @@ class SavedHead:
     parts: tuple[Part, ...]
     decision: dict[str, Any]
     metrics: dict[str, Any]
+    given: str
 
     @property
     def name(self) -> str:
         """The head's name."""
         return self.folder.name
+
+    @property
+    def id(self) -> str:
+        """Which fit this is: drawn anew whenever a head is saved; empty in heads saved without one."""
+        return str(self.metrics.get("id", ""))
 
     @classmethod
     def open(cls, artifacts: Path, name: str) -> Self:
@@ -69,6 +80,7 @@ class SavedHead:
         HeadError
             There is no such head, or its folder is incomplete.
         """
+        given = name
         if ":" in name:
             name = get_head(name).name
         folder = artifacts / "heads" / (_best(artifacts) if name == BEST else name)
@@ -91,6 +103,7 @@ class SavedHead:
             parts,
             loaded["decision.json"],
             loaded["metrics.json"],
+            given,
         )
 
     @property
@@ -104,7 +117,22 @@ class SavedHead:
         return [dict(zip(header, cells, strict=True)) for _, cells in rows]
 
     def require(self, stores: Sequence[EmbeddingStore], *, remedy: str) -> None:
-        """Raise `SpecMismatchError` unless the stores were made as those the head was fitted on."""
+        """Raise unless the stores were made as those the head was fitted on.
+
+        Raises
+        ------
+        OptionError
+            They are not as many.
+        SpecMismatchError
+            One was made otherwise; the message names the field.
+        """
+        if len(stores) != len(self.parts):
+            want = "+".join(part.store for part in self.parts)
+            have = "+".join(store.name for store in stores)
+            raise OptionError(
+                f"head {self.name!r} was fitted on {len(self.parts)} stores ({want}), {have!r} names "
+                f"{len(stores)}; name as many, made alike and in that order (for predict joined by +)"
+            )
         for store, part in zip(stores, self.parts, strict=True):
             part.spec.require(
                 store.meta.spec, have=f"head {self.name!r}", want=f"store {store.name!r}", remedy=remedy
@@ -160,7 +188,7 @@ def write_facts(
     space.write(fitted / "tags.txt")
     write_json(fitted / "spec.json", {"stores": [part.to_dict() for part in parts]})
     write_json(fitted / "decision.json", decision)
-    write_json(fitted / "metrics.json", metrics)
+    write_json(fitted / "metrics.json", {**metrics, "id": secrets.token_hex(8)})
     if history:
         header = list(history[0])
         write_csv(fitted / "history.csv", header, ([row.get(key, "") for key in header] for row in history))

@@ -6,7 +6,8 @@ from typing import Any
 
 from toolkit.bootstrap import Metric
 from toolkit.decisions import DecisionRule, cross_fitted, default_rule, parse_rule
-from toolkit.experiment.keptscores import KeptScores
+from toolkit.errors import HeadError
+from toolkit.experiment.keptscores import KeptScores, Part
 from toolkit.experiment.measuring import TUNED_RULES, flattery
 from toolkit.experiment.saved import BEST, SavedHead
 from toolkit.metrics import Metrics, evaluate
@@ -25,9 +26,9 @@ class Tuned:
     exact : bool
         Whether all scores are certain to have tuned it alike (the best 256 of an image are kept).
     metrics : Metrics
-        On the test rows or, where there are none, cross-fitted on the rows tuned on.
+        On the rows that `TuneReport.measured_on` says.
     optimism : dict of metric to float or None
-        What measuring on the rows it was tuned on would flatter.
+        What measuring on the rows it was tuned on, without cross-fitting, would flatter.
     """
 
     rule: DecisionRule
@@ -51,6 +52,8 @@ class TuneReport:
     head : str
     tuned : tuple of Tuned
     measured_on : str
+        Rules that are compared: the tuning rows, cross-fitted, so that choosing one by these numbers leaves
+        the test rows to measure it. A rule that is set: the test rows or, where there are none, as before.
     set_to : DecisionRule or None
         The rule the head decides by from now on; None if nothing was changed.
     """
@@ -71,7 +74,8 @@ def tune(
 ) -> TuneReport:
     """Tune and measure rules of a fitted head; with `rule` or `metric` the head decides by that from now on.
 
-    Without either all rules are compared and nothing changes.
+    Without either all rules are compared and nothing changes. They are compared on the rows they are tuned
+    on, by cross-fitting; the test rows measure only the rule that is then set.
 
     Parameters
     ----------
@@ -87,27 +91,50 @@ def tune(
     Raises
     ------
     HeadError
-        There is no such head, or no scores are kept with it.
+        There is no such head, or no scores are kept with it: tags may have been added.
     OptionError
         There is no such rule.
     """
     wanted = rule or (default_rule(metric) if metric else None)
     rules = [parse_rule(name, min_tags=min_tags) for name in ([wanted] if wanted else COMPARED)]
     saved = SavedHead.open(Path(artifacts), head)
-    tuning, test = (KeptScores.read(saved.folder, part) for part in ("tuning", "test"))
-    tuned = tuple(_tuned(each, tuning, test) for each in rules)
+    tuning, test = (_kept(saved, part) for part in ("tuning", "test"))
+    if not (wanted and test.Y.shape[0]):
+        measured_on = f"{tuning.Y.shape[0]:,} tuning rows, cross-fitted"
+        tuned = tuple(_tuned(each, tuning, None) for each in rules)
+    else:
+        measured_on = f"{test.Y.shape[0]:,} test rows"
+        tuned = (_tuned(rules[0], tuning, test),)
     if wanted:
-        saved.decide_by(tuned[0].rule, tuned[0].row() | {"optimism": tuned[0].optimism})
-    measured_on = (
-        f"{test.Y.shape[0]:,} test rows" if test.Y.shape[0] else f"{tuning.Y.shape[0]:,} rows, cross-fitted"
-    )
+        saved.decide_by(tuned[0].rule, _facts(tuned[0], measured_on))
     return TuneReport(saved.name, tuned, measured_on, tuned[0].rule if wanted else None)
 
 
-def _tuned(rule: DecisionRule, tuning: KeptScores, test: KeptScores) -> Tuned:
+def _kept(saved: SavedHead, part: Part) -> KeptScores:
+    if saved.metrics.get("added") and not (saved.folder / "scores").is_dir():
+        raise HeadError(
+            f"tags were added to head {saved.name!r} since it was fitted, and of these no scores are kept to "
+            "tune on; fit it again with all tags"
+        )
+    return KeptScores.read(saved.folder, part)
+
+
+def _tuned(rule: DecisionRule, tuning: KeptScores, test: KeptScores | None) -> Tuned:
+    """Tune a rule and measure it on the test rows or, without any, by cross-fitting."""
     found = retune(rule, tuning.top, tuning.Y)
-    if test.Y.shape[0]:
+    if test is not None:
         metrics = evaluate(test.Y, redecide(found.rule, test.top).predicted)
     else:
-        metrics = evaluate(tuning.Y, cross_fitted(found.rule, tuning.top, tuning.Y))
-    return Tuned(found.rule, found.exact, metrics, flattery(found.rule, tuning.top, tuning.Y))
+        predicted = cross_fitted(found.rule, tuning.top, tuning.Y, groups=tuning.groups)
+        metrics = evaluate(tuning.Y, predicted)
+    return Tuned(found.rule, found.exact, metrics, flattery(found.rule, tuning.top, tuning.Y, tuning.groups))
+
+
+def _facts(tuned: Tuned, measured_on: str) -> dict[str, Any]:
+    """Return what a head's metrics.json says of its rule; mAP is not among it, as no rule moves that."""
+    facts = {name: value for name, value in tuned.metrics.to_dict().items() if name != "map"}
+    return facts | {
+        "rule": tuned.rule.describe(),
+        "optimism": tuned.optimism,
+        "measured_on": measured_on,
+    }

@@ -132,21 +132,21 @@ def score(job: Path, document: dict[str, Any]) -> None:
 
 
 def add_tags(job: Path, document: dict[str, Any]) -> None:
-    """Learn new columns from the train rows to score the others, then from all rows, and save the head."""
+    """Learn new columns from the train rows to score the others, then from the head's rows, and save it."""
     data, head = _Data(document), _saved(document)
     scorer = new_tag_scorer(head, data.X.take(data.train), data.Y[data.train])
     for part, rows in (("val", data.val), ("test", data.test)):
         data.score_file(job / f"{part}_scores.npy", rows).fill(scorer, data.X.take(rows))
-    head.add_tags(data.X, data.Y, progress=_REPORT)  # type: ignore[attr-defined]
+    own = np.load(Path(document["data"]) / "own.npy")
+    head.add_tags(data.X.take(own), data.Y[own], progress=_REPORT)  # type: ignore[attr-defined]
     folder = job / "head"
     folder.mkdir()
     head.save(folder)
 
 
 def _saved(document: Mapping[str, Any]) -> Head:
-    """Load a saved head: one of the registry, or by the ``package.module:Class`` it was fitted as."""
-    folder = Path(document["folder"])
-    return get_head(document["head"]).load(folder) if ":" in document["head"] else load_head(folder)
+    """Load the saved head a job is about, going by what the user called it."""
+    return load_head(Path(document["folder"]), document["head"])
 
 
 class _ScoreFile:

@@ -69,18 +69,30 @@ def get_head(name: str) -> "type[Head]":
     return found
 
 
-def load_head(folder: Path) -> "Head":
-    """Load whichever head was saved into `folder`, going by its ``head.json``.
+def load_head(folder: Path, given: str = "") -> "Head":
+    """Load the head that was saved into `folder`.
+
+    Parameters
+    ----------
+    folder : Path
+    given : str
+        What the user called it. Only a class named here, as ``package.module:Class``, is imported by its
+        name; other heads are those of the registry. To import whatever a folder names would be to run it.
 
     Raises
     ------
     HeadError
-        If `folder` holds no readable head.
-    OptionError
-        If the head's class is not known here (its package is not installed).
+        If `folder` holds no readable head, or one of no registry.
     """
+    if ":" in given:
+        return get_head(given).load(folder)
     try:
         name = json.loads((folder / "head.json").read_text(encoding="utf-8"))["head"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise HeadError(f"{folder} does not hold a readable head ({error}); fit it again") from error
+    if name not in head_names():
+        raise HeadError(
+            f"head {name!r} is neither the toolkit's nor of an installed package; name it by its class, "
+            "package.module:Class (for predict and fit: with --head)"
+        )
     return get_head(name).load(folder)

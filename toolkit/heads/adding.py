@@ -6,6 +6,7 @@ from typing import Any
 
 import scipy.sparse as sp
 
+from toolkit.errors import HeadError
 from toolkit.heads.base import Array
 from toolkit.heads.ensemble import Ensemble
 
@@ -25,7 +26,14 @@ def new_tag_scorer(head: Any, X: Any, Y: sp.csr_array) -> Scorer:
     X : array (N, D) or Features
     Y : csr_array (N, M) bool
         The new tags.
+
+    Raises
+    ------
+    HeadError
+        The head, or a member of it, cannot learn more tags.
     """
+    if not hasattr(head, "add_tags"):  # of another package: the protocol does not ask for it
+        raise HeadError(f"head {head.name!r} cannot learn more tags; fit it again with all of them")
     if isinstance(head, Ensemble):
         members = {
             name: new_tag_scorer(member, head.columns(X, name), Y) for name, member in head.members_.items()

@@ -93,8 +93,9 @@ class HeadBase:
 
     @property
     def classes_(self) -> NDArray[np.intp]:
-        """The columns of Y, as scikit-learn's tools ask for them."""
-        self._check_fitted()
+        """The columns of Y, as scikit-learn's tools ask for them; there is no such attribute before `fit`."""
+        if not hasattr(self, "n_tags_"):
+            raise AttributeError(f"head {self.name!r} has no classes_ before it is fitted")
         return np.arange(self.n_tags_)
 
     def predict_proba(self, X: Any) -> Array:
@@ -151,17 +152,20 @@ class HeadBase:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read a head from `folder`; `HeadError` if a file is missing or another head's."""
+        """Read a head from `folder`; `HeadError` if it is another head's, or not as this version saves it."""
         try:
             document = json.loads((folder / "head.json").read_text(encoding="utf-8"))
+            if document["head"] != cls.name:
+                raise HeadError(f"{folder} holds a head {document['head']!r}, not {cls.name!r}")
             arrays = {key: np.load(folder / f"{key}.npy", allow_pickle=False) for key in document["arrays"]}
-        except (OSError, ValueError, KeyError) as error:
-            raise HeadError(f"{folder} does not hold a readable head ({error}); fit it again") from error
-        if document["head"] != cls.name:
-            raise HeadError(f"{folder} holds a head {document['head']!r}, not {cls.name!r}")
-        head = cls(**options_from_json(document["options"]))
-        head.n_features_, head.n_tags_ = document["n_features"], document["n_tags"]
-        head._restore(arrays, document["facts"])
+            head = cls(**options_from_json(document["options"]))
+            head.n_features_, head.n_tags_ = document["n_features"], document["n_tags"]
+            head._restore(arrays, document["facts"])
+        except (OSError, EOFError, ValueError, TypeError, LookupError, AttributeError) as error:
+            raise HeadError(
+                f"{folder} does not hold a readable head of this version "
+                f"({type(error).__name__}: {error}); fit it again"
+            ) from error
         return head
 
     def add_tags(self, X: Any, Y: sp.csr_array, *, progress: Progress = silent) -> Self:  # noqa: ARG002, RUF100
