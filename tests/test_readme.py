@@ -87,6 +87,6 @@ def test_python__runs(home, number):
 def test_output_shown__has_the_columns_there_are():
     from cli.tables import TITLES
 
-    shown = next(block for block in blocks("text") if "ensemble ★" in block)
+    shown = next(block for block in blocks("text") if " ★ " in block)
     header = next(line for line in shown.splitlines() if line.startswith(" head"))
     assert re.split(r"\s{2,}", header.strip()) == list(TITLES.values())
