@@ -80,6 +80,9 @@ def _dealt(n: int, folds: int, groups: NDArray[Any] | None, seed: int) -> NDArra
     number = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1].ravel()
     many = int(number.max(initial=-1)) + 1
     if not 2 <= folds <= many:
-        raise OptionError(f"folds got {folds}; give 2 or more, up to the {many} rows or groups there are")
+        raise OptionError(
+            f"rules are tuned and measured on {folds} folds of rows, near-duplicates together: that takes 2 or "
+            f"more folds and as many groups, there are {many}; hold out more val rows, or test rows"
+        )
     dealt: NDArray[np.intp] = np.random.default_rng(seed).permutation(np.arange(many) % folds)[number]
     return dealt
