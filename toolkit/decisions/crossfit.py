@@ -81,8 +81,8 @@ def _dealt(n: int, folds: int, groups: NDArray[Any] | None, seed: int) -> NDArra
     many = int(number.max(initial=-1)) + 1
     if not 2 <= folds <= many:
         raise OptionError(
-            f"rules are tuned and measured on {folds} folds of rows, near-duplicates together: that takes 2 or "
-            f"more folds and as many groups, there are {many}; hold out more val rows, or test rows"
+            f"rules are tuned and measured on {folds} folds of rows, near-duplicates together: that takes 2 "
+            f"folds or more and as many groups, there are {many}; hold out more val rows, or test rows"
         )
     dealt: NDArray[np.intp] = np.random.default_rng(seed).permutation(np.arange(many) % folds)[number]
     return dealt
