@@ -18,7 +18,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
 
 from toolkit.decisions import best_threshold
-from toolkit.heads.transforms import unit_rows
+from toolkit.features import unit_rows
 
 Part = tuple[np.ndarray, sp.csr_array]
 Scorer = Callable[[np.ndarray], np.ndarray]

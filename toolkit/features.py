@@ -207,3 +207,11 @@ def finite(X: Array) -> Array:
     if not np.isfinite(X).all():
         raise HeadError("X holds NaN or infinity; embed those images again or drop the rows")
     return X
+
+
+def unit_rows(X: Array) -> Array:
+    """Scale each row of X (N, D) to Euclidean length 1; an all-zero row stays zero."""
+    norm = np.sqrt(np.einsum("nd,nd->n", X, X, dtype=np.float64)).astype(np.float32)
+    norm[norm == 0] = 1
+    out: Array = X / norm[:, None]
+    return out

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 
 from toolkit.errors import OptionError, SplitError
-from toolkit.features import blocks, loaded
+from toolkit.features import blocks, loaded, unit_rows
 from toolkit.textfiles import IMAGE_COLUMNS, find_column, need_column, read_csv, write_csv
 
 logger = logging.getLogger(__name__)
@@ -208,13 +208,13 @@ def _alike(X: Any) -> Rows:
     least = DUPLICATE_COSINE if projection is None else DUPLICATE_COSINE - _SKETCH_SLACK
     sketch = np.empty((N, min(D, _SKETCH)), np.float32)
     for part, rows in blocks(X):
-        unit = _unit(rows - mean)
-        sketch[part] = unit if projection is None else _unit(unit @ projection)
+        unit = unit_rows(rows - mean)
+        sketch[part] = unit if projection is None else unit_rows(unit @ projection)
     found = [np.empty((0, 2), np.intp)]
     for one, other in _close(sketch, least):
         for first in range(0, len(one), _BLOCK):
             a, b = one[first : first + _BLOCK], other[first : first + _BLOCK]
-            sure = np.einsum("nd,nd->n", _unit(X[a] - mean), _unit(X[b] - mean)) >= DUPLICATE_COSINE
+            sure = np.einsum("nd,nd->n", unit_rows(X[a] - mean), unit_rows(X[b] - mean)) >= DUPLICATE_COSINE
             found.append(np.stack([a[sure], b[sure]], axis=1))
     return np.vstack(found)
 
@@ -228,13 +228,6 @@ def _close(sketch: Floats, least: float) -> Iterator[tuple[Rows, Rows]]:
             one, other = np.nonzero(close)
             one, other = one + start, other + beside
             yield one[one < other], other[one < other]
-
-
-def _unit(rows: Floats) -> Floats:
-    """Scale rows (n, D) to length 1; rows of zeros stay."""
-    norm = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64))
-    out: Floats = rows / np.where(norm == 0, 1, norm).astype(np.float32)[:, None]
-    return out
 
 
 def _components(pairs: Rows, N: int) -> Rows:

@@ -15,7 +15,7 @@ from annotated_types import Ge, Gt
 from numpy.typing import NDArray
 
 from toolkit.errors import HeadError
-from toolkit.features import Matrix, blocks
+from toolkit.features import Matrix, blocks, unit_rows
 from toolkit.heads.base import Array, HeadBase, Val, check_fit, check_val
 from toolkit.heads.knn_search import (
     ListIndex,
@@ -28,7 +28,7 @@ from toolkit.heads.knn_search import (
 )
 from toolkit.heads.knn_votes import RAW, Ballot, as_coefficients, calibrated, shares, votes
 from toolkit.heads.options import check_options
-from toolkit.heads.transforms import FeatureTransform, TransformName, unit_rows
+from toolkit.heads.transforms import FeatureTransform, TransformName
 from toolkit.progress import Progress, silent
 
 Ids = NDArray[np.int64]

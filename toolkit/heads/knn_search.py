@@ -11,8 +11,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.features import BLOCK_BYTES, Features, Matrix, Rows, blocks, finite, loaded
-from toolkit.heads.transforms import FeatureTransform, unit_rows
+from toolkit.features import BLOCK_BYTES, Features, Matrix, Rows, blocks, finite, loaded, unit_rows
+from toolkit.heads.transforms import FeatureTransform
 from toolkit.progress import Progress
 
 logger = logging.getLogger(__name__)

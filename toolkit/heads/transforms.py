@@ -10,7 +10,7 @@ from typing import Literal, Self, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.features import Matrix, blocks
+from toolkit.features import Matrix, blocks, unit_rows
 
 TransformName = Literal["raw", "standardize", "sqrt-standardize", "l2", "centered-sqrt-l2"]
 TRANSFORMS: tuple[TransformName, ...] = get_args(TransformName)
@@ -21,14 +21,6 @@ Array = NDArray[np.float32]
 def signed_sqrt(X: Array) -> Array:
     """Return ``sign(x) * sqrt(|x|)`` elementwise, (N, D) -> (N, D)."""
     out: Array = np.copysign(np.sqrt(np.abs(X)), X)
-    return out
-
-
-def unit_rows(X: Array) -> Array:
-    """Scale each row of X (N, D) to Euclidean length 1; an all-zero row stays zero."""
-    norm = np.sqrt(np.einsum("nd,nd->n", X, X, dtype=np.float64)).astype(np.float32)
-    norm[norm == 0] = 1
-    out: Array = X / norm[:, None]
     return out
 
 
