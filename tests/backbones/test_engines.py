@@ -15,7 +15,7 @@ from tests.backbones.conftest import photo
 from toolkit.backbones import DeviceMemoryError, load_backbone
 from toolkit.backbones.engines import choose_engine
 from toolkit.backbones.engines.openvino import fast_precisions
-from toolkit.backbones.engines.torch import TorchEngine, find_batch_size
+from toolkit.backbones.engines.torch import TorchEngine, batch_size_within
 from toolkit.backbones.fidelity import cosines
 from toolkit.backbones.graphs import cache_folder
 from toolkit.backbones.network import build_network
@@ -234,24 +234,11 @@ def test_torch_engine__reports_full_memory():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "room", "want"),
-    [
-        (lambda size: 1.0, 10_000, 512),  # ever larger is ever better
-        (lambda size: size / 100, 10_000, 32),  # no gain at all
-        (lambda size: max(1.0, size / 128), 10_000, 128),  # saturates
-        (lambda size: 1.0, 200, 128),  # does not fit beyond
-        (lambda size: 1.0, 8, 32),  # nothing fits: the pass will halve
-    ],
+    ("room", "want"),
+    [(10_000, 256), (256 * 10, 256), (256 * 10 - 1, 128), (700, 64), (320, 32), (8, 32)],
 )
-def test_find_batch_size(seconds, room, want):
-    now = [0.0]
-
-    def run(size):
-        if size > room:
-            raise DeviceMemoryError("full")
-        now[0] += seconds(size)
-
-    assert find_batch_size(run, clock=lambda: now[0]) == want
+def test_batch_size__is_the_largest_that_fits(room, want):
+    assert batch_size_within(room, 10.0) == want
 
 
 @pytest.mark.slow

@@ -2,8 +2,6 @@
 
 import contextlib
 import threading
-import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,8 +13,8 @@ from toolkit.backbones.network import FromBytes, Network
 KINDS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 CPU_BATCH = 16
 MPS_BATCH = 32
-SMALLEST_BATCH, LARGEST_BATCH = 32, 512
-WORTH_IT = 1.05  # a batch twice as large must be that much faster to be taken
+SMALLEST_BATCH, LARGEST_BATCH = 32, 256
+SHARE = 8  # of a GPU's memory a batch may take: two are under way, and processes may share the GPU
 
 
 def fast_precisions(device: str) -> tuple[str, ...]:
@@ -45,15 +43,28 @@ class TorchEngine:
         self._local = threading.local()
         if self._device.type == "cuda":
             torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32: TF32 rounds inputs to 10 bits
+            torch.backends.cudnn.deterministic = True
         self.in_flight = 2 if self._device.type == "cuda" else 1
         self.batch_size = MPS_BATCH if self._device.type == "mps" else CPU_BATCH
 
     def tune(self, side: int) -> None:
-        """Find the batch size on a GPU, with black pictures of `side` pixels; elsewhere it is fixed."""
-        if self._device.type == "cuda":
-            self.batch_size = find_batch_size(
-                lambda size: self.forward(np.zeros((size, side, side, 3), np.uint8)), clock=time.perf_counter
-            )
+        """Set the batch size on a GPU by what pictures of `side` pixels take of its memory.
+
+        Not by timing: rows depend on the batch size in their last bits, and a pass that goes on another day
+        has to find the same one.
+        """
+        if self._device.type != "cuda":
+            return
+        before = torch.cuda.memory_allocated(self._device)
+        torch.cuda.reset_peak_memory_stats(self._device)
+        try:
+            self.forward(np.zeros((SMALLEST_BATCH, side, side, 3), np.uint8))
+        except DeviceMemoryError:
+            self.batch_size = SMALLEST_BATCH  # the pass will halve it, and say so
+            return
+        taken = torch.cuda.max_memory_allocated(self._device) - before
+        there = torch.cuda.get_device_properties(self._device).total_memory
+        self.batch_size = batch_size_within(there // SHARE, taken / SMALLEST_BATCH)
 
     @torch.inference_mode()
     def forward(self, batch: Pixels) -> Rows:
@@ -63,8 +74,7 @@ class TorchEngine:
                 self._stream(),
                 torch.autocast(self._device.type, dtype=self._kind, enabled=self._kind is not None),
             ):
-                out: torch.Tensor = self._module(self._upload(batch))
-                return out.to(torch.float32).cpu().numpy()
+                return self._download(self._module(self._upload(batch)))
         except torch.OutOfMemoryError as error:
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
@@ -87,25 +97,17 @@ class TorchEngine:
         # the buffer is free again: forward has waited for the rows of the batch that was in it
         return self._local.pinned.copy_(pixels).to(self._device, non_blocking=True)  # type: ignore[no-any-return]
 
+    def _download(self, rows: torch.Tensor) -> Rows:
+        fetched: Rows = rows.to(torch.float32).cpu().numpy()
+        return fetched
 
-def find_batch_size(run: Callable[[int], object], *, clock: Callable[[], float]) -> int:
-    """Return the batch size beyond which doubling gains under 5 % or does not fit.
 
-    `run` computes a batch of that many pictures and raises `DeviceMemoryError` where it does not fit; if even
-    the smallest does not, it is returned and the pass will halve it.
+def batch_size_within(room: float, each: float) -> int:
+    """Return the largest power of two, `SMALLEST_BATCH` to `LARGEST_BATCH`, of pictures that fit.
+
+    `room` is the bytes they may take, `each` what one of them takes.
     """
-    best, best_rate = SMALLEST_BATCH, 0.0
-    size = SMALLEST_BATCH
-    while size <= LARGEST_BATCH:
-        try:
-            run(size)  # the first one of a size also compiles and allocates
-            start = clock()
-            run(size)
-            rate = size / (clock() - start)
-        except DeviceMemoryError:
-            break
-        if rate < WORTH_IT * best_rate:
-            break
-        best, best_rate = size, rate
-        size *= 2
-    return best
+    size = LARGEST_BATCH
+    while size > SMALLEST_BATCH and size * each > room:
+        size //= 2
+    return size
