@@ -1,16 +1,21 @@
-"""Decoding where the network runs, on the processor, against Pillow."""
+"""Decoding and resizing where the network runs, on the processor, against Pillow."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torchvision.io import decode_jpeg
 
 from tests.backbones.conftest import photo
 from tests.backbones.test_preprocessing import V1
 from toolkit.backbones import load_backbone
 from toolkit.backbones.jpeg import decode_on
 from toolkit.backbones.preprocessing import Preprocessing
+from toolkit.backbones.resizing import resize_picture
+from toolkit.errors import OptionError
 from toolkit.images import decode_image
 
 
@@ -21,11 +26,11 @@ def jpeg(image, **options):
 
 
 @pytest.mark.parametrize("resize", ["crop", "squash", "full"])
-@pytest.mark.parametrize("size", [(500, 375), (375, 500), (230, 300), (900, 100)])
+@pytest.mark.parametrize("size", [(500, 375), (375, 500), (230, 300), (300, 100)])
 def test_decode__looks_like_pillows(resize, size):
     preprocessing = Preprocessing.of(V1, resize=resize, decode="device")
     data = jpeg(photo(*size))
-    pixels, width, height = decode_on("cpu", data, preprocessing, max_pixels=10**6)
+    ((pixels, width, height),) = decode_on("cpu", [data], preprocessing, max_pixels=10**6)
     want = preprocessing(Image.open(io.BytesIO(data)))
     assert (width, height) == size and pixels.dtype == np.uint8 and pixels.shape == want.shape
     difference = np.abs(pixels.astype(int) - want)
@@ -40,7 +45,7 @@ def test_decode__leaves_to_pillow_what_needs_more_than_pixels():
     whole = jpeg(image)
     png = io.BytesIO()
     image.save(png, "PNG")
-    for data in (
+    others = [
         jpeg(image, exif=exif),
         jpeg(image.convert("CMYK")),
         jpeg(image.convert("L")),
@@ -49,18 +54,77 @@ def test_decode__leaves_to_pillow_what_needs_more_than_pixels():
         png.getvalue(),
         b"\xff\xd8 no picture \xff\xd9",
         b"",
-    ):
-        assert decode_on("cpu", data, preprocessing, max_pixels=10**6) is None
-    assert decode_on("cpu", whole, preprocessing, max_pixels=300 * 200 - 1) is None
-    assert decode_on("cpu", whole, preprocessing, max_pixels=300 * 200) is not None
+        jpeg(photo(800, 200)),  # resized whole it would be four times what the crop keeps
+    ]
+    assert decode_on("cpu", others, preprocessing, max_pixels=10**6) == [None] * len(others)
+    assert decode_on("cpu", [whole], preprocessing, max_pixels=300 * 200 - 1) == [None]
+    assert decode_on("cpu", [whole], preprocessing, max_pixels=300 * 200) != [None]
+
+
+def test_decode__many_files_give_what_each_gives_alone(monkeypatch):
+    preprocessing = Preprocessing.of(V1, resize="full", decode="device")
+    files = [jpeg(photo(*size, seed)) for seed, size in enumerate([(300, 200), (200, 300)] * 3)]
+    damaged = bytearray(files[0])
+    damaged[2:200] = bytes(198)  # nothing is left of its tables, start and end are
+    files[3:3] = [bytes(damaged), b""]
+    alone = [decode_on("cpu", [data], preprocessing, max_pixels=10**6)[0] for data in files]
+    assert [one is None for one in alone] == [False] * 3 + [True, True] + [False] * 3
+    for most in (2**25, 2 * 300 * 200, 1):  # files of one call
+        monkeypatch.setattr("toolkit.backbones.jpeg.MOST_PIXELS", most)
+        together = decode_on("cpu", files, preprocessing, max_pixels=10**6)
+        assert [one is None for one in together] == [one is None for one in alone]
+        for got, want in zip(together, alone, strict=True):
+            if want is not None:
+                np.testing.assert_array_equal(got[0], want[0])
+                assert got[1:] == want[1:]
+
+
+def test_decode__one_the_decoder_refuses_spoils_no_other(monkeypatch):
+    preprocessing = Preprocessing.of(V1, resize="full", decode="device")
+    files = [jpeg(photo(300, 200, seed)) for seed in range(3)]
+    calls = []
+
+    def refuse_the_second(raw, **options):
+        calls.append(len(raw))
+        if any(bytes(one.numpy()) == files[1] for one in raw):
+            raise RuntimeError("nvjpegDecode failed")
+        return decode_jpeg(raw, **options)
+
+    monkeypatch.setattr("toolkit.backbones.jpeg.decode_jpeg", refuse_the_second)
+    found = decode_on("cpu", files, preprocessing, max_pixels=10**6)
+    assert [one is None for one in found] == [False, True, False] and calls == [3, 1, 1, 1]
+
+
+def test_decode__full_memory_is_said(monkeypatch):
+    def full(raw, **options):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("toolkit.backbones.jpeg.decode_jpeg", full)
+    preprocessing = Preprocessing.of(V1, resize="full", decode="device")
+    with pytest.raises(OptionError, match="--decode device: the memory of cpu is full; give --decode scaled"):
+        decode_on("cpu", [jpeg(photo(300, 200))], preprocessing, max_pixels=10**6)
 
 
 def test_backbone__decodes_on_the_device_only_where_asked_to():
     options = {"weights": "random:0", "device": "cpu", "input_size": 64}
-    data = jpeg(photo(300, 200))
-    assert load_backbone("resnet18", decode="device", **options).decode(data, 10**6)[1:] == (300, 200)
+    files = [jpeg(photo(300, 200)), b""]
+    on_device = load_backbone("resnet18", decode="device", **options)
+    assert on_device.decode(files, 10**6)[0][1:] == (300, 200) and on_device.lot > 4
     backbone = load_backbone("resnet18", decode="scaled", precision="fp32", **options)
-    assert backbone.decode(data, 10**6) is None
+    assert backbone.decode(files, 10**6) == [None, None]
+
+
+@pytest.mark.parametrize("resize", ["crop", "squash", "full"])
+@pytest.mark.parametrize("size", [(500, 375), (230, 300), (900, 100), (32, 32), (1, 700)])
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_resize__by_torch_is_pillows(resize, size, interpolation):
+    recipe = replace(V1, interpolation=interpolation)
+    preprocessing = Preprocessing.of(recipe, resize=resize)
+    image = photo(*size)
+    got, want = resize_picture(image, preprocessing), preprocessing(image)
+    assert got.dtype == np.uint8 and got.shape == want.shape and got.flags.c_contiguous
+    assert np.abs(got.astype(int) - want).max() <= (2 if resize != "crop" else 6)
+    assert np.abs(got.astype(int) - want).mean() < 0.1
 
 
 @pytest.mark.parametrize("turn", [1, 6])

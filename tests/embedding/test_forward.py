@@ -9,7 +9,8 @@ from PIL import Image
 
 from tests.embedding.test_run import MeanBackbone, picture
 from toolkit.backbones import DeviceMemoryError
-from toolkit.embedding.forward import Forward, ReadOptions, embed_entries
+from toolkit.embedding.forward import Forward, embed_entries
+from toolkit.embedding.read import ReadOptions
 from toolkit.errors import OptionError
 from toolkit.manifest import Entry
 

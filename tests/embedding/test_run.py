@@ -12,8 +12,7 @@ import pytest
 from PIL import Image
 
 from toolkit.embedding.augment import augmented
-from toolkit.embedding.forward import ReadOptions
-from toolkit.embedding.read import Known, digest_of
+from toolkit.embedding.read import Known, ReadOptions, digest_of
 from toolkit.embedding.run import PassOptions, run_pass
 from toolkit.embedding.runners import OneDevice
 from toolkit.errors import OptionError, SpecMismatchError
@@ -29,6 +28,7 @@ class MeanBackbone:
 
     batch_size = 4
     in_flight = 1
+    lot = 1
     pads = True
 
     def __init__(self, sha="00", fail_after=None):
@@ -47,8 +47,8 @@ class MeanBackbone:
     def least_side(self, width, height):
         return None
 
-    def decode(self, data, max_pixels):
-        return None
+    def decode(self, files, max_pixels):
+        return [None] * len(files)
 
     def preprocess(self, image):
         return np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BOX))

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from toolkit.embedding import embed
-from toolkit.embedding.forward import ReadOptions
+from toolkit.embedding.read import ReadOptions
 from toolkit.embedding.runners import ManyDevices
 from toolkit.errors import OptionError, SpecMismatchError, WeightsError
 from toolkit.manifest import Entry

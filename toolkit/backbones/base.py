@@ -1,5 +1,6 @@
 """What the pass needs of a backbone."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -10,6 +11,8 @@ from toolkit.spec import EmbeddingSpec
 
 Pixels = NDArray[np.uint8]
 Rows = NDArray[np.float32]
+Decoded = tuple[Pixels, int, int]
+"""What goes into the network, and the picture's width and height in its file."""
 
 
 class DeviceMemoryError(Exception):
@@ -30,6 +33,8 @@ class Backbone(Protocol):
         Images a forward pass where the user names no number.
     in_flight : int
         Calls of `forward` worth running side by side.
+    lot : int
+        Files worth giving to one call of `decode`.
     pads : bool
         Whether a row depends, in its last bits, on how many images share its batch; such batches are padded
         to one size, so that a pass that was killed and resumed equals an undisturbed one bit by bit.
@@ -38,6 +43,7 @@ class Backbone(Protocol):
     spec: EmbeddingSpec
     batch_size: int
     in_flight: int
+    lot: int
     pads: bool
 
     def preprocess(self, image: Image.Image) -> Pixels:
@@ -49,10 +55,11 @@ class Backbone(Protocol):
         A decoder that can shrink while it decodes may do so down to that side; None forbids it.
         """
 
-    def decode(self, data: bytes, max_pixels: int) -> tuple[Pixels, int, int] | None:
-        """Decode and preprocess a plain RGB JPEG of at most `max_pixels` on the device.
+    def decode(self, files: Sequence[bytes], max_pixels: int) -> list[Decoded | None]:
+        """Decode and preprocess, on the device, those of `files` that are plain RGB JPEGs.
 
-        Returns the pixels and the picture's width and height; None leaves it to Pillow and `preprocess`.
+        One answer a file, in order; None leaves it to Pillow and `preprocess`, as a picture of more than
+        `max_pixels` is.
         """
 
     def forward(self, batch: Pixels) -> Rows:

@@ -11,7 +11,7 @@ from typing import get_args
 import numpy as np
 from PIL import Image
 
-from toolkit.backbones.base import Pixels, Rows
+from toolkit.backbones.base import Decoded, Pixels, Rows
 from toolkit.backbones.engines import Engine, EngineName, Precision, choose_engine
 from toolkit.backbones.families import default_weights, family_of
 from toolkit.backbones.fidelity import check
@@ -24,6 +24,8 @@ from toolkit.spec import EmbeddingSpec
 
 logger = logging.getLogger(__name__)
 
+LOT = 4  # files a decoding thread takes at a time: measured, half of what handing them out one by one costs
+DEVICE_LOT = 32  # nvJPEG's hardware decodes the files of one call side by side
 SMALLEST = 32  # pixels: the usual networks halve their input five times
 INT8 = "int8-"  # and the digest of the graph: which pictures calibrated it decides the features
 Calibration = Callable[[Preprocessing], Sequence[Pixels]]
@@ -38,37 +40,47 @@ class FrozenBackbone:
     device, why : str
         Where it runs; and how the precision was chosen, in words.
     preprocessing : Preprocessing
-    batch_size, in_flight, pads
+    batch_size, in_flight, lot, pads
         See `toolkit.backbones.base.Backbone`.
     """
 
     def __init__(
-        self, spec: EmbeddingSpec, preprocessing: Preprocessing, engine: Engine, device: str, why: str
+        self,
+        spec: EmbeddingSpec,
+        preprocessing: Preprocessing,
+        engine: Engine,
+        device: str,
+        why: str,
+        *,
+        shape: Callable[[Image.Image], Pixels] | None = None,
     ) -> None:
+        """Use `shape` to resize and cut pictures, or else `preprocessing`, which is Pillow's way to do it."""
         self.spec = spec
         self.preprocessing = preprocessing
         self.device = device
         self.why = why
         self._engine = engine
+        self._shape = shape or preprocessing
         self.batch_size = engine.batch_size
         self.in_flight = engine.in_flight
+        self.lot = DEVICE_LOT if preprocessing.decode == "device" else LOT
         self.pads = engine.pads
 
     def preprocess(self, image: Image.Image) -> Pixels:
         """Return an RGB image as (H, W, 3) uint8."""
-        return self.preprocessing(image)
+        return self._shape(image)
 
     def least_side(self, width: int, height: int) -> int | None:
         """Return how short the shorter side of a picture may become while it is decoded."""
         return self.preprocessing.least_side(width, height)
 
-    def decode(self, data: bytes, max_pixels: int) -> tuple[Pixels, int, int] | None:
-        """Decode a plain RGB JPEG on the device where the preprocessing says so."""
+    def decode(self, files: Sequence[bytes], max_pixels: int) -> list[Decoded | None]:
+        """Decode plain RGB JPEGs on the device where the preprocessing says so."""
         if self.preprocessing.decode != "device":
-            return None
+            return [None] * len(files)
         from toolkit.backbones.jpeg import decode_on
 
-        return decode_on(self.device, data, self.preprocessing, max_pixels=max_pixels)
+        return decode_on(self.device, files, self.preprocessing, max_pixels=max_pixels)
 
     def forward(self, batch: Pixels) -> Rows:
         """Return embeddings (B, D) float32 of (B, H, W, 3) uint8 pixels."""
@@ -196,8 +208,10 @@ def _on_torch(given: _Given, prepared: Callable[[Recipe], Preprocessing]) -> Fro
 
     from toolkit.backbones.engines.torch import TorchEngine, fast_precisions
     from toolkit.backbones.network import build_network, facts_of
+    from toolkit.backbones.resizing import resize_picture
 
     network = build_network(family_of(given.name), given.name, given.weights)
+    facts = facts_of(network, given.name, given.weights)  # before an engine moves the network to its device
     preprocessing = prepared(network.recipe)
     side = preprocessing.recipe.crop_size
 
@@ -209,10 +223,16 @@ def _on_torch(given: _Given, prepared: Callable[[Recipe], Preprocessing]) -> Fro
     able = fast_precisions(given.device)
     memory = graph_folder(given.name, given.weights)
     precision, why = _choose_precision(given, able, engine, preprocessing, memory, what)
-    spec = _spec(given, preprocessing, precision, facts_of(network, given.name, given.weights))
     run = engine(precision)
     run.tune(side)
-    return FrozenBackbone(spec, preprocessing, run, given.device, why)
+    return FrozenBackbone(
+        _spec(given, preprocessing, precision, facts),
+        preprocessing,
+        run,
+        given.device,
+        why,
+        shape=lambda image: resize_picture(image, preprocessing),
+    )
 
 
 def _spec(given: _Given, preprocessing: Preprocessing, precision: str, facts: GraphFacts) -> EmbeddingSpec:

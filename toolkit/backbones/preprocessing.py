@@ -142,6 +142,10 @@ class Preprocessing:
         across, down = width / resized[0], height / resized[1]
         return (side, side), (left * across, top * down, (left + side) * across, (top + side) * down)
 
+    def resizes_whole(self, width: int, height: int) -> bool:
+        """Tell whether resizing all of a picture and cutting the crop afterwards does not cost too much."""
+        return self.resize != "crop" or max(width, height) <= LONGEST * min(width, height)
+
     def least_side(self, width: int, height: int) -> int | None:
         """Return how short the shorter side may become while decoding, or None if it must not."""
         if self.decode != "scaled":

@@ -11,7 +11,7 @@ from toolkit.backbones.engines import EngineName
 from toolkit.backbones.frozen import INT8
 from toolkit.backbones.preprocessing import Preprocessing
 from toolkit.devices import resolve_devices
-from toolkit.embedding.forward import ReadOptions
+from toolkit.embedding.read import ReadOptions
 from toolkit.embedding.run import PassOptions, PassReport, run_pass
 from toolkit.embedding.runners import ManyDevices, OneDevice, Runner
 from toolkit.embedding.verification import Verification, verify

@@ -10,49 +10,20 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
 from toolkit.backbones import Backbone, DeviceMemoryError
 from toolkit.backbones.base import Pixels, Rows
-from toolkit.embedding.read import ReadImage, read_image
+from toolkit.embedding.read import ReadImage, ReadOptions, read_images
 from toolkit.errors import OptionError
-from toolkit.images import ImagePolicy, configure_pillow
+from toolkit.images import configure_pillow
 from toolkit.manifest import Entry
 from toolkit.store import Row
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReadOptions:
-    """How images are read and batched.
-
-    Attributes
-    ----------
-    batch_size : int or None
-        Images a forward pass; None is the backbone's choice.
-    num_workers : int
-        Decoding threads; 0 means one a processor core.
-    views : int
-        Augmented views beside the plain embedding.
-    seed : int
-        What views are drawn with.
-    policy : ImagePolicy
-    """
-
-    batch_size: int | None = None
-    num_workers: int = 0
-    views: int = 0
-    seed: int = 0
-    policy: ImagePolicy = field(default_factory=ImagePolicy)
-
-    def __post_init__(self) -> None:
-        for name, least in (("batch_size", 1), ("num_workers", 0), ("views", 0)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise OptionError(f"--{name.replace('_', '-')} got {value}; give {least} or more")
 
 
 @dataclass(frozen=True)
@@ -155,25 +126,18 @@ def _read_all(
     """Yield (slot, pixels or reason) in order, read ahead by a bounded number of images."""
     configure_pillow(options.policy)
     workers = options.num_workers or os.cpu_count() or 1
-    queue: deque[tuple[int, Future[ReadImage | str]]] = deque()
+    jobs = -(-ahead // backbone.lot) + workers
+    queue: deque[tuple[list[int], Future[list[ReadImage | str]]]] = deque()
     stream = iter(entries)
     with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
         try:
             while True:
-                while len(queue) < ahead + workers and (item := next(stream, None)) is not None:
-                    slot, entry = item
-                    job = pool.submit(
-                        read_image,
-                        entry,
-                        backbone,
-                        policy=options.policy,
-                        views=options.views,
-                        seed=options.seed,
-                    )
-                    queue.append((slot, job))
+                while len(queue) < jobs and (lot := list(islice(stream, backbone.lot))):
+                    job = pool.submit(read_images, [entry for _, entry in lot], backbone, options)
+                    queue.append(([slot for slot, _ in lot], job))
                 if not queue:
                     return
-                slot, job = queue.popleft()
-                yield slot, job.result()
+                slots, job = queue.popleft()
+                yield from zip(slots, job.result(), strict=True)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

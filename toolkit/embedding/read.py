@@ -1,18 +1,48 @@
-"""One image of the plan: file to pixels, in a decoding thread."""
+"""Images of the plan: file to pixels, in a decoding thread."""
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from toolkit.backbones.base import Backbone, Pixels
+from toolkit.backbones.base import Backbone, Decoded, Pixels
 from toolkit.embedding.augment import augmented
-from toolkit.errors import ImageError
+from toolkit.errors import ImageError, OptionError
 from toolkit.images import ImagePolicy, decode_image
 from toolkit.manifest import Entry
 from toolkit.store import Row
 
 DIGEST_BYTES = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """How images are read and batched.
+
+    Attributes
+    ----------
+    batch_size : int or None
+        Images a forward pass; None is the backbone's choice.
+    num_workers : int
+        Decoding threads; 0 means one a processor core.
+    views : int
+        Augmented views beside the plain embedding.
+    seed : int
+        What views are drawn with.
+    policy : ImagePolicy
+    """
+
+    batch_size: int | None = None
+    num_workers: int = 0
+    views: int = 0
+    seed: int = 0
+    policy: ImagePolicy = field(default_factory=ImagePolicy)
+
+    def __post_init__(self) -> None:
+        for name, least in (("batch_size", 1), ("num_workers", 0), ("views", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise OptionError(f"--{name.replace('_', '-')} got {value}; give {least} or more")
 
 
 @dataclass(frozen=True)
@@ -28,42 +58,57 @@ def digest_of(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=DIGEST_BYTES).hexdigest()
 
 
-def read_image(
-    entry: Entry,
-    backbone: Backbone,
-    *,
-    policy: ImagePolicy,
-    views: int,
-    seed: int,
-) -> ReadImage | str:
-    """Read, decode and resize one image; what cannot be read gives the reason in plain words instead."""
+def read_images(entries: Sequence[Entry], backbone: Backbone, options: ReadOptions) -> list[ReadImage | str]:
+    """Read, decode and resize images; one that cannot be read gives the reason in plain words instead."""
+    files = [_read_file(entry) for entry in entries]
+    whole = [file.data for file in files if not isinstance(file, str)]
+    on_device = iter(backbone.decode(whole, options.policy.max_pixels))
+    return [
+        file if isinstance(file, str) else _read_image(entry, file, next(on_device), backbone, options)
+        for entry, file in zip(entries, files, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class _File:
+    data: bytes
+    stat: os.stat_result
+
+
+def _read_file(entry: Entry) -> _File | str:
     try:
         with entry.path.open("rb") as file:
             # of the open file, so that a file replaced meanwhile cannot pair old pixels with a new time
             stat = os.fstat(file.fileno())
-            data = file.read()
-        on_device = backbone.decode(data, policy.max_pixels)
-        if on_device is not None:
-            plain, width, height = on_device
-            mode = "RGB"
-        else:
-            decoded = decode_image(data, policy, name=entry.id, least_side=backbone.least_side)
-            plain = backbone.preprocess(decoded.rgb)
-            width, height, mode = decoded.width, decoded.height, decoded.mode
-    except ImageError as error:
-        return str(error)
+            return _File(file.read(), stat)
     except OSError as error:
         return _reason(error)
+
+
+def _read_image(
+    entry: Entry, file: _File, on_device: Decoded | None, backbone: Backbone, options: ReadOptions
+) -> ReadImage | str:
+    if on_device is not None:
+        plain, width, height = on_device
+        mode = "RGB"
+    else:
+        try:
+            decoded = decode_image(file.data, options.policy, name=entry.id, least_side=backbone.least_side)
+        except ImageError as error:
+            return str(error)
+        plain = backbone.preprocess(decoded.rgb)
+        width, height, mode = decoded.width, decoded.height, decoded.mode
     row = Row(
         img_path=entry.id,
-        bytes=stat.st_size,
-        mtime_ns=stat.st_mtime_ns,
-        digest=digest_of(data),
+        bytes=file.stat.st_size,
+        mtime_ns=file.stat.st_mtime_ns,
+        digest=digest_of(file.data),
         width=width,
         height=height,
         mode=mode,
     )
-    return ReadImage(row, [plain, *(augmented(plain, entry.id, view, seed) for view in range(views))])
+    views = (augmented(plain, entry.id, view, options.seed) for view in range(options.views))
+    return ReadImage(row, [plain, *views])
 
 
 class Known:

@@ -16,7 +16,8 @@ from multiprocessing.context import SpawnProcess
 from typing import Any, Protocol
 
 from toolkit.backbones import Backbone, load_backbone
-from toolkit.embedding.forward import Embedded, ReadOptions, embed_entries
+from toolkit.embedding.forward import Embedded, embed_entries
+from toolkit.embedding.read import ReadOptions
 from toolkit.errors import OptionError, ToolkitError
 from toolkit.manifest import Entry
 from toolkit.spec import EmbeddingSpec

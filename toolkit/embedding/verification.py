@@ -12,8 +12,8 @@ from toolkit.backbones.base import Rows
 from toolkit.backbones.engines import EngineName
 from toolkit.backbones.fidelity import LEAST_WORST, cosines
 from toolkit.backbones.preprocessing import options_of
-from toolkit.embedding.forward import ReadOptions, embed_entries
-from toolkit.embedding.read import digest_of
+from toolkit.embedding.forward import embed_entries
+from toolkit.embedding.read import ReadOptions, digest_of
 from toolkit.errors import OptionError, StoreError
 from toolkit.manifest import Entry
 from toolkit.progress import Progress, silent

@@ -1,0 +1,101 @@
+"""The CUDA path without a GPU: torch's fake tensors know where they would be, and refuse to mix places."""
+
+import contextlib
+import warnings
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from toolkit.backbones import DeviceMemoryError, load_backbone
+from toolkit.backbones.engines import torch as engines
+from toolkit.backbones.network import build_network
+from toolkit.backbones.preprocessing import Preprocessing
+from toolkit.backbones.resizing import resize
+
+GPU = "cuda:0"
+EACH = 1_000_000  # bytes a picture takes on the made-up GPU
+
+
+class FakeEngine(engines.TorchEngine):
+    """All but what only a driver can do: streams, pinned memory, and numbers out of a fake tensor."""
+
+    held: int = 0
+
+    def _stream(self):
+        return contextlib.nullcontext()
+
+    def _upload(self, batch):
+        return torch.from_numpy(batch).to(self._device)
+
+    def _download(self, rows):
+        assert str(rows.device) == GPU and rows.shape[1] == 512
+        FakeEngine.held = max(FakeEngine.held, len(rows) * EACH)
+        return np.ones(rows.shape, np.float32)
+
+
+def move(module, device, memory_format):
+    """Do as `torch.nn.Module.to` does, which cannot put a fake tensor into the place of a real one."""
+    assert memory_format is torch.channels_last
+    for part in module.modules():
+        for held in (part._parameters, part._buffers):
+            held.update({name: tensor.to(device) for name, tensor in held.items() if tensor is not None})
+    return module
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """One made-up GPU of 8 GB; networks are built before tensors are made up."""
+    network = build_network("toolkit.backbones.torchvision_models:build", "resnet18", "random:0")
+    monkeypatch.setattr("toolkit.backbones.network.build_network", lambda *names: network)
+    monkeypatch.setattr(engines, "TorchEngine", FakeEngine)
+    monkeypatch.setattr("toolkit.devices.cuda_count", lambda: 1)
+    monkeypatch.setattr(FakeEngine, "held", 0)
+    for name, made_up in {
+        "get_device_name": lambda index: "made-up GPU",
+        "is_bf16_supported": lambda **options: True,
+        "memory_allocated": lambda device: 0,
+        "max_memory_allocated": lambda device: FakeEngine.held,
+        "reset_peak_memory_stats": lambda device: None,
+        "empty_cache": lambda: None,
+        "get_device_properties": lambda device: SimpleNamespace(total_memory=8 * 100 * EACH),
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, made_up)
+    for flag in ("allow_tf32", "deterministic"):  # set back afterwards
+        monkeypatch.setattr(torch.backends.cudnn, flag, getattr(torch.backends.cudnn, flag))
+    monkeypatch.setattr(torch.nn.Module, "to", move)
+    with warnings.catch_warnings(), FakeTensorMode(allow_non_fake_inputs=True):
+        warnings.filterwarnings("ignore", "CUDA is not available")  # autocast says so and does nothing
+        yield SimpleNamespace(network=network)
+
+
+def test_load__measures_the_precision_and_finds_the_batch_size(gpu):
+    backbone = load_backbone("resnet18", weights="random:0", device=GPU, input_size=64)
+    assert backbone.device == GPU and backbone.spec.dim == 512
+    assert backbone.spec.precision == "bf16" and backbone.why.startswith("bf16: cosine to fp32 1.0")
+    assert backbone.batch_size == 64  # an eighth of the GPU has room for 100
+    assert backbone.in_flight == 2 and backbone.pads
+    assert not torch.backends.cudnn.allow_tf32 and torch.backends.cudnn.deterministic
+    assert {parameter.device for parameter in gpu.network.module.parameters()} == {torch.device(GPU)}
+    assert backbone.forward(np.zeros((3, 64, 96, 3), np.uint8)).shape == (3, 512)
+
+
+def test_load__with_no_room_for_the_smallest_batch_leaves_the_halving_to_the_pass(gpu, monkeypatch):
+    def full(self, rows):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(FakeEngine, "_download", full)
+    backbone = load_backbone("resnet18", weights="random:0", device=GPU, input_size=64, precision="fp32")
+    assert backbone.batch_size == engines.SMALLEST_BATCH
+    with pytest.raises(DeviceMemoryError, match="3 pictures do not fit on cuda:0"):
+        backbone.forward(np.zeros((3, 64, 64, 3), np.uint8))
+
+
+@pytest.mark.parametrize("mode", ["crop", "squash", "full"])
+def test_resize__stays_on_the_device(gpu, mode):
+    preprocessing = Preprocessing.of(gpu.network.recipe, resize=mode)
+    pixels = resize(torch.zeros((5, 3, 375, 500), dtype=torch.uint8, device=GPU), preprocessing)
+    assert str(pixels.device) == GPU and pixels.dtype == torch.uint8
+    assert pixels.shape == ((5, 192, 256, 3) if mode == "full" else (5, 224, 224, 3))
