@@ -1,5 +1,7 @@
 """verify: agrees with a sound store, not with a damaged one."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -47,6 +49,20 @@ def test_verify__float16_may_round(tmp_path, made):
     assert store.store.embeddings().dtype == np.float16
     found = verify("half", artifacts=tmp_path)
     assert found.agrees and 1e-5 < found.relative <= 2e-3
+
+
+@pytest.mark.parametrize(
+    ("made_on", "allowed"),
+    [("cpu,cpu", "relative difference at most 1e-05"), ("cuda:0,cuda:1", "cosine at least 0.998")],
+)
+def test_verify__bits_are_compared_on_one_kind_of_device(made, made_on, allowed):
+    folder, store = made
+    path = store.folder / "meta.json"
+    document = json.loads(path.read_text())
+    document["made_with"]["device"] = made_on
+    path.write_text(json.dumps(document))
+    found = verify("in", artifacts=folder)
+    assert found.agrees and found.allowed == allowed and found.device == "cpu"
 
 
 def test_verify__changed_images_are_left_out(made):
