@@ -263,16 +263,6 @@ def test_mps__agrees_with_the_processor():
     assert load_backbone("resnet18", weights="random:0").device == "mps"
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
-def test_cuda__agrees_with_the_processor():
-    ours, theirs = (
-        load_backbone("resnet18", engine="torch", precision="fp32", **SMALL | {"device": device})
-        for device in ("cuda", "cpu")
-    )
-    assert cosines(ours.forward(pixels()), theirs.forward(pixels())).min() > 0.9999
-    assert ours.in_flight == 2 and ours.batch_size >= 32
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA GPU")
 @pytest.mark.parametrize("device", ["cuda", "cuda:1", "all"])
 def test_device__cuda_without_one(device):
