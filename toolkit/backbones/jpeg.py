@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 # it stays the one way to nvJPEG without another dependency; in threads warnings cannot be caught one by one
 warnings.filterwarnings("ignore", "The image decoding and encoding capabilities", DeprecationWarning)
 
-MOST_PIXELS = 2**25  # of one call: 100 MB of bytes, and four times that as floats
+MOST_PIXELS = 2**23  # of one call: 25 MB of bytes and 100 MB as floats, for every decoding thread
 
 _END = b"\xff\xd9"
 _ORIENTATION = 0x0112
