@@ -25,15 +25,27 @@ def machine() -> str:
     if info.exists():
         found = re.search(r"model name\s*: (.*)", info.read_text())
         cpu = found[1] if found else cpu
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES)
+    installed = {name: version for name in LIBRARIES if (version := _version(name))}
+    versions = ", ".join(f"{name} {version}" for name, version in installed.items())
     day = datetime.now().astimezone().strftime("%Y-%m-%d")
     return f"{day}; {os.cpu_count()} cores of {cpu}; Python {platform.python_version()}, {versions}."
 
 
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""  # a pass on CUDA does without openvino and faiss
+
+
+def section(title: str, command: str, text: str) -> str:
+    """Return a section of BENCHMARKS.md."""
+    return f"## {title}\n\n`{command}`: {machine()}\n\n{text.strip()}\n"
+
+
 def write_section(title: str, command: str, text: str) -> None:
     """Put the section `title` into BENCHMARKS.md, in place of an earlier one."""
-    section = f"## {title}\n\n`{command}`: {machine()}\n\n{text.strip()}\n"
     old = FILE.read_text(encoding="utf-8") if FILE.exists() else "# Benchmarks\n"
     parts = re.split(r"(?m)^(?=## )", old)
     kept = [part.rstrip() + "\n" for part in parts if not part.startswith(f"## {title}\n")]
-    FILE.write_text("\n".join([*kept, section]), encoding="utf-8")
+    FILE.write_text("\n".join([*kept, section(title, command, text)]), encoding="utf-8")
