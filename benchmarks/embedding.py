@@ -4,6 +4,7 @@ Every way runs alone in a process of its own, all of them in turn, `--rounds` ti
 """
 
 import argparse
+import contextlib
 import io
 import json
 import logging
@@ -14,9 +15,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -30,8 +32,6 @@ from toolkit.backbones.preprocessing import Preprocessing
 from toolkit.demo_pictures import draw_picture
 from toolkit.images import decode_image
 
-CPU_WAYS = [way for way in WAYS if "cuda" not in way and "all" not in way]
-REFERENCE = CPU_WAYS[0]
 DRAWN = 256
 SMALL = (100, 20_000)  # files, of 64 x 48 pixels: does memory grow?
 
@@ -47,8 +47,8 @@ def main() -> None:
         folder = given.images or draw(Path(scratch) / "drawn", DRAWN, (500, 375))
         text = "\n\n".join(
             [
-                _described(folder),
-                passes(folder, CPU_WAYS, given.rounds),
+                described(folder),
+                _passes(folder, given.rounds),
                 forward_only(folder),
                 decoding(folder),
                 memory(Path(scratch)),
@@ -66,73 +66,112 @@ def draw(folder: Path, n: int, size: tuple[int, int]) -> Path:
     return folder
 
 
-def _described(folder: Path) -> str:
+def described(folder: Path) -> str:
+    """Say what the table of passes was measured on."""
     files = sorted(folder.iterdir())
     with Image.open(files[0]) as image:
         size = image.size
     weights = "trained" if WEIGHTS != "random:0" else "untrained"
     return (
-        f"{len(files)} JPEGs such as {size[0]} x {size[1]}, {weights} ResNet50, medians, ratios to the first "
-        "row. Seconds of the pass itself count for images/s, everything for whole s."
+        f"{len(files):,} JPEGs such as {size[0]} x {size[1]}, {weights} ResNet50, medians, ratios to "
+        "the first row. Seconds of the pass itself count for images/s, everything for whole s."
     )
 
 
-def passes(folder: Path, ways: Sequence[str], rounds: int) -> str:
-    """Return the table of whole passes."""
-    for way in ways:  # prepares networks and fills the disk cache
+def _passes(folder: Path, rounds: int) -> str:
+    for way in WAYS:  # prepares networks and fills the disk cache
         if "toolkit" in way:
-            _run(way, folder)
-    found: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
+            run_way(way, folder)
+    found: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
     for _ in range(rounds):
-        for way in ways:
-            found[way].append(_run(way, folder))
-            print(way, found[way][-1], flush=True)
+        for way, runs in found.items():
+            runs.append(run_way(way, folder))
+            print(way, runs[-1], flush=True)
+    return passes_table(found)
+
+
+def passes_table(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Return the table of whole passes, medians of the runs of each; ratios are to the first."""
     rows = []
-    first = _rate(found[ways[0]])
+    first = median_rate(next(iter(found.values())))
     for way, runs in found.items():
-        rate = _rate(runs)
+        rate = median_rate(runs)
         start, whole, peak = (
             statistics.median(run[key] for run in runs) for key in ("startup", "whole", "peak_mb")
         )
+        each = "; ".join(f"{median_rate([run]):,.1f}" for run in runs)
         rows.append(
-            (way, f"{rate:.1f}", f"{rate / first:.2f}", f"{start:.1f}", f"{whole:.1f}", f"{peak:,.0f}")
-        )
-    header = ("way", "images/s", "ratio", "start-up s", "whole s", "peak MB, all its processes")
-    return table(header, rows)
+            (way, runs[0]["precision"], f"{rate:,.1f}", f"{rate / first:.2f}", each, f"{start:.1f}",
+             f"{whole:.1f}", f"{peak:,.0f}")
+        )  # fmt: skip
+    header = ("way", "precision", "images/s", "ratio", "each run", "start-up s", "whole s")
+    return table((*header, "peak MB, all its processes"), rows)
 
 
-def _rate(runs: Sequence[dict[str, float]]) -> float:
+def median_rate(runs: Sequence[Mapping[str, Any]]) -> float:
+    """Return images a second."""
     return statistics.median(run["images"] / run["seconds"] for run in runs)
 
 
-def _run(way: str, folder: Path) -> dict[str, float]:
+def run_way(way: str, folder: Path, device: str = "cpu", *, limit: float | None = None) -> dict[str, Any]:
+    """Run one of `benchmarks.embedding_ways` in a process of its own, at most `limit` seconds.
+
+    Raises
+    ------
+    subprocess.SubprocessError
+        It failed, or took longer; then it and all it started are ended.
+    """
     start = time.perf_counter()
-    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.embedding_ways", way, str(folder)]
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.embedding_ways", way, str(folder), device]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    peak = [0.0]
-    watcher = threading.Thread(target=_watch, args=(process.pid, peak))
-    watcher.start()
-    out, _ = process.communicate()
-    watcher.join()
+    with _watched(process.pid) as peak:
+        try:
+            out, _ = process.communicate(timeout=limit)
+        except subprocess.TimeoutExpired:
+            _end(process)
+            raise
+        whole = time.perf_counter() - start
     if process.returncode:
-        raise SystemExit(f"{way} failed")
-    found: dict[str, float] = json.loads(out.splitlines()[-1])
-    return found | {"whole": time.perf_counter() - start, "peak_mb": peak[0]}
+        raise subprocess.CalledProcessError(process.returncode, command)
+    found: dict[str, Any] = json.loads(out.splitlines()[-1])
+    return found | {"whole": whole, "peak_mb": peak[0]}
 
 
-def _watch(pid: int, peak: list[float]) -> None:
+def _end(process: "subprocess.Popen[str]") -> None:
+    top = psutil.Process(process.pid)
+    for each in [*top.children(recursive=True), top]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.kill()
+    process.wait()
+
+
+@contextlib.contextmanager
+def _watched(pid: int) -> Iterator[list[float]]:
+    """Give a list of one number, the most MB a process and its children have held so far."""
+    peak, done = [0.0], threading.Event()
+    watcher = threading.Thread(target=_watch, args=(pid, peak, done))
+    watcher.start()
+    try:
+        yield peak
+    finally:
+        done.set()
+        watcher.join()
+
+
+def _watch(pid: int, peak: list[float], done: threading.Event) -> None:
     """Note the most memory the process and its children held: private, and their shares of what is shared."""
     try:
         top = psutil.Process(pid)
-        while top.is_running() and top.status() != psutil.STATUS_ZOMBIE:
-            held = 0
+        while not done.is_set():
+            began, held = time.perf_counter(), 0
             for process in [top, *top.children(recursive=True)]:
                 try:
                     held += getattr(process.memory_full_info(), "pss", 0) or process.memory_info().rss
                 except psutil.NoSuchProcess:
                     continue
             peak[0] = max(peak[0], held / 2**20)
-            time.sleep(0.3)
+            # looking at many large processes takes its time, which must not be theirs
+            done.wait(max(0.3, 20 * (time.perf_counter() - began)))
     except psutil.NoSuchProcess:
         return
 
@@ -266,15 +305,13 @@ def memory(scratch: Path) -> str:
             "--weights", WEIGHTS, "--input-size", "32", "--quiet", "--json",
         ]  # fmt: skip
         for what in ("first run", "second run, nothing new"):
-            peak = [0.0]
             start = time.perf_counter()
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ)
-            watcher = threading.Thread(target=_watch, args=(process.pid, peak))
-            watcher.start()
-            if process.wait():
-                raise SystemExit("embed failed")
-            watcher.join()
-            rows.append((f"{n:,}", what, f"{time.perf_counter() - start:.1f}", f"{peak[0]:,.0f}"))
+            with _watched(process.pid) as peak:
+                if process.wait():
+                    raise SystemExit("embed failed")
+                seconds = time.perf_counter() - start
+            rows.append((f"{n:,}", what, f"{seconds:.1f}", f"{peak[0]:,.0f}"))
             print(*rows[-1], flush=True)
     return "Memory over the number of images (--input-size 32, so that 20,000 are quick):\n\n" + table(
         ("images", "", "whole s", "peak MB"), rows

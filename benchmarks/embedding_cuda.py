@@ -1,85 +1,126 @@
-"""The pass on a machine with CUDA GPUs, beside the usual script: ``python -m benchmarks.embedding_cuda``.
+"""The pass on a machine with CUDA GPUs, beside the usual scripts: ``python -m benchmarks.embedding_cuda``.
 
-One call measures everything: whole passes from the processor's cores and from nvJPEG, all GPUs at once, the
-network alone, and what decoding alone would allow, so that the table says which of them is the limit.
+One call measures everything and writes the section of BENCHMARKS.md: whole passes from the processor's cores
+and from nvJPEG, one process or several on a GPU, all GPUs at once, and what the network alone and reading
+alone would allow, so that the table says which of them is the limit. Each result is printed as soon as it is
+known, and nothing is begun after `--minutes`. ``--device cpu --n 64 --rounds 1`` tries all of it without a
+GPU and prints the section only.
 """
 
 import argparse
 import logging
-import os
+import subprocess
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 
-from benchmarks.embedding import draw, passes
-from benchmarks.embedding_ways import WEIGHTS
-from benchmarks.tables import table, write_section
-from toolkit.backbones import load_backbone
-from toolkit.embedding.read import read_image
-from toolkit.images import ImagePolicy
-from toolkit.manifest import read_manifest
+from benchmarks.embedding import described, draw, median_rate, passes_table, run_way
+from benchmarks.embedding_ways import CORES, alone_ways, gpu_ways
+from benchmarks.tables import section, table, write_section
+
+DIFFERENT = 200  # pictures, copied until there are as many as asked for
+LIMIT = 100.0  # seconds a way may take, start-up included
+Runs = dict[str, list[dict[str, Any]]]
 
 
 def main() -> None:
-    """Measure and write the tables; needs a CUDA GPU."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("images", nargs="?", type=Path, help="Folder of JPEGs; by default 20,000 drawn ones.")
+    """Measure, print and write the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "images",
+        nargs="?",
+        type=Path,
+        help=f"Folder of JPEGs, of which {DIFFERENT} are used; else drawn ones.",
+    )
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--n", type=int, default=20_000, help="images of a pass, copies of those")
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--n", type=int, default=20_000)
+    parser.add_argument("--minutes", type=float, default=6.5)
+    parser.add_argument(
+        "--write", action=argparse.BooleanOptionalAction, help="BENCHMARKS.md; by default for cuda only"
+    )
     given = parser.parse_args()
-    if not torch.cuda.is_available():
+    on_cuda = given.device.startswith("cuda")
+    if on_cuda and not torch.cuda.is_available():
         raise SystemExit("this machine has no usable CUDA GPU")
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory() as scratch:
-        folder = given.images or _copies(Path(scratch), given.n)
-        ways = [
-            "DataLoader script, torch fp32",
-            "toolkit --device cuda",
-            "toolkit --device cuda --decode device",
-            "toolkit --device cuda:0,cuda:0,cuda:0,cuda:0",
-        ]
-        if torch.cuda.device_count() > 1:
-            ways.append("toolkit --device all")
-        text = "\n\n".join([passes(folder, ways, given.rounds), _limits(folder)])
-    gpu = torch.cuda.get_device_name(0)
-    head = f"{torch.cuda.device_count()} x {gpu}, {os.cpu_count()} cores."
-    write_section("The embedding pass on CUDA", "python -m benchmarks.embedding_cuda", f"{head}\n\n{text}")
+        folder = _copies(Path(scratch), given.images, given.n)
+        text = _measured(folder, given.device, given.rounds, 60 * given.minutes)
+    options = ["IMAGES"] * bool(given.images) + [f"--device {given.device}"] * (given.device != "cuda")
+    command = " ".join(["python -m benchmarks.embedding_cuda", *options])
+    what = ("The embedding pass on CUDA", command, f"{_machine(on_cuda)}\n\n{text}")
+    print(section(*what))
+    if on_cuda if given.write is None else given.write:
+        write_section(*what)
 
 
-def _copies(scratch: Path, n: int) -> Path:
-    """Draw 200 photos of 500 x 375 and link them until there are `n`: the disk is not what is measured."""
-    drawn = sorted(draw(scratch / "drawn", 200, (500, 375)).iterdir())
+def _machine(on_cuda: bool) -> str:
+    if not on_cuda:
+        return f"No GPU was used, {CORES} cores."
+    return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}, {CORES} cores."
+
+
+def _copies(scratch: Path, images: Path | None, n: int) -> Path:
+    """Link pictures until there are `n`: the disk is not what is measured. Drawn ones are 500 x 375."""
+    drawn = images or draw(scratch / "drawn", min(DIFFERENT, n), (500, 375))
+    few = [path.read_bytes() for path in sorted(drawn.iterdir())[:DIFFERENT]]
     folder = scratch / "many"
     folder.mkdir()
     for number in range(n):
-        (folder / f"{number:06d}.jpg").hardlink_to(drawn[number % len(drawn)])
+        path = folder / f"{number:06d}.jpg"
+        if number < len(few):
+            path.write_bytes(few[number])
+        else:
+            path.hardlink_to(folder / f"{number % len(few):06d}.jpg")
     return folder
 
 
-def _limits(folder: Path) -> str:
-    entries = read_manifest(folder).entries[:2000]
-    rows = []
-    for decode in ("scaled", "device"):
-        backbone = load_backbone("resnet50", weights=WEIGHTS, device="cuda", resize="crop", decode=decode)
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            start = time.perf_counter()
-            reads = pool.map(
-                lambda entry, b=backbone: read_image(entry, b, policy=ImagePolicy(), views=0, seed=0), entries
-            )
-            n = sum(not isinstance(read, str) for read in reads)
-            rows.append((f"reading, --decode {decode}", f"{n / (time.perf_counter() - start):,.0f}"))
-    batch = np.zeros((backbone.batch_size, 224, 224, 3), np.uint8)
-    with ThreadPoolExecutor(backbone.in_flight) as pool:
-        list(pool.map(backbone.forward, [batch] * 8))
-        start = time.perf_counter()
-        list(pool.map(backbone.forward, [batch] * 64))
-        rate = 64 * len(batch) / (time.perf_counter() - start)
-    what = f"the network, {backbone.spec.precision}, {len(batch)} at a time, copies included"
-    return "Each alone:\n\n" + table(("what", "images/s"), [*rows, (what, f"{rate:,.0f}")])
+def _measured(folder: Path, device: str, rounds: int, seconds: float) -> str:
+    alone, passes = list(alone_ways(device)), list(gpu_ways(device))
+    # the most telling first, in case the time is up
+    plan = [*alone[:2], *passes, *alone[2:], *passes * (rounds - 1)]
+    runs, failed = _run_all(plan, folder, device, time.perf_counter() + seconds)
+    measured = {way: runs[way] for way in passes if runs[way]}
+    parts = [
+        f"{described(folder)} They are copies of at most {DIFFERENT}, so they come from memory, not a disk.",
+        passes_table(measured) if measured else "",
+        "Each alone:",
+        table(
+            ("what", "precision", "images/s"),
+            [(way, run["precision"], f"{median_rate([run]):,.1f}") for way in alone for run in runs[way]],
+        ),
+    ]
+    missing = [f"{way}: {failed.get(way, 'no time was left')}" for way in runs if not runs[way]]
+    if missing:
+        parts.append(f"Not measured: {'; '.join(missing)}.")
+    return "\n\n".join(parts)
+
+
+def _run_all(plan: list[str], folder: Path, device: str, end: float) -> tuple[Runs, dict[str, str]]:
+    """Run the ways of `plan` in turn until the time is up; return their runs, and why some failed."""
+    runs: Runs = {way: [] for way in plan}
+    failed: dict[str, str] = {}
+    for way in plan:
+        if way in failed or time.perf_counter() > end:
+            continue
+        try:
+            found = run_way(way, folder, device, limit=LIMIT)
+        except subprocess.CalledProcessError as error:
+            failed[way] = f"failed with exit status {error.returncode}"
+            print(f"{way}: {failed[way]}", flush=True)
+        except subprocess.TimeoutExpired:
+            failed[way] = f"took more than {LIMIT:.0f} s"
+            print(f"{way}: {failed[way]}", flush=True)
+        else:
+            runs[way].append(found)
+            print(f"{way}: {median_rate([found]):,.1f} images/s, {found}", flush=True)
+    return runs, failed
 
 
 if __name__ == "__main__":

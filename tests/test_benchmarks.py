@@ -1,17 +1,21 @@
 """What the benchmarks' tables rest on: splits, intervals, and memory seen from outside."""
 
+import math
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from sklearn.metrics import f1_score
 
+from benchmarks import embedding_cuda
 from benchmarks.contest_compare import stage_seconds
 from benchmarks.heads_on_real import Judged, ahead, resampled
 from benchmarks.processes import run
 from benchmarks.real_sets import RealSet, given_test, random_splits
+from benchmarks.tables import machine
 from toolkit.metrics import per_image_counts
 
 
@@ -93,3 +97,26 @@ def test_stage_seconds__are_compares_own_or_its_heads():
     rest = "the rest (start-up, writing)"
     assert stage_seconds({"heads": heads}, 10) == {"fit knn": 3, "score knn": 1, rest: 6}
     assert stage_seconds({"heads": heads, "seconds": {"split": 2.0}}, 10) == {"split": 2, rest: 8}
+
+
+def test_machine__leaves_out_libraries_that_are_not_installed(monkeypatch):
+    monkeypatch.setattr("benchmarks.tables.LIBRARIES", ("numpy", "no-such-library"))
+    assert f"numpy {np.__version__}." in machine() and "no-such-library" not in machine()
+
+
+def test_run_all__goes_on_after_a_way_that_fails_and_begins_none_when_the_time_is_up(monkeypatch):
+    tried = []
+
+    def run_way(way, folder, device, *, limit):
+        tried.append(way)
+        if way == "broken":
+            raise subprocess.CalledProcessError(3, way)
+        return {"images": 8, "seconds": 2.0}
+
+    monkeypatch.setattr(embedding_cuda, "run_way", run_way)
+    plan = ["broken", "works", "broken", "works"]
+    runs, failed = embedding_cuda._run_all(plan, Path(), "cpu", math.inf)
+    assert tried == ["broken", "works", "works"]
+    assert [len(runs[way]) for way in ("broken", "works")] == [0, 2]
+    assert failed == {"broken": "failed with exit status 3"}
+    assert embedding_cuda._run_all(plan, Path(), "cpu", -math.inf) == ({"broken": [], "works": []}, {})

@@ -1,0 +1,79 @@
+"""What bounds a pass on a GPU, each alone: the network, and reading in one process or several.
+
+Each is one of `benchmarks.embedding_ways.alone_ways`, and so is run in a process of its own.
+"""
+
+import multiprocessing
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.embedding_ways import CORES, WEIGHTS
+from toolkit.backbones import load_backbone
+from toolkit.embedding.read import ReadImage, ReadOptions, read_images
+from toolkit.images import configure_pillow, decode_image
+from toolkit.manifest import Entry, read_manifest
+
+READ = 4000  # images: a few seconds in one process
+SECONDS = 3.0  # of the network
+PATIENCE = 60.0  # seconds until all processes are ready
+
+
+def network(folder: Path, device: str) -> dict[str, Any]:
+    """Run batches that are in memory, as many side by side as in the pass."""
+    backbone = load_backbone("resnet50", weights=WEIGHTS, device=device, resize="crop")
+    files = sorted(folder.iterdir())[: backbone.batch_size]
+    few = np.stack([backbone.preprocess(decode_image(path.read_bytes()).rgb) for path in files])
+    batch = np.resize(few, (backbone.batch_size, *few.shape[1:]))  # repeats them
+    with ThreadPoolExecutor(backbone.in_flight) as pool:
+        list(pool.map(backbone.forward, [batch] * 4))
+        start = time.perf_counter()
+        list(pool.map(backbone.forward, [batch] * 4))
+        n = 4 * max(round(SECONDS / (time.perf_counter() - start)), 1)
+        start = time.perf_counter()
+        list(pool.map(backbone.forward, [batch] * n))
+        seconds = time.perf_counter() - start
+    how = f"{backbone.spec.precision}, {len(batch)} at a time"
+    return {"images": n * len(batch), "seconds": seconds, "precision": how}
+
+
+def reading(folder: Path, device: str, *, decode: str, processes: int) -> dict[str, Any]:
+    """Read, decode and resize, in as many threads as there are cores, shared by processes as in the pass."""
+    entries = read_manifest(folder).entries[:READ]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context, _begin, (context.Barrier(processes),)) as pool:
+        read = partial(_read, device=device, decode=decode, threads=max(CORES // processes, 1))
+        found = list(pool.map(read, [entries[first::processes] for first in range(processes)]))
+    images, starts, ends = zip(*found, strict=True)
+    return {"images": sum(images), "seconds": max(ends) - min(starts), "precision": ""}
+
+
+_ready: list[Barrier] = []
+
+
+def _begin(ready: Barrier) -> None:
+    _ready.append(ready)
+
+
+def _read(entries: Sequence[Entry], *, device: str, decode: Any, threads: int) -> tuple[int, float, float]:
+    """Return how many images were read, from when till when; all processes start together."""
+    # without a GPU's memory where it is not needed; on torch pictures are resized as they are on a GPU's pass
+    place = device if decode == "device" else "cpu"
+    network = {"weights": WEIGHTS, "engine": "torch", "precision": "fp32"}
+    backbone = load_backbone("resnet50", **network, device=place, resize="crop", decode=decode)
+    options = ReadOptions()
+    configure_pillow(options.policy)
+    read = partial(read_images, backbone=backbone, options=options)
+    lots = [entries[first : first + backbone.lot] for first in range(0, len(entries), backbone.lot)]
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(read, lots[:threads]))
+        _ready[0].wait(PATIENCE)
+        start = time.perf_counter()
+        images = sum(isinstance(one, ReadImage) for lot in pool.map(read, lots) for one in lot)
+        return images, start, time.perf_counter()
