@@ -90,7 +90,7 @@ class Mlp(HeadBase):
         Of the first weights, the order of rows, dropout, the choice of views and the hold-out. On a CPU two
         fits with one seed give equal scores.
     device : str
-        ``auto`` (a GPU if torch sees one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``: where training runs.
+        Where training runs: ``auto`` (a GPU if torch sees one), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     precision : str
         Of the matrix products in training: ``fp32``, ``bf16`` (weights and sums stay float32), or ``auto``:
         bf16 where the processor or GPU computes in it.
