@@ -19,7 +19,6 @@ from toolkit.features import Matrix, blocks, unit_rows
 from toolkit.heads.base import Array, HeadBase, Val, check_fit, check_val
 from toolkit.heads.knn_search import (
     ListIndex,
-    draw,
     joined,
     nearest,
     read_rows,
@@ -30,6 +29,7 @@ from toolkit.heads.knn_votes import RAW, Ballot, as_coefficients, calibrated, sh
 from toolkit.heads.options import check_options
 from toolkit.heads.transforms import FeatureTransform, TransformName
 from toolkit.progress import Progress, silent
+from toolkit.sampling import draw
 
 Ids = NDArray[np.int64]
 IndexName = Literal["auto", "exact", "approximate"]

@@ -19,6 +19,7 @@ from toolkit.heads.ovr_rows import Inputs, rows_of
 from toolkit.heads.ovr_solver import Solution, solve
 from toolkit.heads.transforms import FeatureTransform, TransformName
 from toolkit.progress import Progress, silent
+from toolkit.sampling import draw
 
 logger = logging.getLogger(__name__)
 
@@ -208,7 +209,7 @@ class Logreg(HeadBase):
         most = CHOOSING_BYTES // (4 * max(self.n_tags_, self.n_features_))
         if len(X) <= most:
             return X, Y
-        rows = np.sort(np.random.default_rng(self.seed).choice(len(X), most, replace=False))
+        rows = draw(len(X), most, self.seed)
         return take(X, rows), Y[rows]
 
     def _keep(self, problem: "_Problem", solution: Solution) -> None:
