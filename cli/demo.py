@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from cli import options
+from toolkit.wording import counted
 
 
 @click.command()
@@ -30,7 +31,7 @@ def demo(*, quiet: bool, **given: Any) -> None:
     lines = {
         "pictures drawn": f"{data}  ({report.data.n_images} labelled, {report.data.n_new} new)",
         "embeddings": f"{report.comparison.dataset.source.stores[0].folder}  (weights {report.weights}; "
-        f"{report.n_failed} picture unreadable on purpose, see failed.csv)",
+        f"{counted(report.n_failed, 'picture')} unreadable on purpose, see failed.csv)",
         "fitted heads": report.folder / "heads",
         "report": report.comparison.folder / "report.html",
         "predictions": f"{report.predictions.path}  (micro F1 {report.evaluation.metrics.micro_f1:.4f} "

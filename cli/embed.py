@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from cli import options
+from toolkit.wording import counted
 
 
 @click.command()
@@ -108,7 +109,11 @@ def _tell(report: Any) -> None:
         click.echo(f"  … all {report.failed:,} in {store.folder / 'failed.csv'}", err=True)
     spec = store.meta.spec
     how = f"{spec.engine} {spec.precision} on {store.meta.made_with.get('device', 'a device')}"
-    click.echo(f"{store.folder}: {len(store.rows):,} rows of {spec.dim:,} {store.meta.dtype}, by {how}")
+    click.echo(f"{store.folder}: {_size(store)}, by {how}")
+
+
+def _size(store: Any) -> str:
+    return f"{counted(len(store.rows), 'row')} of {store.meta.spec.dim:,} {store.meta.dtype}"
 
 
 @click.command()
@@ -138,9 +143,9 @@ def verify(context: click.Context, /, *, as_json: bool, quiet: bool, **given: An
     if as_json:
         click.echo(json.dumps(asdict(found), ensure_ascii=False))
     elif not quiet:
-        changed = f", {found.changed:,} more have changed or gone" if found.changed else ""
+        changed = f", {found.changed:,} more changed or gone" if found.changed else ""
         click.echo(
-            f"{found.store}: {found.rows:,} rows again by {found.engine} {found.precision} on "
+            f"{found.store}: {counted(found.rows, 'row')} again by {found.engine} {found.precision} on "
             f"{found.device}, {found.batch_size} at a time{changed}"
         )
         click.echo(
@@ -170,4 +175,4 @@ def import_features(
     with TerminalProgress(quiet=quiet) as progress:
         store = run(array, names, target, force=force, progress=progress)
     if not quiet:
-        click.echo(f"{store.folder}: {len(store.rows):,} rows of {store.meta.spec.dim:,} {store.meta.dtype}")
+        click.echo(f"{store.folder}: {_size(store)}")

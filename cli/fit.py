@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from cli import options
+from toolkit.wording import counted
 
 
 @click.command()
@@ -102,8 +103,8 @@ def _add_tags(context: click.Context, head: str, *, quiet: bool, as_json: bool, 
             click.echo(note, err=True)
         print_rows([report.metrics.to_dict()])
         click.echo(
-            f"{len(report.added):,} tags added to {report.head}, which knows {report.n_tags:,} now; the F1s "
-            f"are those of the new tags on {report.measured_on}; saved in {report.folder}"
+            f"{counted(len(report.added), 'tag')} added to {report.head}, which knows {report.n_tags:,} now; "
+            f"the F1s are those of what was added, on {report.measured_on}; saved in {report.folder}"
         )
 
 
@@ -145,9 +146,10 @@ def show(comparison: Any) -> None:
         click.echo(note, err=True)
     print_rows(document["heads"], best=comparison.best)
     click.echo(
-        f"{document['n_train']:,} train, {document['n_val']:,} val, {document['n_test']:,} test images, "
-        f"{document['n_tags']:,} tags; measured on {document['measured_on']}; macro F1 and mAP over the "
-        f"{document['n_tags_with_support']:,} tags with a positive there"
+        f"{document['n_train']:,} train, {document['n_val']:,} val, "
+        f"{counted(document['n_test'], 'test image')}, {counted(document['n_tags'], 'tag')}; measured on "
+        f"{document['measured_on']}; macro F1 and mAP over the "
+        f"{counted(document['n_tags_with_support'], 'tag')} with a positive there"
     )
     click.echo(_how_sure(comparison))
     for line in _tuning(document):
@@ -172,8 +174,8 @@ def _tuning(document: dict[str, Any]) -> list[str]:
     longest = sorted(seconds.items(), key=lambda item: -item[1])[:4]
     parts = ", ".join(f"{stage} {spent:.1f}" for stage, spent in longest)
     return [
-        f"{flattered}{never:,} tags with a positive are never given; macro F1 over all "
-        f"{document['n_tags']:,} tags {document['macro_f1_all'][best]:.4f}",
+        f"{flattered}{counted(never, 'tag with a positive is', 'tags with a positive are')} never given; "
+        f"macro F1 over all {counted(document['n_tags'], 'tag')} {document['macro_f1_all'][best]:.4f}",
         f"{total:.1f} s in all, the most in: {parts}",
     ]
 

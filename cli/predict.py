@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from cli import options
+from toolkit.wording import counted
 
 
 @click.command()
@@ -73,7 +74,7 @@ def predict(
         click.echo(json.dumps(document, ensure_ascii=False))
     elif not quiet:
         click.echo(
-            f"{report.path}: {report.n_images:,} images by {report.head}, {report.rule}; "
+            f"{report.path}: {counted(report.n_images, 'image')} by {report.head}, {report.rule}; "
             f"{report.n_without_tags:,} got no tag"
         )
     if strict and report.failures:
@@ -85,14 +86,15 @@ def show_failures(report: Any, *, quiet: bool) -> None:
     if quiet:
         return
     if report.failures:
-        click.echo(f"{len(report.failures):,} images could not be read; their rows have no tags:", err=True)
+        count = counted(len(report.failures), "image")
+        click.echo(f"{count} could not be read and got a row without tags:", err=True)
         for failure in report.failures[:5]:
             click.echo(f"  {failure.img_path}: {failure.reason}", err=True)
         if len(report.failures) > 5:
             click.echo("  …", err=True)
     if report.n_same_name:
         click.echo(
-            f"{report.n_same_name:,} rows share a bare name with another image; "
+            f"{counted(report.n_same_name, 'row shares', 'rows share')} a bare name with another image; "
             "--paths relative tells them apart",
             err=True,
         )
@@ -125,8 +127,9 @@ def evaluate(*, predictions: Path, labels: Path, quiet: bool, as_json: bool, **g
 
     print_rows([document])
     if not quiet:
+        tags = counted(document["n_tags"], "tag")
         click.echo(
-            f"{found.n_images:,} labelled images, {found.n_missing:,} of them without a prediction "
-            f"(counted as without tags); {found.n_extra:,} predictions of other images not counted; "
-            f"{document['n_tags_with_support']:,} of {document['n_tags']:,} tags have a positive"
+            f"{counted(found.n_images, 'labelled image')}, {found.n_missing:,} of them without a prediction "
+            f"(counted as without tags); {counted(found.n_extra, 'prediction')} of other images not counted; "
+            f"{counted(document['n_tags_with_support'], f'of {tags} has', f'of {tags} have')} a positive"
         )

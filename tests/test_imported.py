@@ -23,7 +23,7 @@ def test_import__float32_rows_in_order(tmp_path):
 @pytest.mark.parametrize(
     ("X", "names", "text"),
     [
-        (np.zeros((2, 3), np.float32), "a\n", "has 2 rows but .* has 1 names"),
+        (np.zeros((2, 3), np.float32), "a\n", "has 2 rows but .* has 1 name;"),
         (np.zeros((2, 3), np.float32), "a\na\n", "names 'a' twice, in lines 1 and 2"),
         (np.zeros((2, 3), np.float32), "a\n\nb\n", "line 2 is blank"),
         (np.zeros(3, np.float32), "a\n", r"float32 of shape \(3,\); it must be float16 or float32"),

@@ -11,6 +11,7 @@ from toolkit.spec import EmbeddingSpec
 from toolkit.store import EmbeddingStore, Row, StoreMeta, StoreWriter
 from toolkit.storearrays import Features
 from toolkit.textfiles import read_text, split_lines
+from toolkit.wording import counted
 
 BLOCK_ROWS = 4096
 
@@ -34,7 +35,8 @@ def import_features(
     ids = _names(names)
     if len(ids) != len(X):
         raise StoreError(
-            f"{array} has {len(X)} rows but {names} has {len(ids)} names; they must be the same images"
+            f"{array} has {counted(len(X), 'row')} but {names} has {counted(len(ids), 'name')}; they must be "
+            "the same images"
         )
     spec = EmbeddingSpec(
         backbone="imported",

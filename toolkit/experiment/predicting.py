@@ -25,6 +25,7 @@ from toolkit.submission import (
     scores_path,
     write_predictions,
 )
+from toolkit.wording import counted
 
 Paths = Literal["name", "relative"]
 
@@ -159,10 +160,10 @@ def _again(
     """Decide again from the scores an earlier prediction left, without images or head."""
     top = TopScores.read(source)
     if top.tags.tolist() != list(saved.space.tags) or top.head != saved.name:
+        have, want = (counted(len(tags), "tag") for tags in (top.tags, saved.space))
         raise OptionError(
-            f"{source} holds scores of head {str(top.head)!r} for {len(top.tags):,} tags, but the rule is "
-            f"that of head {saved.name!r} ({len(saved.space):,} tags); name the right one with --head, or "
-            "predict again"
+            f"{source} holds scores of head {str(top.head)!r} for {have}, but the rule is that of head "
+            f"{saved.name!r} ({want}); name the right one with --head, or predict again"
         )
     if str(top.head_id) != saved.id:
         raise OptionError(

@@ -12,6 +12,7 @@ from toolkit.experiment.measuring import TUNED_RULES, flattery
 from toolkit.experiment.saved import BEST, SavedHead
 from toolkit.metrics import Metrics, evaluate
 from toolkit.scorestore import redecide, retune
+from toolkit.wording import counted
 
 COMPARED = (*TUNED_RULES, "fixed:0.5")
 
@@ -100,10 +101,10 @@ def tune(
     saved = SavedHead.open(Path(artifacts), head)
     tuning, test = (_kept(saved, part) for part in ("tuning", "test"))
     if not (wanted and test.Y.shape[0]):
-        measured_on = f"{tuning.Y.shape[0]:,} tuning rows, cross-fitted"
+        measured_on = f"{counted(tuning.Y.shape[0], 'tuning row')}, cross-fitted"
         tuned = tuple(_tuned(each, tuning, None) for each in rules)
     else:
-        measured_on = f"{test.Y.shape[0]:,} test rows"
+        measured_on = counted(test.Y.shape[0], "test row")
         tuned = (_tuned(rules[0], tuning, test),)
     if wanted:
         saved.decide_by(tuned[0].rule, _facts(tuned[0], measured_on))

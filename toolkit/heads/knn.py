@@ -30,6 +30,7 @@ from toolkit.heads.options import check_options
 from toolkit.heads.transforms import FeatureTransform, TransformName
 from toolkit.progress import Progress, silent
 from toolkit.sampling import draw
+from toolkit.wording import counted
 
 Ids = NDArray[np.int64]
 IndexName = Literal["auto", "exact", "approximate"]
@@ -268,8 +269,9 @@ class Knn(HeadBase):
         """Raise `HeadError` unless the rows are those held."""
         N = len(self._rows)
         if features.shape != self._rows.shape:
+            held = f"{counted(N, 'row')} of {counted(self.n_features_, 'feature')}"
             raise HeadError(
-                f"tags are added to the {N} rows of {self.n_features_} features that the head holds, "
+                f"tags are added to the {held} that the head holds, "
                 f"X has {features.shape[0]} of {features.shape[1]}; give the same rows in the same order"
             )
         for part, rows in blocks(features):

@@ -137,8 +137,3 @@ def parse_separator(text: str) -> str:
 def split_tags(text: str, separator: str) -> list[str]:
     """Return the stripped, non-empty pieces of `text`."""
     return [tag for tag in map(str.strip, text.split(separator)) if tag]
-
-
-def counted(number: int, noun: str, plural: str = "") -> str:
-    """Return ``1 image``, ``35,000 images`` and the like."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
