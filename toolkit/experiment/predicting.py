@@ -159,17 +159,7 @@ def _again(
 ) -> PredictReport:
     """Decide again from the scores an earlier prediction left, without images or head."""
     top = TopScores.read(source)
-    if top.tags.tolist() != list(saved.space.tags) or top.head != saved.name:
-        have, want = (counted(len(tags), "tag") for tags in (top.tags, saved.space))
-        raise OptionError(
-            f"{source} holds scores of head {str(top.head)!r} for {have}, but the rule is that of head "
-            f"{saved.name!r} ({want}); name the right one with --head, or predict again"
-        )
-    if str(top.head_id) != saved.id:
-        raise OptionError(
-            f"{source} holds scores of head {saved.name!r} as it was before it was fitted again; the rule is "
-            "tuned for the head as it is now, so predict again from the images or the store"
-        )
+    _check_scores(source, top, saved)
     decided = redecide(rule, top)
     tags = saved.space.decode(decided.predicted)
     path = path or source.with_name(source.name.removesuffix(SCORES_SUFFIX) + ".csv")
@@ -191,6 +181,26 @@ def _again(
             for name, readable in zip(names, top.readable, strict=True)
             if not readable
         ),
+    )
+
+
+def _check_scores(source: Path, top: TopScores, saved: SavedHead) -> None:
+    """Raise `OptionError` unless the scores are those of the head as it is now, whose rule decides."""
+    have, want = top.tags.tolist(), list(saved.space.tags)
+    if top.head != saved.name:
+        raise OptionError(
+            f"{source} holds scores of head {str(top.head)!r}, but the rule is that of head {saved.name!r}; "
+            "name the right one with --head, or predict again from the images or the store"
+        )
+    if have == want and str(top.head_id) == saved.id:
+        return
+    since, more = "it was fitted again", len(want) - len(have)
+    if "added" in saved.metrics and more > 0 and have == want[: len(have)]:
+        since = f"{counted(more, 'tag was', 'tags were')} added"
+    raise OptionError(
+        f"{source} holds scores of head {saved.name!r} for {counted(len(have), 'tag')}, from before {since}; "
+        f"its rule goes with scores of the head as it is now ({counted(len(want), 'tag')}), so predict again "
+        "from the images or the store"
     )
 
 

@@ -12,6 +12,7 @@ from toolkit.experiment.measuring import TUNED_RULES, flattery
 from toolkit.experiment.saved import BEST, SavedHead
 from toolkit.metrics import Metrics, evaluate
 from toolkit.scorestore import redecide, retune
+from toolkit.textfiles import listed
 from toolkit.wording import counted
 
 COMPARED = (*TUNED_RULES, "fixed:0.5")
@@ -113,9 +114,12 @@ def tune(
 
 def _kept(saved: SavedHead, part: Part) -> KeptScores:
     if saved.metrics.get("added") and not (saved.folder / "scores").is_dir():
+        tags = [tag for facts in saved.metrics["added"] for tag in facts["tags"]]
+        given = saved.name if saved.given == BEST else saved.given
         raise HeadError(
-            f"tags were added to head {saved.name!r} since it was fitted, and of these no scores are kept to "
-            "tune on; fit it again with all tags"
+            f"head {saved.name!r} keeps no scores of the {counted(len(tags), 'tag')} added since it was "
+            f"fitted ({listed(tags, 3)}), and tune needs those of all tags; fit it again with: "
+            f"toolkit fit --head {given} --labels FILE"
         )
     return KeptScores.read(saved.folder, part)
 
