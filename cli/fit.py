@@ -87,13 +87,12 @@ def _add_tags(context: click.Context, head: str, *, quiet: bool, as_json: bool, 
     with TerminalProgress(quiet=quiet) as progress:
         report = run(head, progress=progress, **data)
     if as_json:
-        document = {
+        document = report.metrics.to_dict() | {
             "head": report.head,
             "folder": str(report.folder),
             "added": list(report.added),
             "n_tags": report.n_tags,
             "measured_on": report.measured_on,
-            **report.metrics.to_dict(),
         }
         click.echo(json.dumps(document, ensure_ascii=False))
     elif not quiet:
