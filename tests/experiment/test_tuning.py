@@ -193,7 +193,9 @@ def test_predict__scores_of_an_earlier_fit_or_options_they_cannot_give(home, giv
         {"root": home},
         {"batch_size": 8},
     ):
-        with pytest.raises(OptionError, match=rf"--{next(iter(asked)).replace('_', '-')} cannot be had from"):
+        with pytest.raises(
+            OptionError, match=rf"--{next(iter(asked)).replace('_', '-')} cannot be used with"
+        ):
             predict(scores, artifacts=fitted, **asked)
     tune("logreg", rule="per-tag", artifacts=fitted)
     assert predict(scores, artifacts=fitted).n_images == 160

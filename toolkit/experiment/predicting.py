@@ -149,7 +149,7 @@ def _refuse(asked: Mapping[str, Any], source: Path | str) -> None:
     given = [name for name, value in asked.items() if value is not None]
     if given:
         raise OptionError(
-            f"--{given[0].replace('_', '-')} cannot be had from {source}, whose images are scored already; "
+            f"--{given[0].replace('_', '-')} cannot be used with {source}, whose images are scored already; "
             "leave it out, or predict from the images"
         )
 
