@@ -60,11 +60,15 @@ def _store(store: dict[str, Any]) -> str:
     views = f", {counted(store['views'], 'view')}" if store["views"] else ""
     origin = " (made by predict)" if store["made_by_predict"] else ""
     why = f" ({store['made_with']['why']})" if "why" in store["made_with"] else ""
+    made = (
+        f"{store['backbone']}, {store['weights']}, {store['preprocessing']}, {store['engine']} "
+        f"{store['precision']}{why}; images in {store['root']}{origin}"
+        if store["root"]
+        else f"features imported from {store['weights']}"
+    )
     return (
         f"{counted(store['rows'], 'row')} of {store['dim']:,} {store['dtype']}{views}, "
-        f"{store['failed']:,} failed, {store['mb']:,} MB; {store['backbone']}, {store['weights']}, "
-        f"{store['preprocessing']}, {store['engine']} {store['precision']}{why}; images in "
-        f"{store['root'] or 'no folder: imported'}{origin}"
+        f"{store['failed']:,} failed, {store['mb']:,} MB; {made}"
     )
 
 

@@ -36,3 +36,10 @@ def test_import__refused(tmp_path, X, names, text):
     with pytest.raises(StoreError, match=text):
         make(tmp_path, X, names)
     assert not (tmp_path / "stores" / "s").exists()
+
+
+def test_import__a_file_of_another_kind(tmp_path):
+    (tmp_path / "x.npy").write_text("img_path,tags\n")
+    (tmp_path / "names.txt").write_text("a\n")
+    with pytest.raises(StoreError, match=r"is not a plain .npy array \(it does not begin as one\); save it"):
+        import_features(tmp_path / "x.npy", tmp_path / "names.txt", tmp_path / "stores" / "s")

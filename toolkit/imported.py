@@ -70,6 +70,10 @@ def _copy(X: Features, writer: StoreWriter, array: Path, progress: Progress) -> 
 
 def _features(path: Path) -> Features:
     try:
+        with path.open("rb") as file:
+            begins = file.read(6).startswith((b"\x93NUMPY", b"PK"))
+        if not begins:  # numpy would take it for a pickle and say how to load that
+            raise ValueError("it does not begin as one")
         X = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:
         raise StoreError(f"there is no file {path}; give an .npy of (rows, features)") from error

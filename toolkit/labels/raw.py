@@ -127,10 +127,10 @@ class RowCollector:
         )
 
 
-def parse_separator(text: str) -> str:
+def parse_separator(text: str, *, option: str = "--separator") -> str:
     """Return the character `text` stands for; `OptionError` if it is no separator of tags."""
     if text not in _SEPARATORS:
-        raise OptionError(f"separator {text!r} is not known; choose one of , | ; space tab")
+        raise OptionError(f"{option} got {text!r}; allowed are , | ; space tab")
     return _SEPARATORS[text]
 
 
