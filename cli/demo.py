@@ -12,7 +12,8 @@ from toolkit.wording import counted
 @click.command()
 @click.option("--n", type=int, default=300, show_default=True, help="Labelled pictures to draw.")
 @click.option(
-    "--weights", help="Of the backbone; by default TOOLKIT_WEIGHTS, else what is cached, else untrained."
+    "--weights",
+    help="Weights of the backbone; by default TOOLKIT_WEIGHTS, else what is cached, else untrained.",
 )
 @options.seed
 @options.artifacts

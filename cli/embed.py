@@ -51,8 +51,16 @@ from toolkit.wording import counted
 )
 @options.batch_size
 @options.num_workers
-@click.option("--views", type=int, default=0, help="Augmented views to cache for training.")
-@click.option("--dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True)
+@click.option(
+    "--views", type=int, default=0, show_default=True, help="Augmented views to cache for training, by mlp."
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float16"]),
+    default="float32",
+    show_default=True,
+    help="Of the cached features; float16 takes half the space.",
+)
 @options.truncated
 @options.max_pixels
 @options.strict
@@ -120,10 +128,12 @@ def _size(store: Any) -> str:
 @click.argument("store")
 @click.option("--n", type=click.IntRange(min=1), default=32, show_default=True, help="Rows to draw.")
 @options.device
-@click.option("--engine", type=click.Choice(["torch", "openvino"]), help="By default the store's own.")
-@click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="By default the store's own.")
+@click.option("--engine", type=click.Choice(["torch", "openvino"]), help="By default the store's.")
+@click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="By default the store's.")
 @click.option(
-    "--batch-size", type=click.IntRange(min=1), help="By default not the one the store was made with."
+    "--batch-size",
+    type=click.IntRange(min=1),
+    help="Rows a forward pass; by default another than the store's.",
 )
 @options.seed
 @options.artifacts
@@ -133,7 +143,7 @@ def _size(store: Any) -> str:
 def verify(context: click.Context, /, *, as_json: bool, quiet: bool, **given: Any) -> None:
     """Embed some rows of STORE again, another way, and report the largest difference.
 
-    Exit status 1 if they do not agree.
+    Exit with 1 if they do not agree.
     """
     from cli.progress import TerminalProgress
     from toolkit.embedding import verify as run

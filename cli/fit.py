@@ -13,11 +13,11 @@ from toolkit.wording import counted
 @click.option(
     "--head",
     default="mlp",
-    show_default="mlp; with --add-tags the best",
+    show_default="mlp, or with --add-tags the best",
     help="mlp, logreg, knn, ensemble, or package.module:Class.",
 )
 @click.option(
-    "-o", "head_options", multiple=True, metavar="NAME=VALUE", help="Option of the head; repeatable."
+    "-o", "head_options", multiple=True, metavar="NAME=VALUE", help="Option of the head; may be repeated."
 )
 @click.option(
     "--add-tags", is_flag=True, help="Teach the fitted head the tags of --labels that it does not know yet."
@@ -79,7 +79,8 @@ def _add_tags(context: click.Context, head: str, *, quiet: bool, as_json: bool, 
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
             flag = "-o" if name == "head_options" else f"--{name.replace('_', '-')}"
             raise click.UsageError(
-                f"--add-tags keeps the head as it was fitted, so {flag} cannot be given with it"
+                f"--add-tags keeps the head as it was fitted, so {flag} cannot be given with it; "
+                "leave it out, or fit again without --add-tags"
             )
     if context.get_parameter_source("head") is click.core.ParameterSource.DEFAULT:
         head = "best"
@@ -115,7 +116,7 @@ def _add_tags(context: click.Context, head: str, *, quiet: bool, as_json: bool, 
     help="Heads to compare; ensemble mixes the others.",
 )
 @click.option(
-    "-o", "head_options", multiple=True, metavar="HEAD.NAME=VALUE", help="Option of a head; repeatable."
+    "-o", "head_options", multiple=True, metavar="HEAD.NAME=VALUE", help="Option of a head; may be repeated."
 )
 @options.deciding
 @options.data

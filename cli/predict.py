@@ -21,7 +21,7 @@ from toolkit.wording import counted
     help="The csv; by default artifacts/predictions/<name>.csv. Scores lie beside it.",
 )
 @click.option("--rule", help=f"Decide by this, not by the head's own rule: {options.RULE_HELP}.")
-@click.option("--min-tags", type=int, help="Tags every image gets at least.")
+@click.option("--min-tags", type=int, help="Tags every image gets at least; by default as the rule has it.")
 @click.option(
     "--paths",
     type=click.Choice(["name", "relative"]),
@@ -33,7 +33,7 @@ from toolkit.wording import counted
 @click.option("--bom", is_flag=True, help="Begin the csv with a byte order mark, for Excel.")
 @click.option("--name", help="Name of the store SOURCE is embedded into; by default that of SOURCE.")
 @options.root
-@click.option("--weights", help="Of the backbone; by default those the head's store was made with.")
+@click.option("--weights", help="Weights of the backbone; by default those the head's store was made with.")
 @options.device
 @options.batch_size
 @options.num_workers
