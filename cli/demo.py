@@ -6,12 +6,14 @@ from typing import Any
 import click
 
 from cli import options
+from toolkit.wording import counted
 
 
 @click.command()
 @click.option("--n", type=int, default=300, show_default=True, help="Labelled pictures to draw.")
 @click.option(
-    "--weights", help="Of the backbone; by default TOOLKIT_WEIGHTS, else what is cached, else untrained."
+    "--weights",
+    help="Weights of the backbone; by default TOOLKIT_WEIGHTS, else what is cached, else untrained.",
 )
 @options.seed
 @options.artifacts
@@ -30,7 +32,7 @@ def demo(*, quiet: bool, **given: Any) -> None:
     lines = {
         "pictures drawn": f"{data}  ({report.data.n_images} labelled, {report.data.n_new} new)",
         "embeddings": f"{report.comparison.dataset.source.stores[0].folder}  (weights {report.weights}; "
-        f"{report.n_failed} picture unreadable on purpose, see failed.csv)",
+        f"{counted(report.n_failed, 'picture')} unreadable on purpose, see failed.csv)",
         "fitted heads": report.folder / "heads",
         "report": report.comparison.folder / "report.html",
         "predictions": f"{report.predictions.path}  (micro F1 {report.evaluation.metrics.micro_f1:.4f} "

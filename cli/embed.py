@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from cli import options
+from toolkit.wording import counted
 
 
 @click.command()
@@ -50,8 +51,16 @@ from cli import options
 )
 @options.batch_size
 @options.num_workers
-@click.option("--views", type=int, default=0, help="Augmented views to cache for training.")
-@click.option("--dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True)
+@click.option(
+    "--views", type=int, default=0, show_default=True, help="Augmented views to cache for training, by mlp."
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float16"]),
+    default="float32",
+    show_default=True,
+    help="Of the cached features; float16 takes half the space.",
+)
 @options.truncated
 @options.max_pixels
 @options.strict
@@ -108,17 +117,23 @@ def _tell(report: Any) -> None:
         click.echo(f"  … all {report.failed:,} in {store.folder / 'failed.csv'}", err=True)
     spec = store.meta.spec
     how = f"{spec.engine} {spec.precision} on {store.meta.made_with.get('device', 'a device')}"
-    click.echo(f"{store.folder}: {len(store.rows):,} rows of {spec.dim:,} {store.meta.dtype}, by {how}")
+    click.echo(f"{store.folder}: {_size(store)}, by {how}")
+
+
+def _size(store: Any) -> str:
+    return f"{counted(len(store.rows), 'row')} of {store.meta.spec.dim:,} {store.meta.dtype}"
 
 
 @click.command()
 @click.argument("store")
 @click.option("--n", type=click.IntRange(min=1), default=32, show_default=True, help="Rows to draw.")
 @options.device
-@click.option("--engine", type=click.Choice(["torch", "openvino"]), help="By default the store's own.")
-@click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="By default the store's own.")
+@click.option("--engine", type=click.Choice(["torch", "openvino"]), help="By default the store's.")
+@click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="By default the store's.")
 @click.option(
-    "--batch-size", type=click.IntRange(min=1), help="By default not the one the store was made with."
+    "--batch-size",
+    type=click.IntRange(min=1),
+    help="Rows a forward pass; by default another than the store's.",
 )
 @options.seed
 @options.artifacts
@@ -128,7 +143,7 @@ def _tell(report: Any) -> None:
 def verify(context: click.Context, /, *, as_json: bool, quiet: bool, **given: Any) -> None:
     """Embed some rows of STORE again, another way, and report the largest difference.
 
-    Exit status 1 if they do not agree.
+    Exit with 1 if they do not agree.
     """
     from cli.progress import TerminalProgress
     from toolkit.embedding import verify as run
@@ -138,9 +153,9 @@ def verify(context: click.Context, /, *, as_json: bool, quiet: bool, **given: An
     if as_json:
         click.echo(json.dumps(asdict(found), ensure_ascii=False))
     elif not quiet:
-        changed = f", {found.changed:,} more have changed or gone" if found.changed else ""
+        changed = f", {found.changed:,} more changed or gone" if found.changed else ""
         click.echo(
-            f"{found.store}: {found.rows:,} rows again by {found.engine} {found.precision} on "
+            f"{found.store}: {counted(found.rows, 'row')} again by {found.engine} {found.precision} on "
             f"{found.device}, {found.batch_size} at a time{changed}"
         )
         click.echo(
@@ -170,4 +185,4 @@ def import_features(
     with TerminalProgress(quiet=quiet) as progress:
         store = run(array, names, target, force=force, progress=progress)
     if not quiet:
-        click.echo(f"{store.folder}: {len(store.rows):,} rows of {store.meta.spec.dim:,} {store.meta.dtype}")
+        click.echo(f"{store.folder}: {_size(store)}")

@@ -6,17 +6,18 @@ from typing import Any
 import click
 
 from cli import options
+from toolkit.wording import counted
 
 
 @click.command()
 @click.option(
     "--head",
     default="mlp",
-    show_default="mlp; with --add-tags the best",
+    show_default="mlp, or with --add-tags the best",
     help="mlp, logreg, knn, ensemble, or package.module:Class.",
 )
 @click.option(
-    "-o", "head_options", multiple=True, metavar="NAME=VALUE", help="Option of the head; repeatable."
+    "-o", "head_options", multiple=True, metavar="NAME=VALUE", help="Option of the head; may be repeated."
 )
 @click.option(
     "--add-tags", is_flag=True, help="Teach the fitted head the tags of --labels that it does not know yet."
@@ -78,7 +79,8 @@ def _add_tags(context: click.Context, head: str, *, quiet: bool, as_json: bool, 
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
             flag = "-o" if name == "head_options" else f"--{name.replace('_', '-')}"
             raise click.UsageError(
-                f"--add-tags keeps the head as it was fitted, so {flag} cannot be given with it"
+                f"--add-tags keeps the head as it was fitted, so {flag} cannot be given with it; "
+                "leave it out, or fit again without --add-tags"
             )
     if context.get_parameter_source("head") is click.core.ParameterSource.DEFAULT:
         head = "best"
@@ -86,13 +88,12 @@ def _add_tags(context: click.Context, head: str, *, quiet: bool, as_json: bool, 
     with TerminalProgress(quiet=quiet) as progress:
         report = run(head, progress=progress, **data)
     if as_json:
-        document = {
+        document = report.metrics.to_dict() | {
             "head": report.head,
             "folder": str(report.folder),
             "added": list(report.added),
             "n_tags": report.n_tags,
             "measured_on": report.measured_on,
-            **report.metrics.to_dict(),
         }
         click.echo(json.dumps(document, ensure_ascii=False))
     elif not quiet:
@@ -102,8 +103,8 @@ def _add_tags(context: click.Context, head: str, *, quiet: bool, as_json: bool, 
             click.echo(note, err=True)
         print_rows([report.metrics.to_dict()])
         click.echo(
-            f"{len(report.added):,} tags added to {report.head}, which knows {report.n_tags:,} now; the F1s "
-            f"are those of the new tags on {report.measured_on}; saved in {report.folder}"
+            f"{counted(len(report.added), 'tag')} added to {report.head}, which knows {report.n_tags:,} now; "
+            f"the F1s are those of what was added, on {report.measured_on}; saved in {report.folder}"
         )
 
 
@@ -115,7 +116,7 @@ def _add_tags(context: click.Context, head: str, *, quiet: bool, as_json: bool, 
     help="Heads to compare; ensemble mixes the others.",
 )
 @click.option(
-    "-o", "head_options", multiple=True, metavar="HEAD.NAME=VALUE", help="Option of a head; repeatable."
+    "-o", "head_options", multiple=True, metavar="HEAD.NAME=VALUE", help="Option of a head; may be repeated."
 )
 @options.deciding
 @options.data
@@ -145,9 +146,10 @@ def show(comparison: Any) -> None:
         click.echo(note, err=True)
     print_rows(document["heads"], best=comparison.best)
     click.echo(
-        f"{document['n_train']:,} train, {document['n_val']:,} val, {document['n_test']:,} test images, "
-        f"{document['n_tags']:,} tags; measured on {document['measured_on']}; macro F1 and mAP over the "
-        f"{document['n_tags_with_support']:,} tags with a positive there"
+        f"{document['n_train']:,} train, {document['n_val']:,} val, "
+        f"{counted(document['n_test'], 'test image')}, {counted(document['n_tags'], 'tag')}; measured on "
+        f"{document['measured_on']}; macro F1 and mAP over the "
+        f"{counted(document['n_tags_with_support'], 'tag')} with a positive there"
     )
     click.echo(_how_sure(comparison))
     for line in _tuning(document):
@@ -172,8 +174,8 @@ def _tuning(document: dict[str, Any]) -> list[str]:
     longest = sorted(seconds.items(), key=lambda item: -item[1])[:4]
     parts = ", ".join(f"{stage} {spent:.1f}" for stage, spent in longest)
     return [
-        f"{flattered}{never:,} tags with a positive are never given; macro F1 over all "
-        f"{document['n_tags']:,} tags {document['macro_f1_all'][best]:.4f}",
+        f"{flattered}{counted(never, 'tag with a positive is', 'tags with a positive are')} never given; "
+        f"macro F1 over all {counted(document['n_tags'], 'tag')} {document['macro_f1_all'][best]:.4f}",
         f"{total:.1f} s in all, the most in: {parts}",
     ]
 

@@ -17,7 +17,7 @@ from cli import options
     type=click.Choice(["micro", "macro", "samples"]),
     help="Decide from now on by the rule that serves this F1.",
 )
-@click.option("--min-tags", type=int, default=0, help="Tags every image gets at least.")
+@click.option("--min-tags", type=int, default=0, show_default=True, help="Tags every image gets at least.")
 @options.artifacts
 @options.quiet
 @options.as_json

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from cli import options
+from toolkit.wording import counted
 
 
 @click.command()
@@ -56,19 +57,23 @@ def _machine(machine: dict[str, Any]) -> list[str]:
 
 
 def _store(store: dict[str, Any]) -> str:
-    views = f", {store['views']} views" if store["views"] else ""
+    views = f", {counted(store['views'], 'view')}" if store["views"] else ""
     origin = " (made by predict)" if store["made_by_predict"] else ""
     why = f" ({store['made_with']['why']})" if "why" in store["made_with"] else ""
+    made = (
+        f"{store['backbone']}, {store['weights']}, {store['preprocessing']}, {store['engine']} "
+        f"{store['precision']}{why}; images in {store['root']}{origin}"
+        if store["root"]
+        else f"features imported from {store['weights']}"
+    )
     return (
-        f"{store['rows']:,} rows of {store['dim']:,} {store['dtype']}{views}, {store['failed']:,} failed, "
-        f"{store['mb']:,} MB; {store['backbone']}, {store['weights']}, {store['preprocessing']}, "
-        f"{store['engine']} {store['precision']}{why}; images in "
-        f"{store['root'] or 'no folder: imported'}{origin}"
+        f"{counted(store['rows'], 'row')} of {store['dim']:,} {store['dtype']}{views}, "
+        f"{store['failed']:,} failed, {store['mb']:,} MB; {made}"
     )
 
 
 def _head(head: dict[str, Any]) -> str:
     return (
-        f"micro F1 {head['micro_f1']:.4f} on {head['measured_on']}; {head['n_tags']:,} tags, {head['rule']}, "
-        f"fitted on {head['fitted_on']} of {head['store']}"
+        f"micro F1 {head['micro_f1']:.4f} on {head['measured_on']}; {counted(head['n_tags'], 'tag')}, "
+        f"{head['rule']}, fitted on {head['fitted_on']} of {head['store']}"
     )

@@ -19,7 +19,7 @@ COMMANDS = {
     "info": ("cli.info:info", "Show this machine, stores and fitted heads."),
     "verify": ("cli.embed:verify", "Embed some rows of a store again, another way, and compare."),
     "import": ("cli.embed:import_features", "Make a store of features computed elsewhere."),
-    "demo": ("cli.demo:demo", "All of the above on a data set it draws itself."),
+    "demo": ("cli.demo:demo", "The whole job on a data set it draws itself."),
 }
 
 
@@ -52,7 +52,7 @@ def _hyphens(name: str) -> str:
     cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": _hyphens}
 )
 @click.version_option(version("toolkit"), prog_name="toolkit")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error; stands before the command.")
 @click.pass_context
 def toolkit(context: click.Context, debug: bool) -> None:
     """Tag images: embed once with a frozen ResNet50, then fit and compare heads in minutes."""
@@ -67,9 +67,13 @@ def main() -> None:
         status = toolkit.main(standalone_mode=False)
     except click.exceptions.Abort:
         _stop("interrupted; what is done is kept, the same command goes on from there", 130)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(error.exit_code)
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        more = f" (see: {context.command_path} --help)" if context else ""
+        _stop(f"toolkit: {error.format_message()}{more}", error.exit_code)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

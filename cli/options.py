@@ -37,7 +37,9 @@ as_json = click.option("--json", "as_json", is_flag=True, help="One JSON documen
 seed = click.option(
     "--seed", type=int, default=0, show_default=True, help="Seed of everything drawn at random."
 )
-labels = click.option("--labels", type=EXISTING, help="Label file or folder; remembered by embed.")
+labels = click.option(
+    "--labels", type=EXISTING, help="Label file or folder; one given to embed is remembered."
+)
 tags = click.option("--tags", type=EXISTING, help="Tag list, one a line: no other tag is allowed.")
 split = click.option("--split", type=EXISTING, help="Csv img_path,split with train, val, test.")
 device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
@@ -57,7 +59,9 @@ engine = click.option(
 batch_size = click.option(
     "--batch-size", type=int, help="Images a forward pass; by default what suits the device."
 )
-num_workers = click.option("--num-workers", type=int, default=0, help="Decoding threads; 0 is one a core.")
+num_workers = click.option(
+    "--num-workers", type=int, default=0, show_default=True, help="Decoding threads; 0 is one a core."
+)
 truncated = click.option(
     "--truncated",
     type=click.Choice(["fail", "keep"]),
@@ -98,19 +102,25 @@ data = together(
     click.option(
         "--store",
         multiple=True,
-        help="Name of the embedding store; may be left out if it is clear. Repeat it to join several.",
+        help="Name of the embedding store; needed where there are several. Repeat it to join some.",
     ),
     labels,
     tags,
     split,
     label_reading,
-    click.option("--val-fraction", type=float, default=0.15, show_default=True, help="Of the default split."),
+    click.option(
+        "--val-fraction",
+        type=float,
+        default=0.15,
+        show_default=True,
+        help="Share of rows, in the default split, that options and rules are tuned on.",
+    ),
     click.option(
         "--test-fraction",
         type=float,
         default=0.15,
         show_default=True,
-        help="Of the default split; 0 measures by cross-fitting on val.",
+        help="Share that is only measured on; 0 measures by cross-fitting on val.",
     ),
     seed,
     artifacts,
@@ -130,7 +140,9 @@ deciding = together(
         "--rule",
         help=f"{RULE_HELP}; by default global for micro, per-tag for macro, expected-f1 for samples.",
     ),
-    click.option("--min-tags", type=int, default=0, help="Tags every image gets at least."),
+    click.option(
+        "--min-tags", type=int, default=0, show_default=True, help="Tags every image gets at least."
+    ),
     click.option(
         "--folds",
         type=int,

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from cli import options
+from toolkit.wording import counted
 
 
 @click.command()
@@ -20,7 +21,7 @@ from cli import options
     help="The csv; by default artifacts/predictions/<name>.csv. Scores lie beside it.",
 )
 @click.option("--rule", help=f"Decide by this, not by the head's own rule: {options.RULE_HELP}.")
-@click.option("--min-tags", type=int, help="Tags every image gets at least.")
+@click.option("--min-tags", type=int, help="Tags every image gets at least; by default as the rule has it.")
 @click.option(
     "--paths",
     type=click.Choice(["name", "relative"]),
@@ -32,7 +33,7 @@ from cli import options
 @click.option("--bom", is_flag=True, help="Begin the csv with a byte order mark, for Excel.")
 @click.option("--name", help="Name of the store SOURCE is embedded into; by default that of SOURCE.")
 @options.root
-@click.option("--weights", help="Of the backbone; by default those the head's store was made with.")
+@click.option("--weights", help="Weights of the backbone; by default those the head's store was made with.")
 @options.device
 @options.batch_size
 @options.num_workers
@@ -73,7 +74,7 @@ def predict(
         click.echo(json.dumps(document, ensure_ascii=False))
     elif not quiet:
         click.echo(
-            f"{report.path}: {report.n_images:,} images by {report.head}, {report.rule}; "
+            f"{report.path}: {counted(report.n_images, 'image')} by {report.head}, {report.rule}; "
             f"{report.n_without_tags:,} got no tag"
         )
     if strict and report.failures:
@@ -85,14 +86,15 @@ def show_failures(report: Any, *, quiet: bool) -> None:
     if quiet:
         return
     if report.failures:
-        click.echo(f"{len(report.failures):,} images could not be read; their rows have no tags:", err=True)
+        count = counted(len(report.failures), "image")
+        click.echo(f"{count} could not be read and got a row without tags:", err=True)
         for failure in report.failures[:5]:
             click.echo(f"  {failure.img_path}: {failure.reason}", err=True)
         if len(report.failures) > 5:
             click.echo("  …", err=True)
     if report.n_same_name:
         click.echo(
-            f"{report.n_same_name:,} rows share a bare name with another image; "
+            f"{counted(report.n_same_name, 'row shares', 'rows share')} a bare name with another image; "
             "--paths relative tells them apart",
             err=True,
         )
@@ -125,8 +127,9 @@ def evaluate(*, predictions: Path, labels: Path, quiet: bool, as_json: bool, **g
 
     print_rows([document])
     if not quiet:
+        tags = counted(document["n_tags"], "tag")
         click.echo(
-            f"{found.n_images:,} labelled images, {found.n_missing:,} of them without a prediction "
-            f"(counted as without tags); {found.n_extra:,} predictions of other images not counted; "
-            f"{document['n_tags_with_support']:,} of {document['n_tags']:,} tags have a positive"
+            f"{counted(found.n_images, 'labelled image')}, {found.n_missing:,} of them without a prediction "
+            f"(counted as without tags); {counted(found.n_extra, 'prediction')} of other images not counted; "
+            f"{counted(document['n_tags_with_support'], f'of {tags} has', f'of {tags} have')} a positive"
         )

@@ -59,7 +59,7 @@ def test_round_trip__from_three_files_to_submit_csv(contest, monkeypatch):
         run(contest, "fit", "--head", "logreg", "--json").stdout
     )  # the csv is found by its name
     done = run(contest, "predict", "valid/", "--out", "submit.csv")
-    assert "1 images could not be read" in done.stderr and "00020.jpg" in done.stderr
+    assert "1 image could not be read" in done.stderr and "00020.jpg" in done.stderr
     data = (contest / "submit.csv").read_bytes()
     assert data.startswith(b"img_path,tags\n") and b"\r" not in data
     rows = [cells for _, cells in read_csv(contest / "submit.csv", error=ValueError)][1:]

@@ -188,7 +188,7 @@ def test_drawing_twice_overwrites_but_spares_other_files(tmp_path: Path) -> None
 
 
 def test_too_few_or_too_small(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="n is 19; the demo needs at least 20 pictures"):
+    with pytest.raises(OptionError, match="--n got 19; give 20 or more pictures"):
         draw_demo_images(tmp_path, n=19)
     with pytest.raises(OptionError, match="size is 64 x 31; the demo's shapes need at least 32 x 32 pixels"):
         draw_demo_images(tmp_path, size=(64, 31))

@@ -49,3 +49,5 @@ def test_resolve_device__is_one(monkeypatch):
     assert resolve_device("cuda:1") == "cuda:1"
     with pytest.raises(OptionError, match="got 'all'; only embed takes several devices"):
         resolve_device("all")
+    with pytest.raises(OptionError, match="got 'tpu'; allowed are auto, cpu, cuda, cuda:N, mps$"):
+        resolve_device("tpu")

@@ -52,7 +52,7 @@ def reason(data: bytes, policy: ImagePolicy | None = None, name: str = "") -> st
 
 
 def test_policy_refuses_values_that_mean_nothing() -> None:
-    with pytest.raises(OptionError, match="max_pixels is 0; it must be at least 1"):
+    with pytest.raises(OptionError, match="--max-pixels got 0; give 1 or more"):
         ImagePolicy(max_pixels=0)
     with pytest.raises(OptionError, match="truncated is 'maybe'; it must be one of fail, keep"):
         ImagePolicy(truncated="maybe")  # type: ignore[arg-type]

@@ -23,7 +23,7 @@ def test_import__float32_rows_in_order(tmp_path):
 @pytest.mark.parametrize(
     ("X", "names", "text"),
     [
-        (np.zeros((2, 3), np.float32), "a\n", "has 2 rows but .* has 1 names"),
+        (np.zeros((2, 3), np.float32), "a\n", "has 2 rows but .* has 1 name;"),
         (np.zeros((2, 3), np.float32), "a\na\n", "names 'a' twice, in lines 1 and 2"),
         (np.zeros((2, 3), np.float32), "a\n\nb\n", "line 2 is blank"),
         (np.zeros(3, np.float32), "a\n", r"float32 of shape \(3,\); it must be float16 or float32"),
@@ -36,3 +36,10 @@ def test_import__refused(tmp_path, X, names, text):
     with pytest.raises(StoreError, match=text):
         make(tmp_path, X, names)
     assert not (tmp_path / "stores" / "s").exists()
+
+
+def test_import__a_file_of_another_kind(tmp_path):
+    (tmp_path / "x.npy").write_text("img_path,tags\n")
+    (tmp_path / "names.txt").write_text("a\n")
+    with pytest.raises(StoreError, match=r"is not a plain .npy array \(it does not begin as one\); save it"):
+        import_features(tmp_path / "x.npy", tmp_path / "names.txt", tmp_path / "stores" / "s")

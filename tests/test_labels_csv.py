@@ -78,7 +78,7 @@ def test_csv__separators_strip_drop_empty_and_merge(labels, separator, mark):
 
 def test_csv__unknown_separator(labels):
     write(labels, "img_path,tags\n1.jpg,a\n")
-    with pytest.raises(OptionError, match=r"separator ':' is not known; choose one of , \| ; space tab"):
+    with pytest.raises(OptionError, match=r"--separator got ':'; allowed are , \| ; space tab"):
         read_labels(labels, separator=":")
 
 

@@ -7,8 +7,17 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = [
-    {"errors", "progress", "calibration", "metrics", "ranking", "demo_pictures"},
-    {"textfiles", "imagehints", "imagepixels", "bootstrap", "storearrays", "features", "devices"},
+    {"errors", "progress", "sampling", "metrics", "ranking", "wording", "demo_pictures"},
+    {
+        "textfiles",
+        "imagehints",
+        "imagepixels",
+        "bootstrap",
+        "storearrays",
+        "features",
+        "devices",
+        "calibration",
+    },
     {"spec", "images", "manifest", "labels", "decisions", "splits", "submission"},
     {"store", "scorestore", "demo_data", "report"},
     {"backbones", "heads"},

@@ -57,7 +57,7 @@ def test_commands__run_in_order(home):
     assert "59 embedded, 0 unchanged, 0 gone, 1 failed" in out["toolkit embed train/"]
     assert out["toolkit compare"].count("★") == 2
     assert "submit.csv: 40 images by" in out["toolkit predict test/ --out submit.csv"]
-    assert "1 tags added to logreg" in out["toolkit fit --head logreg --add-tags --labels more_labels.csv"]
+    assert "1 tag added to logreg" in out["toolkit fit --head logreg --add-tags --labels more_labels.csv"]
     assert "logreg.joblib: " in out["toolkit export logreg --format joblib"]
     assert "agrees: " in out["toolkit verify train"] and "head ensemble" in out["toolkit info"]
     header = (home / "submit.csv").read_text(encoding="utf-8").splitlines()[0]

@@ -126,7 +126,7 @@ def test_complete_split__carves_val_off_train_alone():
     assert (list(given.train), list(given.val), list(given.test)) == ([0, 2], [1], [])
     with pytest.raises(SplitError, match=r"mine\.csv names no labelled image as train"):
         complete_split(["test"] * 4, Y[:4], source="mine.csv")
-    with pytest.raises(SplitError, match="1 train rows, too few"):
+    with pytest.raises(SplitError, match="1 train row, too few"):
         complete_split(["train", "test"], Y[:2], source="mine.csv")
 
 

@@ -5,6 +5,8 @@ import scipy.optimize
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
+from toolkit.sampling import draw
+
 Array = NDArray[np.float32]
 
 CLIP = 1e-3
@@ -25,9 +27,7 @@ def clipped_logits(scores: Array, clip: float = CLIP) -> Array:
 
 def tuning_rows(n: int, L: int, seed: int) -> NDArray[np.intp]:
     """Return the rows to learn from, ascending: all n, or a seeded draw where n x L is over `ENTRIES`."""
-    if n * L <= ENTRIES:
-        return np.arange(n)
-    return np.sort(np.random.default_rng(seed).choice(n, max(1, ENTRIES // L), replace=False))
+    return draw(n, max(1, ENTRIES // max(1, L)), seed)
 
 
 def non_negative_logistic(

@@ -91,7 +91,9 @@ def draw_demo_images(
         `n` or `size` is too small, or the folder holds other files.
     """
     if n < _LEAST:
-        raise OptionError(f"n is {n}; the demo needs at least {_LEAST} pictures, to store some in every way")
+        raise OptionError(
+            f"--n got {n}; give {_LEAST} or more pictures, so that some are stored in every way"
+        )
     if min(size) < 32:
         raise OptionError(f"size is {size[0]} x {size[1]}; the demo's shapes need at least 32 x 32 pixels")
     ways, new_ways = ["jpeg", *_ways(n - 2, [seed, 0]), "cut-off"], _ways(N_NEW, [seed, 1])

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from toolkit.errors import OptionError
 
-ALLOWED = "auto, cpu, cuda, cuda:N, mps, several joined by commas (cuda:0,cuda:1), or all"
+ONE = "auto, cpu, cuda, cuda:N, mps"
+SEVERAL = f"{ONE}, several joined by commas (cuda:0,cuda:1), or all"
 
 
 @functools.cache
@@ -36,8 +37,10 @@ def has_mps() -> bool:
     return torch.backends.mps.is_available()
 
 
-def resolve_devices(text: str) -> tuple[str, ...]:
+def resolve_devices(text: str, *, allowed: str = SEVERAL) -> tuple[str, ...]:
     """Return the devices ``--device`` stands for: ``cpu``, ``mps`` or ``cuda:N``, one or several.
+
+    `allowed` is what the message says of another word.
 
     Raises
     ------
@@ -50,20 +53,20 @@ def resolve_devices(text: str) -> tuple[str, ...]:
         if not cuda_count():
             raise OptionError("--device all: this machine has no usable CUDA GPU; use --device cpu")
         return tuple(f"cuda:{number}" for number in range(cuda_count()))
-    return tuple(_one(part.strip(), text) for part in text.split(","))
+    return tuple(_one(part.strip(), text, allowed) for part in text.split(","))
 
 
 def resolve_device(text: str) -> str:
     """Return the one device `text` stands for; `OptionError` if it names several."""
-    devices = resolve_devices(text)
+    devices = resolve_devices(text, allowed=ONE)
     if len(devices) > 1:
         raise OptionError(f"--device got {text!r}; only embed takes several devices, name one")
     return devices[0]
 
 
-def _one(part: str, text: str) -> str:
+def _one(part: str, text: str, allowed: str) -> str:
     if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", part):
-        raise OptionError(f"--device got {text!r}; allowed are {ALLOWED}")
+        raise OptionError(f"--device got {text!r}; allowed are {allowed}")
     if part == "mps" and not has_mps():
         raise OptionError("--device mps: this machine has no Metal GPU; use --device cpu")
     if part.startswith("cuda"):

@@ -59,7 +59,7 @@ class ImagePolicy:
 
     def __post_init__(self) -> None:
         if self.max_pixels < 1:
-            raise OptionError(f"max_pixels is {self.max_pixels}; it must be at least 1")
+            raise OptionError(f"--max-pixels got {self.max_pixels}; give 1 or more")
         if self.truncated not in get_args(Truncated):
             raise OptionError(
                 f"truncated is {self.truncated!r}; it must be one of {', '.join(get_args(Truncated))}"

@@ -11,6 +11,7 @@ from toolkit.spec import EmbeddingSpec
 from toolkit.store import EmbeddingStore, Row, StoreMeta, StoreWriter
 from toolkit.storearrays import Features
 from toolkit.textfiles import read_text, split_lines
+from toolkit.wording import counted
 
 BLOCK_ROWS = 4096
 
@@ -34,7 +35,8 @@ def import_features(
     ids = _names(names)
     if len(ids) != len(X):
         raise StoreError(
-            f"{array} has {len(X)} rows but {names} has {len(ids)} names; they must be the same images"
+            f"{array} has {counted(len(X), 'row')} but {names} has {counted(len(ids), 'name')}; they must be "
+            "the same images"
         )
     spec = EmbeddingSpec(
         backbone="imported",
@@ -68,6 +70,10 @@ def _copy(X: Features, writer: StoreWriter, array: Path, progress: Progress) -> 
 
 def _features(path: Path) -> Features:
     try:
+        with path.open("rb") as file:
+            begins = file.read(6).startswith((b"\x93NUMPY", b"PK"))
+        if not begins:  # numpy would take it for a pickle and say how to load that
+            raise ValueError("it does not begin as one")
         X = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:
         raise StoreError(f"there is no file {path}; give an .npy of (rows, features)") from error

@@ -112,7 +112,7 @@ def read_manifest(source: Path, *, root: Path | None = None, encoding: str = "ut
         return _read_csv(source, source.parent if root is None else root, encoding)
     if root is not None:
         raise ManifestError(
-            f"root is for a csv, and {source} is none; leave it out: ids are relative to a folder"
+            f"--root is for a csv, and {source} is none; leave it out: ids are relative to a folder"
         )
     if source.is_dir():
         return _read_folder(source)
@@ -226,7 +226,7 @@ def _may_be_image(item: os.DirEntry[str]) -> bool:
 def _read_csv(source: Path, root: Path, encoding: str) -> Manifest:
     if not root.is_dir():
         raise ManifestError(
-            f"root {root} is not a folder; give the folder the paths in {source} are relative to"
+            f"--root {root} is not a folder; give the folder the paths in {source} are relative to"
         )
     cells = list(_cells(source, encoding))
     if not cells:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from toolkit.metrics import Metrics
+from toolkit.wording import counted
 
 MOST_TAGS = 500  # listed in the page; all are in it up to here, beyond only the ones with most positives
 
@@ -39,7 +40,7 @@ def write_report(
 
     source = files("toolkit").joinpath("report.html").read_text(encoding="utf-8")
     page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    page.filters["f1"] = _f1
+    page.filters |= {"f1": _f1, "counted": counted}
     text = page.from_string(source).render(
         comparison=comparison,
         notes=notes,

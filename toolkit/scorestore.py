@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from toolkit.decisions import DecisionRule, ExpectedF1, Fixed, Global, Thresholds, TopK
 from toolkit.submission import TopScores
+from toolkit.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -59,10 +60,10 @@ def redecide(rule: DecisionRule, top: TopScores) -> Redecision:
     unsure = doubtful(rule, top)
     if unsure.any():
         logger.warning(
-            "%s of %s images might be decided otherwise from all scores: %s may reach below the best %s kept "
+            "%s of %s might be decided otherwise from all scores: %s may reach below the best %s kept "
             "of each; let the head score them again to be sure",
             f"{unsure.sum():,}",
-            f"{len(unsure):,}",
+            counted(len(unsure), "image"),
             rule.describe(),
             top.columns.shape[1],
         )

@@ -14,6 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from toolkit.errors import OptionError, SplitError
 from toolkit.features import blocks, loaded, unit_rows
 from toolkit.textfiles import IMAGE_COLUMNS, find_column, need_column, read_csv, write_csv
+from toolkit.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -261,8 +262,8 @@ def default_split(
     train, val, test = stratified_split(Y, (rest, val_fraction, test_fraction), seed=seed, groups=groups)
     if not (len(train) and len(val) and (len(test) or not test_fraction)):
         raise SplitError(
-            f"{Y.shape[0]} labelled images are too few to split into train, val and test; "
-            "label more of them or give --split FILE"
+            f"{counted(Y.shape[0], 'labelled image is', 'labelled images are')} too few to split into train, "
+            "val and test; label more of them or give --split FILE"
         )
     shares = "/".join(f"{100 * share:.3g}" for share in (rest, val_fraction, test_fraction))
     return Split(train, val, test, f"stratified {shares}, seed {seed}")
@@ -293,7 +294,7 @@ def complete_split(
         kept, held = stratified_split(Y[train], (1 - VAL_FRACTION, VAL_FRACTION), seed=seed, groups=own)
         if not (len(kept) and len(held)):
             raise SplitError(
-                f"{source} has {len(train)} train rows, too few to hold 15 % out as val; add some"
+                f"{source} has {counted(len(train), 'train row')}, too few to hold 15 % out as val; add some"
             )
         train, val = train[kept], train[held]
         source = f"{source}, 15 % of train held out as val, seed {seed}"

@@ -28,6 +28,7 @@ from toolkit.errors import StoreError
 from toolkit.spec import EmbeddingSpec
 from toolkit.storearrays import Features, copy_rows, data_offset, open_array, write_header
 from toolkit.textfiles import read_csv
+from toolkit.wording import counted
 
 StoreDtype = Literal["float32", "float16"]
 
@@ -120,8 +121,9 @@ class EmbeddingStore:
         for path in self._array_paths():
             shape = open_array(path).shape
             if shape != (len(self.rows), self.meta.spec.dim):
+                listed = counted(len(self.rows), "row")
                 raise StoreError(
-                    f"{path} holds {shape[0]} x {shape[1]} numbers but index.csv lists {len(self.rows)} rows "
+                    f"{path} holds {shape[0]} x {shape[1]} numbers but index.csv lists {listed} "
                     f"of {self.meta.spec.dim}; the store is damaged, embed again with --force"
                 )
 
@@ -263,7 +265,8 @@ class StoreWriter:
         missing = [slot for slot in self.todo() if slot not in self.failures]
         if missing:
             first = self.ids[missing[0]]
-            raise StoreError(f"{len(missing)} images are neither embedded nor failed, first {first}")
+            are = counted(len(missing), "image is", "images are")
+            raise StoreError(f"{are} neither embedded nor failed, first {first}")
         self._close()
         kept = np.array(sorted(self.done), dtype=np.intp)
         final = self.folder if len(kept) == len(self.ids) else self._closed_up(kept)
@@ -431,7 +434,7 @@ def _read_table(path: Path, width: int) -> Iterator[list[str]]:
     for line, cells in rows:
         if len(cells) != width:
             raise StoreError(
-                f"{path} line {line} has {len(cells)} cells, not {width}; embed again with --force"
+                f"{path} line {line} has {counted(len(cells), 'cell')}, not {width}; embed again with --force"
             )
         if line > 1:
             yield cells

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from toolkit.errors import LabelError
 from toolkit.ranking import best_columns
 from toolkit.textfiles import write_csv
+from toolkit.wording import counted
 
 HEADER = ("img_path", "tags")
 TOP = 256  # scores kept an image; the sum of the others is kept as one number
@@ -26,8 +27,8 @@ def check_tags(tags: Sequence[str], separator: str) -> None:
     holding = [tag for tag in tags if separator in tag]
     if holding:
         raise LabelError(
-            f"{len(holding)} tags hold the separator {separator!r}, first {holding[0]!r}; nothing was "
-            "written: give another --separator, such as | or ;"
+            f"{counted(len(holding), 'tag holds', 'tags hold')} the separator {separator!r}, first "
+            f"{holding[0]!r}; nothing was written: give another --separator, such as | or ;"
         )
 
 
@@ -155,7 +156,7 @@ class TopScores:
             if getattr(self, name).shape != shape:
                 raise ValueError(f"{name} has shape {getattr(self, name).shape}, not {shape}")
         if self.columns.size and not 0 <= self.columns.min() <= self.columns.max() < len(self.tags):
-            raise ValueError(f"columns go beyond the {len(self.tags)} tags")
+            raise ValueError(f"columns go beyond the {counted(len(self.tags), 'tag')}")
         return self
 
     @property

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from toolkit.errors import OptionError, ToolkitError
+from toolkit.wording import counted
 
 IMAGE_COLUMNS = (
     "img_path",
@@ -157,7 +158,7 @@ def _rows(stream: Iterable[str], path: Path, error: type[ToolkitError]) -> Itera
 
 
 def _miscounted(cells: int, width: int) -> str:
-    text = f"row has {cells} cell{'s' if cells != 1 else ''}, header has {width}"
+    text = f"row has {counted(cells, 'cell')}, header has {width}"
     if cells > width:
         return f'{text}: quote the tag list (any cell that holds commas), as in "a,b"'
     return f"{text}: a cell is missing"

@@ -83,7 +83,8 @@ def test_compare__options_of_a_head_given_by_its_class(toolkit, home):
 def test_info__lists_stores_and_heads(toolkit, home):
     toolkit("fit", "--head", "logreg", "--store", "train", "--labels", "labels.csv", "-o", "C=0.1", cwd=home)
     text = toolkit("info", cwd=home).stdout
-    assert "store new: 30 rows of 10 float32, 0 failed" in text and "store train: 160 rows" in text
+    assert "store new: 30 rows of 10 float32, 0 failed, 0.0 MB; features imported from new.npy\n" in text
+    assert "store train: 160 rows" in text
     assert (
         "head logreg" in text and "4 tags, global" in text and "fitted on all labelled rows of train" in text
     )
@@ -109,14 +110,19 @@ def test_info__lists_stores_and_heads(toolkit, home):
         (["compare", "--heads", "knn", "-o", "mlp.k=1"], "does not begin with one of knn and a dot"),
         (["compare", "--heads", "knn", "--metric", "hamming"], "'hamming' is not one of"),
         (["predict", "gone", "--head", "nope"], "there is no fitted head 'nope'"),
-        (["predict"], "Missing argument 'SOURCE'"),
+        (["predict"], "toolkit: Missing argument 'SOURCE'. (see: python -m cli predict --help)"),
         (["evaluate", "gone.csv"], "Missing option '--labels'"),
-        (["evaluate", "gone.csv", "--labels", "labels.csv"], "there is no label file gone.csv"),
+        (["evaluate", "gone.csv", "--labels", "labels.csv"], "there is no file of predictions gone.csv"),
+        (
+            ["evaluate", "labels.csv", "--labels", "labels.csv", "--predictions-separator", ":"],
+            "toolkit: --predictions-separator got ':'; allowed are , | ; space tab",
+        ),
     ],
 )
-def test_errors__exit_2_and_no_traceback(toolkit, home, arguments, text):
+def test_errors__exit_2_and_one_line(toolkit, home, arguments, text):
     done = toolkit(*arguments, cwd=home)
     assert done.returncode == 2 and text in done.stderr
+    assert done.stderr.startswith("toolkit: ") and done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr and done.stdout == ""
 
 

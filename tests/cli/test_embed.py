@@ -76,10 +76,16 @@ def test_verify__says_what_was_compared_and_exits_1_on_damage(toolkit, home):
         (["import", "x.npy", "--names", "n.txt"], "toolkit: there is no file x.npy"),
     ],
 )
-def test_errors__exit_2_and_no_traceback(toolkit, home, arguments, text):
+def test_errors__exit_2_and_one_line(toolkit, home, arguments, text):
     done = toolkit(*arguments, cwd=home)
     assert done.returncode == 2
     assert text in done.stderr and "Traceback" not in done.stderr and done.stdout == ""
+    assert done.stderr.startswith("toolkit: ") and done.stderr.count("\n") == 1
+
+
+def test_no_command__is_the_help(toolkit, home):
+    done = toolkit(cwd=home)
+    assert done.returncode == 2 and "Commands:" in done.stderr + done.stdout
 
 
 def test_debug__shows_the_traceback(toolkit, home):

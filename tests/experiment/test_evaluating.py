@@ -45,8 +45,10 @@ def test_errors(tmp_path):
     write_csv(tmp_path / "p.csv", ("img_path", "tags"), [("9.jpg", "sea")])
     with pytest.raises(LabelError, match="no prediction of .* one is for '9.jpg', an image is '1.jpg'"):
         evaluate(tmp_path / "p.csv", tmp_path / "t.csv")
-    with pytest.raises(LabelError, match="there is no label file"):
+    with pytest.raises(LabelError, match=r"there is no file of predictions .*none.csv; check the path"):
         evaluate(tmp_path / "none.csv", tmp_path / "t.csv")
+    with pytest.raises(LabelError, match=r"there is no label file .*none.csv; check the path"):
+        evaluate(tmp_path / "p.csv", tmp_path / "none.csv")
 
 
 def test_scores_beside__give_map(home, given):

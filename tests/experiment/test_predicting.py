@@ -87,7 +87,7 @@ def test_errors__write_nothing(home, given, fitted):
         ({"source": home}, OptionError, "fitted on imported features, so the images of"),
         ({"paths": "full"}, OptionError, "--paths got 'full'; allowed are name, relative"),
         ({"rule": "best"}, OptionError, "--rule got 'best'"),
-        ({"separator": "/"}, OptionError, "separator '/' is not known"),
+        ({"separator": "/"}, OptionError, "--separator got '/'; allowed are"),
         ({"out": home / "labels.csv"}, OptionError, "was not written by predict; give --force"),
         ({"out": home}, OptionError, "is a folder; give a file name such as"),
     ]
@@ -105,7 +105,7 @@ def test_a_tag_with_the_separator__is_an_error_before_anything(home, given):
     rows = ((name, "|".join(tags[row])) for name, row in zip(names(), Y, strict=True))
     write_csv(home / "labels.csv", ("img_path", "tags"), rows)
     fit("logreg", options={"C": 0.1}, separator="|", **given)
-    with pytest.raises(LabelError, match=r"1 tags hold the separator ',', first 'x, y'; nothing was written"):
+    with pytest.raises(LabelError, match=r"1 tag holds the separator ',', first 'x, y'; nothing was written"):
         predict("train", artifacts=given["artifacts"], out=home / "s.csv")
     assert not (home / "s.csv").exists()
     predict("train", artifacts=given["artifacts"], out=home / "s.csv", separator=";")

@@ -92,7 +92,7 @@ def test_predict__decides_again_from_scores_without_the_head(home, fitted):
 def test_errors(home, given, fitted):
     predict("train", artifacts=fitted, out=home / "submit.csv")
     fit("knn", options={"k": 3, "temperature": 0.1}, **given)
-    with pytest.raises(OptionError, match="holds scores of head 'logreg' for 4 tags, but the rule is that"):
+    with pytest.raises(OptionError, match="holds scores of head 'logreg', but the rule is that of head"):
         predict(home / "submit.scores.npz", head="knn", artifacts=fitted)
     with pytest.raises(OptionError, match="--rule got 'best'"):
         tune("knn", rule="best", artifacts=fitted)
@@ -147,9 +147,22 @@ def test_tune__after_tags_were_added_says_so(home, given, fitted):
         ("img_path", "tags"),
         ((name, tags.strip('"').replace("sea", "sea,boat")) for name, _, tags in rows),
     )
+    scores = predict("train", artifacts=fitted, out=home / "submit.csv").scores
     add_tags("logreg", artifacts=fitted, labels=home / "more.csv")
-    with pytest.raises(HeadError, match="tags were added to head 'logreg' since it was fitted, and of these"):
-        tune("logreg", artifacts=fitted)
+    with pytest.raises(HeadError) as raised:
+        tune(artifacts=fitted)
+    assert str(raised.value) == (
+        "head 'logreg' keeps no scores of the 1 tag added since it was fitted ('boat'), and tune needs those "
+        "of all tags; fit it again with: toolkit fit --head logreg --labels FILE"
+    )
+    with pytest.raises(OptionError) as raised:
+        predict(scores, artifacts=fitted)
+    assert str(raised.value) == (
+        f"{scores} holds scores of head 'logreg' for 4 tags, from before 1 tag was added; its rule goes with "
+        "scores of the head as it is now (5 tags), so predict again from the images or the store"
+    )
+    again = predict("train", artifacts=fitted, out=home / "submit.csv").scores
+    assert predict(again, artifacts=fitted).n_images == 160
 
 
 @pytest.mark.parametrize("name", ["tuning.npz", "tuning-tags.npz", "test-groups.npy"])
@@ -180,12 +193,14 @@ def test_predict__scores_of_an_earlier_fit_or_options_they_cannot_give(home, giv
         {"root": home},
         {"batch_size": 8},
     ):
-        with pytest.raises(OptionError, match=rf"--{next(iter(asked)).replace('_', '-')} cannot be had from"):
+        with pytest.raises(
+            OptionError, match=rf"--{next(iter(asked)).replace('_', '-')} cannot be used with"
+        ):
             predict(scores, artifacts=fitted, **asked)
     tune("logreg", rule="per-tag", artifacts=fitted)
     assert predict(scores, artifacts=fitted).n_images == 160
     fit("logreg", options={"C": 0.01}, **given)
-    with pytest.raises(OptionError, match="scores of head 'logreg' as it was before it was fitted again"):
+    with pytest.raises(OptionError, match=r"for 4 tags, from before it was fitted again; .* now \(4 tags\)"):
         predict(scores, artifacts=fitted)
 
 

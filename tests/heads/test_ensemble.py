@@ -100,7 +100,7 @@ def test_attach__checks_members():
         ({"members": ()}, "option 'members' of head 'ensemble' got ''"),
         ({"members": ("knn", "knn")}, "each once"),
         ({"members": ("knn", "ensemble")}, "names of other heads"),
-        ({"coefficients": (1.0,)}, "has 1 numbers; it takes 4"),
+        ({"coefficients": (1.0,)}, "has 1 number; it takes 4"),
         ({"members": ("knnn", "logreg")}, "did you mean 'knn'"),
     ],
 )

@@ -11,7 +11,7 @@ from toolkit.errors import HeadError
 from toolkit.features import Features
 from toolkit.heads import knn, knn_search
 from toolkit.heads.knn import Knn
-from toolkit.heads.knn_search import ListIndex, StoredRows, draw, nearest
+from toolkit.heads.knn_search import ListIndex, StoredRows, nearest
 
 
 def rows(N=400, D=16, seed=0):
@@ -165,13 +165,6 @@ def test_index_auto__by_size(monkeypatch):
     head = Knn(k=3).fit(X, Y)
     assert head._index is not None
     assert Knn(k=3, index="exact").fit(X, Y)._index is None
-
-
-def test_draw__all_or_a_seeded_part():
-    np.testing.assert_array_equal(draw(5, 9, 0), np.arange(5))
-    part = draw(100, 9, 0)
-    np.testing.assert_array_equal(part, draw(100, 9, 0))
-    assert len(set(part)) == 9 and (np.diff(part) > 0).all()
 
 
 def test_load__without_its_rows(tmp_path):

@@ -254,7 +254,7 @@ def test_add_tags__lists_the_unconverged_by_their_new_column(caplog):
     head = Logreg(C=10.0).fit(X, Y[:, :2])
     with caplog.at_level(logging.WARNING):
         head.set_params(max_iter=2).add_tags(X, Y[:, 2:])
-    assert head.unconverged_.tolist() == [2] and "1 of 3 tags are not solved" in caplog.text
+    assert head.unconverged_.tolist() == [2] and "1 of 3 tags is not solved" in caplog.text
 
 
 def test_add_tags__needs_a_fitted_head_and_features_as_wide():

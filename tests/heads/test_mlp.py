@@ -118,7 +118,10 @@ def test_global_generators__are_left_alone():
     assert torch.equal(torch.rand(1), want)
 
 
-def test_device__that_is_not_there():
+def test_device__that_is_not_there(monkeypatch):
+    monkeypatch.setattr("toolkit.devices.cuda_count", lambda: 2)
     X, Y = rows(20)
-    with pytest.raises(OptionError, match="device 'warp' cannot be used"):
+    with pytest.raises(OptionError, match="--device got 'warp'; allowed are auto, cpu, cuda, cuda:N, mps$"):
         Mlp(device="warp").fit(X, Y)
+    with pytest.raises(OptionError, match="--device cuda:2: this machine's GPUs are cuda:0 to cuda:1"):
+        Mlp(device="cuda:2").fit(X, Y)

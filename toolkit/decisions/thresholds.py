@@ -12,6 +12,7 @@ from toolkit.decisions.cuts import best_threshold
 from toolkit.decisions.tagcuts import AdjustedGrid, FoldedCuts, RankedPositives, Sorted, each_sorted_block
 from toolkit.errors import OptionError
 from toolkit.ranking import best_columns
+from toolkit.wording import counted
 
 SHRINK = 20.0
 """Positives at which a tag's own threshold and the adjusted one weigh the same.
@@ -53,7 +54,9 @@ class Thresholds:
             raise OptionError(f"decision rule {self.name!r} is not tuned; call fit(scores, Y) first")
         cut = np.asarray(self.thresholds, dtype=np.float32)
         if cut.size not in (1, n_tags):
-            raise OptionError(f"the rule was tuned for {cut.size} tags, these scores have {n_tags}")
+            raise OptionError(
+                f"the rule was tuned for {counted(cut.size, 'tag')}, these scores have {n_tags}"
+            )
         return cut
 
     def apply(self, scores: ScoreMatrix) -> sp.csr_array:

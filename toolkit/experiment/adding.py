@@ -19,6 +19,7 @@ from toolkit.experiment.saved import BEST, SPLIT, SavedHead, place_head, write_f
 from toolkit.labels import LabelSpace
 from toolkit.metrics import Metrics, evaluate
 from toolkit.progress import Progress, silent
+from toolkit.wording import counted
 
 Rows = NDArray[np.intp]
 Scores = NDArray[np.float32]
@@ -90,8 +91,8 @@ def add_tags(
     fresh = [column for column, tag in enumerate(dataset.space.tags) if saved.space.column(tag) is None]
     if not fresh:
         raise OptionError(
-            f"head {saved.name!r} knows all {len(dataset.space)} tags of the label file; give a file with "
-            "new ones as --labels"
+            f"head {saved.name!r} knows every tag of the label file ({len(dataset.space):,}); give a file "
+            "with new ones as --labels"
         )
     added = tuple(dataset.space.tags[column] for column in fresh)
     Y = sp.csr_array(dataset.Y[:, fresh])
@@ -176,8 +177,8 @@ def _measured(
 ) -> tuple[Metrics, str]:
     split, decision = dataset.split, rule_from_dict(rule)
     if len(split.test):
-        return evaluate(Y[split.test], decision.apply(test), test), f"{len(split.test):,} test rows"
-    truth, where = Y[split.val], f"{len(split.val):,} val rows"
+        return evaluate(Y[split.test], decision.apply(test), test), counted(len(split.test), "test row")
+    truth, where = Y[split.val], counted(len(split.val), "val row")
     if not _one_a_tag(rule):  # as it was before there were these tags: no row of theirs tuned it
         return evaluate(truth, decision.apply(val), val), where
     predicted = cross_fitted(decision, val, truth, groups=dataset.groups[split.val])

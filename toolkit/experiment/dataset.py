@@ -24,6 +24,7 @@ from toolkit.splits import (
     read_split,
 )
 from toolkit.store import EmbeddingStore
+from toolkit.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -140,10 +141,10 @@ def _joined(source: Source) -> list[str]:
     if len(source.stores) == 1:
         return []
     scales = ", ".join(f"{part.store} x {part.scale:.3g}" for part in source.parts)
-    missing = f"; {source.left_out:,} images only some of them have" if source.left_out else ""
+    missing = f"; {counted(source.left_out, 'image')} only some of them have" if source.left_out else ""
     views = {store.meta.views for store in source.stores}
     unused = "; their augmented views are not used: the numbers differ" if len(views) > 1 else ""
-    return [f"{len(source.stores)} stores, {len(source.ids):,} images ({scales}){missing}{unused}"]
+    return [f"{len(source.stores)} stores, {counted(len(source.ids), 'image')} ({scales}){missing}{unused}"]
 
 
 def _shown(path: Path) -> str:
@@ -291,6 +292,8 @@ def _match_split(
         out[row] = parts[place]
     if match.unlabelled_images:
         logger.warning(
-            "%d labelled images are not in the split %s: left out", len(match.unlabelled_images), path
+            "%s not in the split %s: left out",
+            counted(len(match.unlabelled_images), "labelled image is", "labelled images are"),
+            path,
         )
     return out

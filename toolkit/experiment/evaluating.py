@@ -8,7 +8,14 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from toolkit.errors import LabelError
-from toolkit.labels import LabelMatch, LabelSpace, LabelTable, match_labels, read_labels
+from toolkit.labels import (
+    LabelMatch,
+    LabelSpace,
+    LabelTable,
+    match_labels,
+    parse_separator,
+    read_labels,
+)
 from toolkit.labels.space import map_columns
 from toolkit.metrics import Metrics
 from toolkit.metrics import evaluate as measure
@@ -79,6 +86,9 @@ def evaluate(
     LabelError
         A file cannot be read, or no prediction is for an image of the label file.
     """
+    parse_separator(predictions_separator, option="--predictions-separator")
+    if not Path(predictions).exists():
+        raise LabelError(f"there is no file of predictions {predictions}; check the path")
     truth = read_labels(
         labels,
         tags=tags,

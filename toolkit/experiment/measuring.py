@@ -17,6 +17,7 @@ from toolkit.experiment.keptscores import KeptScores, Part
 from toolkit.experiment.saved import SPLIT, write_facts
 from toolkit.metrics import Metrics, evaluate
 from toolkit.splits import write_split
+from toolkit.wording import counted
 
 Scores = NDArray[np.float32]
 Rows = NDArray[np.intp]
@@ -173,11 +174,11 @@ def measure(
     truth = Y[tuning]
     rule = deciding.fitted(done.tuning_scores, truth)
     if len(split.test):
-        measured_on = f"{len(split.test):,} test rows"
+        measured_on = counted(len(split.test), "test row")
         predicted = rule.apply(scores)
     else:
         which = "val" if len(tuning) == len(split.val) else "train and val"
-        measured_on = f"{len(tuning):,} {which} rows, cross-fitted: options were chosen on val rows"
+        measured_on = f"{counted(len(tuning), f'{which} row')}, cross-fitted: options were chosen on val rows"
         predicted = cross_fitted(rule, scores, truth, groups=dataset.groups[tuning])
     draws = None
     if resample and scores.size <= MAP_SCORES:

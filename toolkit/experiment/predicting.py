@@ -25,6 +25,7 @@ from toolkit.submission import (
     scores_path,
     write_predictions,
 )
+from toolkit.wording import counted
 
 Paths = Literal["name", "relative"]
 
@@ -148,7 +149,7 @@ def _refuse(asked: Mapping[str, Any], source: Path | str) -> None:
     given = [name for name, value in asked.items() if value is not None]
     if given:
         raise OptionError(
-            f"--{given[0].replace('_', '-')} cannot be had from {source}, whose images are scored already; "
+            f"--{given[0].replace('_', '-')} cannot be used with {source}, whose images are scored already; "
             "leave it out, or predict from the images"
         )
 
@@ -158,17 +159,7 @@ def _again(
 ) -> PredictReport:
     """Decide again from the scores an earlier prediction left, without images or head."""
     top = TopScores.read(source)
-    if top.tags.tolist() != list(saved.space.tags) or top.head != saved.name:
-        raise OptionError(
-            f"{source} holds scores of head {str(top.head)!r} for {len(top.tags):,} tags, but the rule is "
-            f"that of head {saved.name!r} ({len(saved.space):,} tags); name the right one with --head, or "
-            "predict again"
-        )
-    if str(top.head_id) != saved.id:
-        raise OptionError(
-            f"{source} holds scores of head {saved.name!r} as it was before it was fitted again; the rule is "
-            "tuned for the head as it is now, so predict again from the images or the store"
-        )
+    _check_scores(source, top, saved)
     decided = redecide(rule, top)
     tags = saved.space.decode(decided.predicted)
     path = path or source.with_name(source.name.removesuffix(SCORES_SUFFIX) + ".csv")
@@ -190,6 +181,26 @@ def _again(
             for name, readable in zip(names, top.readable, strict=True)
             if not readable
         ),
+    )
+
+
+def _check_scores(source: Path, top: TopScores, saved: SavedHead) -> None:
+    """Raise `OptionError` unless the scores are those of the head as it is now, whose rule decides."""
+    have, want = top.tags.tolist(), list(saved.space.tags)
+    if top.head != saved.name:
+        raise OptionError(
+            f"{source} holds scores of head {str(top.head)!r}, but the rule is that of head {saved.name!r}; "
+            "name the right one with --head, or predict again from the images or the store"
+        )
+    if have == want and str(top.head_id) == saved.id:
+        return
+    since, more = "it was fitted again", len(want) - len(have)
+    if "added" in saved.metrics and more > 0 and have == want[: len(have)]:
+        since = f"{counted(more, 'tag was', 'tags were')} added"
+    raise OptionError(
+        f"{source} holds scores of head {saved.name!r} for {counted(len(have), 'tag')}, from before {since}; "
+        f"its rule goes with scores of the head as it is now ({counted(len(want), 'tag')}), so predict again "
+        "from the images or the store"
     )
 
 

@@ -29,6 +29,7 @@ from toolkit.heads import get_head
 from toolkit.labels import LabelSpace
 from toolkit.store import EmbeddingStore
 from toolkit.textfiles import read_csv, write_csv
+from toolkit.wording import counted
 
 BEST = "best"
 SPLIT = "split.csv"
@@ -130,8 +131,8 @@ class SavedHead:
             want = "+".join(part.store for part in self.parts)
             have = "+".join(store.name for store in stores)
             raise OptionError(
-                f"head {self.name!r} was fitted on {len(self.parts)} stores ({want}), {have!r} names "
-                f"{len(stores)}; name as many, made alike and in that order (for predict joined by +)"
+                f"head {self.name!r} was fitted on {counted(len(self.parts), 'store')} ({want}), {have!r} "
+                f"names {len(stores)}; name as many, made alike and in that order (for predict joined by +)"
             )
         for store, part in zip(stores, self.parts, strict=True):
             part.spec.require(

@@ -31,6 +31,7 @@ from toolkit.heads.ensemble import Ensemble
 from toolkit.heads.options import options_from_json
 from toolkit.progress import Progress, silent
 from toolkit.splits import stratified_split
+from toolkit.wording import counted
 
 Rows = NDArray[np.intp]
 
@@ -185,7 +186,10 @@ def _folds(dataset: Dataset, pool: Rows, options: FitOptions) -> Rows:
     K = options.folds
     dealt = stratified_split(dataset.Y[pool], [1 / K] * K, seed=options.seed, groups=dataset.groups[pool])
     if not all(len(rows) for rows in dealt):
-        raise SplitError(f"{len(pool)} train and val rows are too few for --folds {K}; give fewer")
+        raise SplitError(
+            f"{counted(len(pool), 'train or val row is', 'train and val rows are')} too few for --folds {K}; "
+            "give fewer"
+        )
     fold = np.empty(len(pool), np.intp)
     for number, rows in enumerate(dealt):
         fold[rows] = number

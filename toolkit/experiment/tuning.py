@@ -12,6 +12,8 @@ from toolkit.experiment.measuring import TUNED_RULES, flattery
 from toolkit.experiment.saved import BEST, SavedHead
 from toolkit.metrics import Metrics, evaluate
 from toolkit.scorestore import redecide, retune
+from toolkit.textfiles import listed
+from toolkit.wording import counted
 
 COMPARED = (*TUNED_RULES, "fixed:0.5")
 
@@ -100,10 +102,10 @@ def tune(
     saved = SavedHead.open(Path(artifacts), head)
     tuning, test = (_kept(saved, part) for part in ("tuning", "test"))
     if not (wanted and test.Y.shape[0]):
-        measured_on = f"{tuning.Y.shape[0]:,} tuning rows, cross-fitted"
+        measured_on = f"{counted(tuning.Y.shape[0], 'tuning row')}, cross-fitted"
         tuned = tuple(_tuned(each, tuning, None) for each in rules)
     else:
-        measured_on = f"{test.Y.shape[0]:,} test rows"
+        measured_on = counted(test.Y.shape[0], "test row")
         tuned = (_tuned(rules[0], tuning, test),)
     if wanted:
         saved.decide_by(tuned[0].rule, _facts(tuned[0], measured_on))
@@ -112,9 +114,12 @@ def tune(
 
 def _kept(saved: SavedHead, part: Part) -> KeptScores:
     if saved.metrics.get("added") and not (saved.folder / "scores").is_dir():
+        tags = [tag for facts in saved.metrics["added"] for tag in facts["tags"]]
+        given = saved.name if saved.given == BEST else saved.given
         raise HeadError(
-            f"tags were added to head {saved.name!r} since it was fitted, and of these no scores are kept to "
-            "tune on; fit it again with all tags"
+            f"head {saved.name!r} keeps no scores of the {counted(len(tags), 'tag')} added since it was "
+            f"fitted ({listed(tags, 3)}), and tune needs those of all tags; fit it again with: "
+            f"toolkit fit --head {given} --labels FILE"
         )
     return KeptScores.read(saved.folder, part)
 

@@ -18,6 +18,7 @@ from toolkit.features import Features, Matrix, finite, loaded
 from toolkit.heads.options import options_from_json
 from toolkit.progress import Progress, silent
 from toolkit.splits import Rows, stratified_split
+from toolkit.wording import counted
 
 HOLD_OUT = 0.15
 
@@ -188,7 +189,7 @@ class HeadBase:
         out = as_features(X)
         if out.shape[1] != self.n_features_:
             raise HeadError(
-                f"head {self.name!r} was fitted on {self.n_features_} features a row, "
+                f"head {self.name!r} was fitted on {counted(self.n_features_, 'feature')} a row, "
                 f"these have {out.shape[1]}"
             )
         return out
@@ -227,7 +228,7 @@ def check_fit(X: Any, Y: Any) -> tuple[Matrix, sp.csr_array]:
     features, labels = as_matrix(X), as_labels(Y)
     if features.shape[0] != labels.shape[0]:
         raise HeadError(
-            f"X has {features.shape[0]} rows and Y {labels.shape[0]}; they must be the same images"
+            f"X has {counted(features.shape[0], 'row')} and Y {labels.shape[0]}; they must be the same images"
         )
     if features.shape[0] == 0:
         raise HeadError("there are no rows to fit on; give at least one labelled image")
@@ -240,9 +241,11 @@ def check_val(val: Any, n_features: int, n_tags: int) -> tuple[Matrix, sp.csr_ar
     """Return the validation pair checked as `check_fit` does, and against the training arrays' columns."""
     X, Y = check_fit(*val)
     if X.shape[1] != n_features:
-        raise HeadError(f"the validation rows have {X.shape[1]} features, the training rows {n_features}")
+        raise HeadError(
+            f"the validation rows have {counted(X.shape[1], 'feature')}, the training rows {n_features}"
+        )
     if Y.shape[1] != n_tags:
-        raise HeadError(f"the validation rows have {Y.shape[1]} tags, the training rows {n_tags}")
+        raise HeadError(f"the validation rows have {counted(Y.shape[1], 'tag')}, the training rows {n_tags}")
     return X, Y
 
 

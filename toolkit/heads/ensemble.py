@@ -17,6 +17,7 @@ from toolkit.features import Features, Matrix, blocks, take
 from toolkit.heads.base import Array, Head, HeadBase, Val, check_fit, check_val, hold_out
 from toolkit.heads.options import check_options
 from toolkit.progress import Progress, silent
+from toolkit.wording import counted
 
 BLOCK_MARK = "@"  # in a member's name before the block of columns it is fitted on
 _BLOCK = 4096
@@ -248,7 +249,7 @@ class Ensemble(HeadBase):
             )
         if self.coefficients is not None and len(self.coefficients) != len(self.members) + 1:
             raise OptionError(
-                f"option 'coefficients' of head 'ensemble' has {len(self.coefficients)} numbers; "
+                f"option 'coefficients' of head 'ensemble' has {counted(len(self.coefficients), 'number')}; "
                 f"it takes {len(self.members) + 1}: one a member, then the intercept"
             )
 

@@ -19,7 +19,6 @@ from toolkit.features import Matrix, blocks, unit_rows
 from toolkit.heads.base import Array, HeadBase, Val, check_fit, check_val
 from toolkit.heads.knn_search import (
     ListIndex,
-    draw,
     joined,
     nearest,
     read_rows,
@@ -30,6 +29,8 @@ from toolkit.heads.knn_votes import RAW, Ballot, as_coefficients, calibrated, sh
 from toolkit.heads.options import check_options
 from toolkit.heads.transforms import FeatureTransform, TransformName
 from toolkit.progress import Progress, silent
+from toolkit.sampling import draw
+from toolkit.wording import counted
 
 Ids = NDArray[np.int64]
 IndexName = Literal["auto", "exact", "approximate"]
@@ -268,8 +269,9 @@ class Knn(HeadBase):
         """Raise `HeadError` unless the rows are those held."""
         N = len(self._rows)
         if features.shape != self._rows.shape:
+            held = f"{counted(N, 'row')} of {counted(self.n_features_, 'feature')}"
             raise HeadError(
-                f"tags are added to the {N} rows of {self.n_features_} features that the head holds, "
+                f"tags are added to the {held} that the head holds, "
                 f"X has {features.shape[0]} of {features.shape[1]}; give the same rows in the same order"
             )
         for part, rows in blocks(features):

@@ -11,9 +11,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.features import BLOCK_BYTES, Features, Matrix, Rows, blocks, finite, loaded, unit_rows
+from toolkit.features import BLOCK_BYTES, Features, Matrix, blocks, finite, loaded, unit_rows
 from toolkit.heads.transforms import FeatureTransform
 from toolkit.progress import Progress
+from toolkit.sampling import draw
 
 logger = logging.getLogger(__name__)
 
@@ -291,13 +292,6 @@ class ListIndex:
         import faiss
 
         return cls(faiss.deserialize_index(arrays["index_lists"]), arrays["index_axes"], nprobe, recall)
-
-
-def draw(n: int, most: int, seed: int) -> Rows:
-    """Return at most `most` of n row numbers, ascending, drawn by seed."""
-    if n <= most:
-        return np.arange(n)
-    return np.sort(np.random.default_rng(seed).choice(n, most, replace=False))
 
 
 def _main_axes(rows: UnitRows, seed: int) -> Array:

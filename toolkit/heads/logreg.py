@@ -19,6 +19,8 @@ from toolkit.heads.ovr_rows import Inputs, rows_of
 from toolkit.heads.ovr_solver import Solution, solve
 from toolkit.heads.transforms import FeatureTransform, TransformName
 from toolkit.progress import Progress, silent
+from toolkit.sampling import draw
+from toolkit.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -152,7 +154,7 @@ class Logreg(HeadBase):
         features, labels = check_fit(X, Y)
         if features.shape[1] != self.n_features_:
             raise HeadError(
-                f"head {self.name!r} was fitted on {self.n_features_} features a row, "
+                f"head {self.name!r} was fitted on {counted(self.n_features_, 'feature')} a row, "
                 f"those of the new tags have {features.shape[1]}"
             )
         problem = _Problem(Inputs(features, self.transform_), labels, self.device)
@@ -208,7 +210,7 @@ class Logreg(HeadBase):
         most = CHOOSING_BYTES // (4 * max(self.n_tags_, self.n_features_))
         if len(X) <= most:
             return X, Y
-        rows = np.sort(np.random.default_rng(self.seed).choice(len(X), most, replace=False))
+        rows = draw(len(X), most, self.seed)
         return take(X, rows), Y[rows]
 
     def _keep(self, problem: "_Problem", solution: Solution) -> None:
@@ -234,13 +236,13 @@ class Logreg(HeadBase):
 
     def _warn(self) -> None:
         if len(self.unconverged_):
+            tags = counted(self.n_tags_, "tag")
             logger.warning(
-                "logreg: %d of %d tags are not solved to tol=%g after %d iterations (the worst is off by "
+                "logreg: %s not solved to tol=%g after %s (the worst is off by "
                 "%.1e of its objective); allow more with -o max_iter=%d",
-                len(self.unconverged_),
-                self.n_tags_,
+                counted(len(self.unconverged_), f"of {tags} is", f"of {tags} are"),
                 self.tol,
-                self.max_iter,
+                counted(self.max_iter, "iteration"),
                 self.gap_.max(),
                 10 * self.max_iter,
             )

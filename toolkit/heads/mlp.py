@@ -32,6 +32,7 @@ from toolkit.heads.mlp_layers import (
 from toolkit.heads.options import check_options
 from toolkit.heads.transforms import FeatureTransform, TransformName
 from toolkit.progress import Progress, silent
+from toolkit.wording import counted
 
 if TYPE_CHECKING:
     from toolkit.heads.mlp_training import Trained, Trainer
@@ -90,7 +91,7 @@ class Mlp(HeadBase):
         Of the first weights, the order of rows, dropout, the choice of views and the hold-out. On a CPU two
         fits with one seed give equal scores.
     device : str
-        ``auto`` (a GPU if torch sees one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``: where training runs.
+        Where training runs: ``auto`` (a GPU if torch sees one), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     precision : str
         Of the matrix products in training: ``fp32``, ``bf16`` (weights and sums stay float32), or ``auto``:
         bf16 where the processor or GPU computes in it.
@@ -303,7 +304,7 @@ class Mlp(HeadBase):
         """Raise `OptionError` unless the calibration is two numbers, not needed, or can be learned."""
         if self.calibration is not None and len(self.calibration) != 2:
             raise OptionError(
-                f"option 'calibration' of head {self.name!r} got {len(self.calibration)} numbers; "
+                f"option 'calibration' of head {self.name!r} got {counted(len(self.calibration), 'number')}; "
                 "it takes two: slope,intercept"
             )
         if self.calibration is None and not self._is_plain() and val is None and self.lr_drops is not None:

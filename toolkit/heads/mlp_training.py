@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from toolkit.errors import HeadError, OptionError
+from toolkit.devices import resolve_device
+from toolkit.errors import HeadError
 from toolkit.features import Array, Matrix, Rows, blocks
 from toolkit.heads.mlp_layers import Layers
 from toolkit.heads.mlp_losses import Asymmetric, CrossEntropy, Loss, loss_and_gradient
@@ -49,7 +50,7 @@ class Trainer:
     Parameters
     ----------
     device : str
-        As `pick_device` takes it.
+        As `toolkit.devices.resolve_device` takes it.
     matrices : sequence of array or Features (N, D)
         The plain rows and any augmented views of them.
     Y : csr_array (N, L) bool
@@ -66,7 +67,7 @@ class Trainer:
         transform: FeatureTransform,
         progress: Progress,
     ) -> None:
-        self.device = pick_device(device)
+        self.device = torch.device(resolve_device(device))
         self.rows = TrainingRows(matrices, transform, self.device)
         self.Y, self.progress = Y, progress
 
@@ -237,20 +238,6 @@ def prior_logits(Y: sp.csr_array) -> Array:
     """Return each tag's logit of its share of rows (L,) float32, with half a row added to either side."""
     positives = np.asarray(Y.sum(axis=0), np.float64)
     return np.log((positives + 0.5) / (Y.shape[0] - positives + 0.5)).astype(np.float32)
-
-
-def pick_device(name: str) -> torch.device:
-    """Return the device called `name`, ``auto`` being the best there is; `OptionError` if it is not there."""
-    if name == "auto":
-        best = "mps" if torch.backends.mps.is_available() else "cpu"
-        return torch.device("cuda" if torch.cuda.is_available() else best)
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise OptionError(
-            f"device {name!r} cannot be used ({reason}); give auto, cpu, cuda, cuda:N or mps"
-        ) from error
 
 
 def pick_loss(options: "Mlp") -> Loss:

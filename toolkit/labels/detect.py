@@ -8,6 +8,7 @@ from toolkit.labels.raw import TAG_COLUMNS
 from toolkit.labels.readers import folders, sidecar
 from toolkit.labels.readers._files import walk
 from toolkit.textfiles import IMAGE_COLUMNS, listed
+from toolkit.wording import counted
 
 _BY_SUFFIX = {".npz": "npz", ".json": "coco"}
 
@@ -70,5 +71,5 @@ def _detect_folder(path: Path) -> str:
         raise LabelError(f"{path} could be {' or '.join(fits)}; say which with --format")
     raise LabelError(
         f"{path} fits no label format; considered: voc (no .xml files), sidecar (no .txt beside an image), "
-        f"folders (images in {len(classes)} folder{'s' if len(classes) != 1 else ''}, at least 2 wanted)"
+        f"folders (images in {counted(len(classes), 'folder')}, at least 2 wanted)"
     )

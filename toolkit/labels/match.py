@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.errors import LabelError
-from toolkit.labels.raw import counted
 from toolkit.labels.space import nfc
 from toolkit.labels.table import LabelTable
+from toolkit.wording import counted
 
 Rows = NDArray[np.intp]
 Key = Callable[[str], str]

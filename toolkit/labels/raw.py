@@ -127,18 +127,13 @@ class RowCollector:
         )
 
 
-def parse_separator(text: str) -> str:
+def parse_separator(text: str, *, option: str = "--separator") -> str:
     """Return the character `text` stands for; `OptionError` if it is no separator of tags."""
     if text not in _SEPARATORS:
-        raise OptionError(f"separator {text!r} is not known; choose one of , | ; space tab")
+        raise OptionError(f"{option} got {text!r}; allowed are , | ; space tab")
     return _SEPARATORS[text]
 
 
 def split_tags(text: str, separator: str) -> list[str]:
     """Return the stripped, non-empty pieces of `text`."""
     return [tag for tag in map(str.strip, text.split(separator)) if tag]
-
-
-def counted(number: int, noun: str, plural: str = "") -> str:
-    """Return ``1 image``, ``35,000 images`` and the like."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

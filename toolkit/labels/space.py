@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from toolkit.errors import LabelError
 from toolkit.textfiles import decode_text, need_column, read_bytes, read_csv, split_lines
+from toolkit.wording import counted
 
 Columns = NDArray[np.intp]
 
@@ -95,7 +96,7 @@ class LabelSpace:
         if None in columns:
             unknown = tags[columns.index(None)]
             raise LabelError(
-                f"tag {unknown!r} of row {number} is not among the {len(self)} tags; "
+                f"tag {unknown!r} of row {number} is not among the {counted(len(self), 'tag')}; "
                 "add it to the tag list or drop it"
             )
         return [column for column in columns if column is not None]
@@ -104,7 +105,8 @@ class LabelSpace:
         """Return the tags of each row of Y (N, L), in column order; `LabelError` if Y has other columns."""
         if Y.ndim != 2 or Y.shape[1] != len(self):
             raise LabelError(
-                f"Y has shape {Y.shape}, the tag list {len(self)} tags; they must be the same columns"
+                f"Y has shape {Y.shape}, the tag list {counted(len(self), 'tag')}; they must be the same "
+                "columns"
             )
         clean = sp.csr_array(Y, copy=True).astype(bool)
         clean.sum_duplicates()  # sorts the columns too

@@ -9,8 +9,9 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from toolkit.errors import LabelError
-from toolkit.labels.raw import RawLabels, ReadOptions, counted
+from toolkit.labels.raw import RawLabels, ReadOptions
 from toolkit.labels.space import LabelSpace, map_columns, nfc
+from toolkit.wording import counted
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,9 +3,10 @@
 from pathlib import Path, PurePosixPath
 
 from toolkit.errors import LabelError
-from toolkit.labels.raw import RawLabels, ReadOptions, RowCollector, counted, split_tags
+from toolkit.labels.raw import RawLabels, ReadOptions, RowCollector, split_tags
 from toolkit.labels.readers._files import may_be_image, need_folder, walk
 from toolkit.textfiles import read_text, split_lines
+from toolkit.wording import counted
 
 
 def read(path: Path, options: ReadOptions) -> RawLabels:
