@@ -85,7 +85,7 @@ def verify(
     opened = EmbeddingStore(Path(artifacts) / "embeddings" / store)
     spec = opened.meta.spec
     if spec.backbone == "imported":
-        raise OptionError(f"the store {store!r} was imported: there is nothing to embed it again with")
+        raise OptionError(f"the features of {store!r} were imported; verify is for stores that embed made")
     backbone = load_backbone(
         spec.backbone,
         weights=_weights(spec),
