@@ -82,5 +82,7 @@ def test_verify__what_cannot_be_verified(made, tmp_path):
     np.save(tmp_path / "x.npy", np.ones((1, 3), np.float32))
     (tmp_path / "names.txt").write_text("a.jpg\n")
     import_features(tmp_path / "x.npy", tmp_path / "names.txt", tmp_path / "embeddings" / "x")
-    with pytest.raises(OptionError, match="the features of 'x' were imported; verify is for stores that embed made"):
+    with pytest.raises(
+        OptionError, match="the features of 'x' were imported; verify is for stores that embed made"
+    ):
         verify("x", artifacts=tmp_path)
