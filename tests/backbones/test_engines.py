@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -222,15 +223,35 @@ def test_precision__this_processor_has_not():
         load_backbone("resnet18", engine="openvino", precision="bf16", **SMALL)
 
 
-def test_torch_engine__reports_full_memory():
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 5.00 GiB, ...)"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    ],
+)
+def test_torch_engine__reports_full_memory_and_lets_go_of_it(error):
     engine = TorchEngine(build_network(FAMILY, "resnet18", "random:0"), "cpu", "fp32")
+    held = []
 
     def refuse(batch):
-        raise torch.OutOfMemoryError("CUDA out of memory")
+        activations = torch.zeros(3)
+        held.append(weakref.ref(activations))
+        raise error
 
     engine._module = refuse
-    with pytest.raises(DeviceMemoryError, match="5 pictures do not fit on cpu"):
+    with pytest.raises(DeviceMemoryError, match="5 pictures do not fit on cpu") as raised:
         engine.forward(pixels())
+    error.__traceback__ = None  # ours: it is raised by hand, and again
+    assert raised.value.__context__ is None and raised.value.__cause__ is None
+    assert held[0]() is None
+
+
+def test_torch_engine__other_errors_are_not_taken_for_full_memory():
+    engine = TorchEngine(build_network(FAMILY, "resnet18", "random:0"), "cpu", "fp32")
+    with pytest.raises(RuntimeError, match="size of tensor a .5. must match"):
+        engine.forward(np.zeros((2, 64, 64, 5), np.uint8))
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,11 @@
 """Decoding and resizing where the network runs, on the processor, against Pillow."""
 
+import contextlib
 import io
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -12,11 +16,15 @@ from torchvision.io import decode_jpeg
 from tests.backbones.conftest import photo
 from tests.backbones.test_preprocessing import V1
 from toolkit.backbones import load_backbone
-from toolkit.backbones.jpeg import decode_on
+from toolkit.backbones.jpeg import AT_ONCE, DeviceDecoder
 from toolkit.backbones.preprocessing import Preprocessing
 from toolkit.backbones.resizing import resize_picture
 from toolkit.errors import OptionError
 from toolkit.images import decode_image
+
+
+def decode_on(files, preprocessing, *, max_pixels):
+    return DeviceDecoder("cpu", preprocessing)(files, max_pixels=max_pixels)
 
 
 def jpeg(image, **options):
@@ -30,7 +38,7 @@ def jpeg(image, **options):
 def test_decode__looks_like_pillows(resize, size):
     preprocessing = Preprocessing.of(V1, resize=resize, decode="device")
     data = jpeg(photo(*size))
-    ((pixels, width, height),) = decode_on("cpu", [data], preprocessing, max_pixels=10**6)
+    ((pixels, width, height),) = decode_on([data], preprocessing, max_pixels=10**6)
     want = preprocessing(Image.open(io.BytesIO(data)))
     assert (width, height) == size and pixels.dtype == np.uint8 and pixels.shape == want.shape
     difference = np.abs(pixels.astype(int) - want)
@@ -56,9 +64,9 @@ def test_decode__leaves_to_pillow_what_needs_more_than_pixels():
         b"",
         jpeg(photo(800, 200)),  # resized whole it would be four times what the crop keeps
     ]
-    assert decode_on("cpu", others, preprocessing, max_pixels=10**6) == [None] * len(others)
-    assert decode_on("cpu", [whole], preprocessing, max_pixels=300 * 200 - 1) == [None]
-    assert decode_on("cpu", [whole], preprocessing, max_pixels=300 * 200) != [None]
+    assert decode_on(others, preprocessing, max_pixels=10**6) == [None] * len(others)
+    assert decode_on([whole], preprocessing, max_pixels=300 * 200 - 1) == [None]
+    assert decode_on([whole], preprocessing, max_pixels=300 * 200) != [None]
 
 
 def test_decode__many_files_give_what_each_gives_alone(monkeypatch):
@@ -67,11 +75,11 @@ def test_decode__many_files_give_what_each_gives_alone(monkeypatch):
     damaged = bytearray(files[0])
     damaged[2:200] = bytes(198)  # nothing is left of its tables, start and end are
     files[3:3] = [bytes(damaged), b""]
-    alone = [decode_on("cpu", [data], preprocessing, max_pixels=10**6)[0] for data in files]
+    alone = [decode_on([data], preprocessing, max_pixels=10**6)[0] for data in files]
     assert [one is None for one in alone] == [False] * 3 + [True, True] + [False] * 3
     for most in (2**25, 2 * 300 * 200, 1):  # files of one call
         monkeypatch.setattr("toolkit.backbones.jpeg.MOST_PIXELS", most)
-        together = decode_on("cpu", files, preprocessing, max_pixels=10**6)
+        together = decode_on(files, preprocessing, max_pixels=10**6)
         assert [one is None for one in together] == [one is None for one in alone]
         for got, want in zip(together, alone, strict=True):
             if want is not None:
@@ -91,18 +99,82 @@ def test_decode__one_the_decoder_refuses_spoils_no_other(monkeypatch):
         return decode_jpeg(raw, **options)
 
     monkeypatch.setattr("toolkit.backbones.jpeg.decode_jpeg", refuse_the_second)
-    found = decode_on("cpu", files, preprocessing, max_pixels=10**6)
+    found = decode_on(files, preprocessing, max_pixels=10**6)
     assert [one is None for one in found] == [False, True, False] and calls == [3, 1, 1, 1]
 
 
-def test_decode__full_memory_is_said(monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        # torchvision makes one kind of all that goes wrong in nvJPEG
+        RuntimeError("Error while decoding JPEG images: CUDA out of memory. Tried to allocate 20 MiB"),
+    ],
+)
+def test_decode__full_memory_is_said_and_not_left_to_pillow(monkeypatch, error):
     def full(raw, **options):
-        raise torch.OutOfMemoryError("CUDA out of memory")
+        raise error
 
     monkeypatch.setattr("toolkit.backbones.jpeg.decode_jpeg", full)
     preprocessing = Preprocessing.of(V1, resize="full", decode="device")
+    files = [jpeg(photo(300, 200, seed)) for seed in range(2)]
     with pytest.raises(OptionError, match="--decode device: the memory of cpu is full; give --decode scaled"):
-        decode_on("cpu", [jpeg(photo(300, 200))], preprocessing, max_pixels=10**6)
+        decode_on(files, preprocessing, max_pixels=10**6)
+
+
+class Stream:
+    """A made-up CUDA stream that knows who is on it and whether its work was waited for."""
+
+    made: ClassVar[list["Stream"]] = []
+
+    def __init__(self, device):
+        self.users, self.most, self.waited, self.calls = 0, 0, 0, 0
+        Stream.made.append(self)
+
+    def synchronize(self):
+        self.waited += 1
+
+
+def test_decode__a_call_has_a_stream_of_the_gpu_to_itself_and_waits_for_it(monkeypatch):
+    preprocessing = Preprocessing.of(V1, resize="full", decode="device")
+    files = [jpeg(photo(300, 200, seed)) for seed in range(3)]
+    want = decode_on(files, preprocessing, max_pixels=10**6)
+
+    @contextlib.contextmanager
+    def on_stream(device, stream):
+        stream.users += 1
+        stream.most, stream.calls = max(stream.most, stream.users), stream.calls + 1
+        yield
+        stream.users -= 1
+
+    def decode(raw, *, mode, device):
+        assert str(device) == "cuda:0"
+        time.sleep(0.005)
+        return decode_jpeg(raw, mode=mode)
+
+    monkeypatch.setattr(Stream, "made", [])
+    monkeypatch.setattr("torch.cuda.Stream", Stream)
+    monkeypatch.setattr("toolkit.backbones.jpeg.on_stream", on_stream)
+    monkeypatch.setattr("toolkit.backbones.jpeg.decode_jpeg", decode)
+    decoder = DeviceDecoder("cuda:0", preprocessing)
+    with ThreadPoolExecutor(12) as pool:
+        found = list(pool.map(lambda _: decoder(files, max_pixels=10**6), range(24)))
+    for got in found:
+        for one, other in zip(got, want, strict=True):
+            np.testing.assert_array_equal(one[0], other[0])
+    assert len(Stream.made) == AT_ONCE and sum(stream.calls for stream in Stream.made) == 24
+    assert all(stream.most == 1 and stream.waited == stream.calls for stream in Stream.made)
+
+
+def test_decode__a_header_that_lies_is_left_to_pillow():
+    preprocessing = Preprocessing.of(V1, resize="full", decode="device")
+    bomb = bytearray(jpeg(photo(300, 200)))
+    frame = bomb.index(b"\xff\xc0")
+    bomb[frame + 5 : frame + 9] = b"\xff\xff\xff\xff"  # 65,535 x 65,535 pixels
+    exif = Image.Exif()
+    exif[0x0112] = 1
+    broken = jpeg(photo(300, 200), exif=exif).replace(b"MM\0*", b"MM\0*\xff\xff", 1)
+    assert decode_on([bytes(bomb), broken], preprocessing, max_pixels=10**6)[0] is None
 
 
 def test_backbone__decodes_on_the_device_only_where_asked_to():
@@ -143,9 +215,9 @@ def test_scaled__a_large_jpeg_is_shrunk_while_decoded_and_keeps_its_size(turn):
 
 def test_scaled__small_pictures_and_other_formats_are_left_alone():
     preprocessing = Preprocessing.of(V1, resize="crop")
-    for data in (jpeg(photo(500, 400)),):
-        scaled, whole = (decode_image(data, least_side=side) for side in (preprocessing.least_side, None))
-        np.testing.assert_array_equal(np.asarray(scaled.rgb), np.asarray(whole.rgb))
+    data = jpeg(photo(500, 400))
+    scaled, whole = (decode_image(data, least_side=side) for side in (preprocessing.least_side, None))
+    np.testing.assert_array_equal(np.asarray(scaled.rgb), np.asarray(whole.rgb))
     png = io.BytesIO()
     photo(2400, 1600).save(png, "PNG")
     assert decode_image(png.getvalue(), least_side=preprocessing.least_side).rgb.size == (2400, 1600)

@@ -1,7 +1,6 @@
 """The CUDA path without a GPU: torch's fake tensors know where they would be, and refuse to mix places."""
 
 import contextlib
-import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,10 +9,12 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from toolkit.backbones import DeviceMemoryError, load_backbone
+from toolkit.backbones.engines import device_for
 from toolkit.backbones.engines import torch as engines
 from toolkit.backbones.network import build_network
 from toolkit.backbones.preprocessing import Preprocessing
 from toolkit.backbones.resizing import resize
+from toolkit.errors import OptionError
 
 GPU = "cuda:0"
 EACH = 1_000_000  # bytes a picture takes on the made-up GPU
@@ -54,6 +55,7 @@ def gpu(monkeypatch):
     monkeypatch.setattr("toolkit.devices.cuda_count", lambda: 1)
     monkeypatch.setattr(FakeEngine, "held", 0)
     for name, made_up in {
+        "device": lambda device: contextlib.nullcontext(),
         "get_device_name": lambda index: "made-up GPU",
         "is_bf16_supported": lambda **options: True,
         "memory_allocated": lambda device: 0,
@@ -66,9 +68,15 @@ def gpu(monkeypatch):
     for flag in ("allow_tf32", "deterministic"):  # set back afterwards
         monkeypatch.setattr(torch.backends.cudnn, flag, getattr(torch.backends.cudnn, flag))
     monkeypatch.setattr(torch.nn.Module, "to", move)
-    with warnings.catch_warnings(), FakeTensorMode(allow_non_fake_inputs=True):
-        warnings.filterwarnings("ignore", "CUDA is not available")  # autocast says so and does nothing
-        yield SimpleNamespace(network=network)
+    casts = []
+
+    def autocast(kind, *, dtype, enabled):
+        casts.append((kind, dtype, enabled))
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr(torch, "autocast", autocast)  # without a driver it would do nothing, and warn
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        yield SimpleNamespace(network=network, casts=casts)
 
 
 def test_load__measures_the_precision_and_finds_the_batch_size(gpu):
@@ -79,7 +87,10 @@ def test_load__measures_the_precision_and_finds_the_batch_size(gpu):
     assert backbone.in_flight == 2 and backbone.pads
     assert not torch.backends.cudnn.allow_tf32 and torch.backends.cudnn.deterministic
     assert {parameter.device for parameter in gpu.network.module.parameters()} == {torch.device(GPU)}
+    assert {(dtype, enabled) for _, dtype, enabled in gpu.casts} == {(torch.bfloat16, True), (None, False)}
+    gpu.casts.clear()
     assert backbone.forward(np.zeros((3, 64, 96, 3), np.uint8)).shape == (3, 512)
+    assert gpu.casts == [("cuda", torch.bfloat16, True)]
 
 
 def test_load__with_no_room_for_the_smallest_batch_leaves_the_halving_to_the_pass(gpu, monkeypatch):
@@ -91,6 +102,36 @@ def test_load__with_no_room_for_the_smallest_batch_leaves_the_halving_to_the_pas
     assert backbone.batch_size == engines.SMALLEST_BATCH
     with pytest.raises(DeviceMemoryError, match="3 pictures do not fit on cuda:0"):
         backbone.forward(np.zeros((3, 64, 64, 3), np.uint8))
+
+
+@pytest.mark.parametrize("precision", ["auto", "fp32"])
+def test_load__where_not_even_the_network_fits_is_one_line(gpu, monkeypatch, precision):
+    def full(module, device, memory_format):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.nn.Module, "to", full)
+    text = "the network does not fit on cuda:0; free some of its memory, or give another --device"
+    with pytest.raises(OptionError, match=text):
+        load_backbone("resnet18", weights="random:0", device=GPU, input_size=64, precision=precision)
+
+
+def test_load__where_precisions_cannot_be_measured_is_one_line(gpu, monkeypatch, tmp_path):
+    monkeypatch.setenv("TOOLKIT_CACHE", str(tmp_path))  # nothing is remembered
+
+    def full(self, rows):
+        raise RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED")
+
+    monkeypatch.setattr(FakeEngine, "_download", full)
+    with pytest.raises(OptionError, match="4 pictures do not fit on cuda:0; free some of its memory"):
+        load_backbone("resnet18", weights="random:0", device=GPU, input_size=64)
+
+
+def test_auto__is_the_processor_where_only_that_will_do(gpu):
+    assert load_backbone("resnet18", weights="random:0", input_size=64, precision="fp32").device == GPU
+    assert device_for("auto", "openvino", "auto") == device_for("auto", "auto", "int8-0123") == "cpu"
+    assert (
+        device_for("auto", "torch", "bf16") == "auto" and device_for("cuda:1", "openvino", "auto") == "cuda:1"
+    )
 
 
 @pytest.mark.parametrize("mode", ["crop", "squash", "full"])

@@ -1,34 +1,31 @@
 """One frozen network with its preprocessing, on one device, by one engine, in one precision."""
 
-import hashlib
-import logging
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 from PIL import Image
 
-from toolkit.backbones.base import Decoded, Pixels, Rows
-from toolkit.backbones.engines import Engine, EngineName, Precision, choose_engine
+from toolkit.backbones.base import Decoded, DeviceMemoryError, Pixels, Rows
+from toolkit.backbones.engines import Engine, EngineName, Precision, choose_engine, device_for
 from toolkit.backbones.families import default_weights, family_of
 from toolkit.backbones.fidelity import check
-from toolkit.backbones.graphs import Graph, GraphFacts, convert, graph_folder, load_graph, make_folder
+from toolkit.backbones.graphs import Graph, GraphFacts, graph_folder, load_graph
+from toolkit.backbones.int8 import INT8, Calibration, int8_graph
 from toolkit.backbones.preprocessing import Decode, Preprocessing, Recipe, ResizeMode
 from toolkit.devices import resolve_device
 from toolkit.errors import OptionError
 from toolkit.progress import Progress, silent
 from toolkit.spec import EmbeddingSpec
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from toolkit.backbones.jpeg import DeviceDecoder
 
 LOT = 4  # files a decoding thread takes at a time: measured, half of what handing them out one by one costs
 DEVICE_LOT = 32  # nvJPEG's hardware decodes the files of one call side by side
 SMALLEST = 32  # pixels: the usual networks halve their input five times
-INT8 = "int8-"  # and the digest of the graph: which pictures calibrated it decides the features
-Calibration = Callable[[Preprocessing], Sequence[Pixels]]
 
 
 class FrozenBackbone:
@@ -53,17 +50,19 @@ class FrozenBackbone:
         why: str,
         *,
         shape: Callable[[Image.Image], Pixels] | None = None,
+        decoder: "DeviceDecoder | None" = None,
     ) -> None:
-        """Use `shape` to resize and cut pictures, or else `preprocessing`, which is Pillow's way to do it."""
+        """Resize and cut pictures by `shape`, or else by `preprocessing`, which is Pillow's way to do it."""
         self.spec = spec
         self.preprocessing = preprocessing
         self.device = device
         self.why = why
         self._engine = engine
         self._shape = shape or preprocessing
+        self._decoder = decoder
         self.batch_size = engine.batch_size
         self.in_flight = engine.in_flight
-        self.lot = DEVICE_LOT if preprocessing.decode == "device" else LOT
+        self.lot = LOT if decoder is None else DEVICE_LOT
         self.pads = engine.pads
 
     def preprocess(self, image: Image.Image) -> Pixels:
@@ -76,11 +75,7 @@ class FrozenBackbone:
 
     def decode(self, files: Sequence[bytes], max_pixels: int) -> list[Decoded | None]:
         """Decode plain RGB JPEGs on the device where the preprocessing says so."""
-        if self.preprocessing.decode != "device":
-            return [None] * len(files)
-        from toolkit.backbones.jpeg import decode_on
-
-        return decode_on(self.device, files, self.preprocessing, max_pixels=max_pixels)
+        return [None] * len(files) if self._decoder is None else self._decoder(files, max_pixels=max_pixels)
 
     def forward(self, batch: Pixels) -> Rows:
         """Return embeddings (B, D) float32 of (B, H, W, 3) uint8 pixels."""
@@ -137,8 +132,12 @@ def load_backbone(
         ``auto`` is the fastest of fp32, bf16 and fp16 that is native here and faithful (see
         `toolkit.backbones.fidelity`). ``int8`` calibrates a graph with `calibration` and keeps it in
         `graphs`; ``int8-DIGEST`` is a graph kept there before.
+    graphs : Path, optional
+        The folder int8 graphs are kept in.
     calibration : callable, optional
         Given the preprocessing, returns pictures (H, W, 3) uint8 for int8.
+    progress : Progress
+        Told of what is done once: fetching weights, preparing the network, calibration.
 
     Raises
     ------
@@ -154,7 +153,7 @@ def load_backbone(
             raise OptionError(f"--{option} got {value!r}; allowed are {', '.join(filter(None, allowed))}")
     if input_size is not None and input_size < SMALLEST:
         raise OptionError(f"--input-size got {input_size}; give {SMALLEST} or more")
-    place = resolve_device(device)
+    place = resolve_device(device_for(device, engine, precision))
     # decoding on the device is torchvision's, and int8 graphs are OpenVINO's
     chosen = choose_engine("torch" if decode == "device" and engine == "auto" else engine, place)
     if decode == "device" and chosen != "torch":
@@ -176,7 +175,7 @@ def load_backbone(
         return _on_torch(given, prepared)
     graph = load_graph(family_of(name), name, given.weights, progress=progress)
     if precision.startswith("int8"):
-        graph = _int8(precision, graph, prepared(graph.facts.recipe), graphs, calibration, progress)
+        graph = int8_graph(precision, graph, prepared(graph.facts.recipe), graphs, calibration, progress)
     return _on_openvino(given, graph, prepared)
 
 
@@ -222,8 +221,11 @@ def _on_torch(given: _Given, prepared: Callable[[Recipe], Preprocessing]) -> Fro
     what = torch.cuda.get_device_name(int(index)) if index else given.device
     able = fast_precisions(given.device)
     memory = graph_folder(given.name, given.weights)
-    precision, why = _choose_precision(given, able, engine, preprocessing, memory, what)
-    run = engine(precision)
+    try:
+        precision, why = _choose_precision(given, able, engine, preprocessing, memory, what)
+        run = engine(precision)
+    except DeviceMemoryError as error:
+        raise OptionError(f"{error}; free some of its memory, or give another --device") from error
     run.tune(side)
     return FrozenBackbone(
         _spec(given, preprocessing, precision, facts),
@@ -232,7 +234,16 @@ def _on_torch(given: _Given, prepared: Callable[[Recipe], Preprocessing]) -> Fro
         given.device,
         why,
         shape=lambda image: resize_picture(image, preprocessing),
+        decoder=_decoder(given.device, preprocessing),
     )
+
+
+def _decoder(device: str, preprocessing: Preprocessing) -> "DeviceDecoder | None":
+    if preprocessing.decode != "device":
+        return None
+    from toolkit.backbones.jpeg import DeviceDecoder
+
+    return DeviceDecoder(device, preprocessing)
 
 
 def _spec(given: _Given, preprocessing: Preprocessing, precision: str, facts: GraphFacts) -> EmbeddingSpec:
@@ -275,48 +286,3 @@ def _choose_precision(
             return precision, f"{precision}: {found}"
         reasons.append(f"{precision} is not faithful enough with these weights: {found}")
     return "fp32", "; ".join(reasons)
-
-
-def _int8(
-    precision: str,
-    graph: Graph,
-    preprocessing: Preprocessing,
-    graphs: Path | None,
-    calibration: Calibration | None,
-    progress: Progress,
-) -> Graph:
-    """Return the int8 graph called `precision`, of these weights, or calibrate a new one."""
-    if graphs is None:
-        raise OptionError("int8 needs a folder to keep its calibrated graph in; name one with graphs=")
-    if precision != "int8":
-        if not (graphs / precision / "graph.json").is_file():
-            raise OptionError(
-                f"the graph {precision} is not in {graphs}; it was calibrated where the features were made: "
-                "copy that folder, or embed again"
-            )
-        kept = Graph.open(graphs / precision)
-        if kept.facts.weights_sha256 != graph.facts.weights_sha256:
-            raise OptionError(f"the graph {precision} in {graphs} is of other weights; embed again")
-        return kept
-    if calibration is None:
-        raise OptionError("--precision int8 is calibrated by embed; make a store with it first")
-    progress("calibrate int8, once", 0, None)
-    pictures = list(calibration(preprocessing))
-    if not pictures:
-        raise OptionError("--precision int8: no image of the source can be read to calibrate with")
-    with tempfile.TemporaryDirectory() as folder:
-        pixels = Path(folder) / "pixels.npz"
-        np.savez(pixels, *pictures)
-        fresh = Path(folder) / "int8"
-        job = {"backbone": graph.facts.backbone, "source": str(graph.folder), "pixels": str(pixels)}
-        make_folder(fresh, lambda target: convert({**job, "kind": "quantize", "target": str(target)}))
-        digest = hashlib.sha256((fresh / "graph.bin").read_bytes()).hexdigest()[:12]
-        home = graphs / f"{INT8}{digest}"
-        make_folder(home, lambda target: _copy(fresh, target))
-    progress("calibrate int8, once", 1, 1)
-    return Graph.open(home)
-
-
-def _copy(source: Path, target: Path) -> None:
-    for path in source.iterdir():
-        (target / path.name).write_bytes(path.read_bytes())

@@ -1,15 +1,19 @@
 """JPEGs decoded and resized where the network runs: nvJPEG on CUDA, libjpeg-turbo on the processor."""
 
+import contextlib
 import io
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
+from queue import SimpleQueue
+from typing import Any
 
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torchvision.io import ImageReadMode, decode_jpeg
 
 from toolkit.backbones.base import Decoded
+from toolkit.backbones.engines.torch import is_out_of_memory, on_stream
 from toolkit.backbones.preprocessing import Preprocessing
 from toolkit.backbones.resizing import resize
 from toolkit.errors import OptionError
@@ -19,34 +23,101 @@ logger = logging.getLogger(__name__)
 # it stays the one way to nvJPEG without another dependency; in threads warnings cannot be caught one by one
 warnings.filterwarnings("ignore", "The image decoding and encoding capabilities", DeprecationWarning)
 
-MOST_PIXELS = 2**23  # of one call: 25 MB of bytes and 100 MB as floats, for every decoding thread
+AT_ONCE = 4  # decoding threads on a GPU at a time: it is kept busy, and its memory is bounded
+MOST_PIXELS = 2**23  # of one call: 25 MB of bytes and 100 MB as floats
 
 _END = b"\xff\xd9"
 _ORIENTATION = 0x0112
 
 
-def decode_on(
-    device: str, files: Sequence[bytes], preprocessing: Preprocessing, *, max_pixels: int
-) -> list[Decoded | None]:
-    """Return what goes into the network, and width and height, of each file; None where Pillow has to do it.
+class DeviceDecoder:
+    """Decodes and resizes plain JPEGs on a device; called from several threads.
 
-    Only what is decoded alike everywhere is taken: whole RGB JPEGs, upright, without a colour profile.
+    On CUDA a call has a stream to itself and has waited for all of its work when it returns. nvJPEG decodes
+    on streams of its own and does not wait for the caller's: memory that another call had freed, but whose
+    kernels were still to run, would be written to.
 
-    Raises
-    ------
-    OptionError
-        The device's memory is full.
+    Parameters
+    ----------
+    device : str
+    preprocessing : Preprocessing
     """
-    sizes = [_plain_size(data, preprocessing, max_pixels) for data in files]
-    out: list[Decoded | None] = [None] * len(files)
-    try:
+
+    def __init__(self, device: str, preprocessing: Preprocessing) -> None:
+        self._device = torch.device(device)
+        self._preprocessing = preprocessing
+        self._streams: SimpleQueue[Any] = SimpleQueue()
+        if self._device.type == "cuda":
+            for _ in range(AT_ONCE):
+                self._streams.put(torch.cuda.Stream(self._device))  # type: ignore[no-untyped-call]
+
+    def __call__(self, files: Sequence[bytes], *, max_pixels: int) -> list[Decoded | None]:
+        """Return what goes into the network, with width and height, of each file; None leaves it to Pillow.
+
+        Only what is decoded alike everywhere is taken: whole RGB JPEGs, upright, without a colour profile, of
+        at most `max_pixels`.
+
+        Raises
+        ------
+        OptionError
+            The device's memory is full.
+        """
+        sizes = [_plain_size(data, self._preprocessing, max_pixels) for data in files]
+        out: list[Decoded | None] = [None] * len(files)
         for places in _calls(sizes):
-            pictures = _decode([files[place] for place in places], device)
-            for place, decoded in zip(places, _resized(pictures, preprocessing), strict=True):
+            with self._stream():
+                try:
+                    pictures = self._decode([files[place] for place in places])
+                    found = self._resized(pictures)
+                except RuntimeError as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    raise OptionError(
+                        f"--decode device: the memory of {self._device} is full; give --decode scaled"
+                    ) from None
+            for place, decoded in zip(places, found, strict=True):
                 out[place] = decoded
-    except torch.OutOfMemoryError as error:
-        raise OptionError(f"--decode device: the memory of {device} is full; give --decode scaled") from error
-    return out
+        return out
+
+    @contextlib.contextmanager
+    def _stream(self) -> Iterator[None]:
+        if self._device.type != "cuda":
+            yield
+            return
+        stream = self._streams.get()
+        try:
+            with on_stream(self._device, stream):
+                yield
+        finally:
+            stream.synchronize()
+            self._streams.put(stream)
+
+    def _decode(self, files: Sequence[bytes]) -> list[torch.Tensor | None]:
+        """Return (3, H, W) uint8 of each; as a damaged one fails the call, they are then tried one by one."""
+        raw = [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in files]
+        try:
+            return list(decode_jpeg(raw, mode=ImageReadMode.RGB, device=self._device))
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
+            if len(files) == 1:
+                logger.debug("left to Pillow, which will say what is wrong with it: %s", error)
+                return [None]
+        return [picture for data in files for picture in self._decode([data])]
+
+    def _resized(self, pictures: Sequence[torch.Tensor | None]) -> list[Decoded | None]:
+        """Resize pictures (3, H, W); those of one size together: a GPU takes as long for one as for many."""
+        alike: dict[torch.Size, list[int]] = {}
+        for place, picture in enumerate(pictures):
+            if picture is not None:
+                alike.setdefault(picture.shape, []).append(place)
+        out: list[Decoded | None] = [None] * len(pictures)
+        for (_, height, width), places in alike.items():
+            stacked = torch.stack([picture for place in places if (picture := pictures[place]) is not None])
+            pixels = resize(stacked, self._preprocessing).cpu().numpy()
+            for place, one in zip(places, pixels, strict=True):
+                out[place] = (one, width, height)
+        return out
 
 
 def _calls(sizes: Sequence[tuple[int, int] | None]) -> Iterator[list[int]]:
@@ -66,35 +137,6 @@ def _calls(sizes: Sequence[tuple[int, int] | None]) -> Iterator[list[int]]:
         yield places
 
 
-def _decode(files: Sequence[bytes], device: str) -> list[torch.Tensor | None]:
-    """Return (3, H, W) uint8 of each; as a damaged one fails the call, they are then tried one by one."""
-    raw = [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in files]
-    try:
-        return list(decode_jpeg(raw, mode=ImageReadMode.RGB, device=device))
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError as error:
-        if len(files) > 1:
-            return [picture for data in files for picture in _decode([data], device)]
-        logger.debug("left to Pillow, which will say what is wrong with it: %s", error)
-        return [None]
-
-
-def _resized(pictures: Sequence[torch.Tensor | None], preprocessing: Preprocessing) -> list[Decoded | None]:
-    """Resize pictures (3, H, W); those of one size together, for a GPU takes as long for one as for many."""
-    alike: dict[torch.Size, list[int]] = {}
-    for place, picture in enumerate(pictures):
-        if picture is not None:
-            alike.setdefault(picture.shape, []).append(place)
-    out: list[Decoded | None] = [None] * len(pictures)
-    for (_, height, width), places in alike.items():
-        stacked = torch.stack([picture for place in places if (picture := pictures[place]) is not None])
-        pixels = resize(stacked, preprocessing).cpu().numpy()
-        for place, one in zip(places, pixels, strict=True):
-            out[place] = (one, width, height)
-    return out
-
-
 def _plain_size(data: bytes, preprocessing: Preprocessing, max_pixels: int) -> tuple[int, int] | None:
     if not data.startswith(b"\xff\xd8") or not data.rstrip(b"\0").endswith(_END):
         return None
@@ -104,5 +146,6 @@ def _plain_size(data: bytes, preprocessing: Preprocessing, max_pixels: int) -> t
             plain = image.mode == "RGB" and upright and "icc_profile" not in image.info
             fits = image.width * image.height <= max_pixels and preprocessing.resizes_whole(*image.size)
             return image.size if plain and fits else None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
+    except Exception as error:  # whatever Pillow trips over, it will say so when it decodes the picture
+        logger.debug("left to Pillow: %s", error)
         return None

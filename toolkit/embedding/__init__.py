@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from toolkit.backbones import Decode, ResizeMode, load_backbone
 from toolkit.backbones.base import Pixels
-from toolkit.backbones.engines import EngineName
-from toolkit.backbones.frozen import INT8
+from toolkit.backbones.engines import EngineName, device_for
+from toolkit.backbones.int8 import INT8
 from toolkit.backbones.preprocessing import Preprocessing
 from toolkit.devices import resolve_devices
 from toolkit.embedding.read import ReadOptions
@@ -105,7 +105,13 @@ def embed(
         "precision": _same_int8(precision, target, force=force),
         "graphs": Path(artifacts) / "graphs",
     }
-    runner = _runner(resolve_devices(device), network, reading, _pictures(manifest, policy), progress)
+    runner = _runner(
+        resolve_devices(device_for(device, engine, precision)),
+        network,
+        reading,
+        _pictures(manifest, policy),
+        progress,
+    )
     return run_pass(manifest, runner, target, options, progress=progress)
 
 

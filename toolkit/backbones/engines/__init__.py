@@ -54,3 +54,9 @@ def choose_engine(engine: str, device: str) -> Literal["torch", "openvino"]:
     if engine == "torch":
         return "torch"
     raise OptionError(f"--engine got {engine!r}; allowed are auto, torch, openvino")
+
+
+def device_for(device: str, engine: str, precision: str) -> str:
+    """Return what ``--device`` got; ``auto`` is the processor where engine or precision run nowhere else."""
+    only_there = engine == "openvino" or precision.startswith("int8")
+    return "cpu" if device == "auto" and only_there else device
