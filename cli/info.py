@@ -35,25 +35,28 @@ def info(*, artifacts: Path, as_json: bool) -> None:
 
 
 def _machine(machine: dict[str, Any]) -> list[str]:
-    processor = f" ({machine['processor']})" if "processor" in machine else ""
-    fast = ", ".join(machine.get("fast_precisions", [])) or "none"
-    lines = [
-        f"device auto: {machine['device']}{processor}; engine auto: {machine['engine']} "
+    more = f", one of {machine['gpus']} GPUs" if machine["gpus"] > 1 else ""
+    fast = ", ".join(machine["fast_precisions"]) or "none"
+    first = (
+        f"device auto: {machine['device']} ({machine['processor']}{more}); engine auto: {machine['engine']} "
         f"{machine['engine_version']}; precisions faster than fp32: {fast}"
-    ]
-    for network in machine["networks"]:
-        if "error" in network:
-            lines.append(f"prepared network: {network['error']}")
-            continue
-        found = "; ".join(
-            f"{name}: cosine to fp32 {one['mean']:.5f} in the mean, {one['worst']:.5f} at the worst"
-            for name, one in network["fidelity"].items()
-        )
-        lines.append(
-            f"prepared network {network['backbone']}, {network['weights']}, {network['mb']:,} MB in "
-            f"{machine['cache']}: {found or 'no fast precision measured yet'}"
-        )
-    return lines
+    )
+    return [first, *(_network(network, machine["cache"]) for network in machine["networks"])]
+
+
+def _network(network: dict[str, Any], cache: str) -> str:
+    if "error" in network:
+        return f"network: {network['error']}"
+    found = "; ".join(
+        f"{one['precision']} by {one['what']}: cosine to fp32 {one['mean']:.5f} in the mean, "
+        f"{one['worst']:.5f} at the worst, so auto {'takes' if one['faithful'] else 'does not take'} it"
+        for one in network["fidelity"]
+    )
+    kept = f"prepared, {network['mb']:,} MB in {cache}" if network["graph"] else "not prepared for OpenVINO"
+    return (
+        f"network {network['backbone']}, {network['weights']} ({kept}): "
+        f"{found or 'no fast precision measured yet'}"
+    )
 
 
 def _store(store: dict[str, Any]) -> str:

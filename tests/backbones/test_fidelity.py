@@ -1,11 +1,9 @@
 """The measure that decides whether a fast precision is taken."""
 
-import json
-
 import numpy as np
 import pytest
 
-from toolkit.backbones.fidelity import Fidelity, check, cosines, fidelity, sample
+from toolkit.backbones.fidelity import Fidelity, check, cosines, fidelity, measured, sample
 from toolkit.backbones.frozen import _choose_precision, _Given
 
 
@@ -80,15 +78,26 @@ def test_choose__fp32_where_none_is_and_says_why(tmp_path):
 
 
 def test_check__is_measured_once_and_a_damaged_memory_is_measured_again(tmp_path):
-    toy = Toy({"bf16": 1e-3})
-    first = check(lambda name: toy(name).forward, "bf16", 32, remember=tmp_path / "deep", what="x")
+    toy, folder = Toy({"bf16": 1e-3}), tmp_path / "deep"
+
+    def found(what):
+        network = {"backbone": "toy", "weights": "none"}
+        return check(lambda name: toy(name).forward, "bf16", 32, remember=folder, what=what, network=network)
+
+    first = found("x")
     assert toy.made == ["bf16", "fp32"]
-    again = check(lambda name: toy(name).forward, "bf16", 32, remember=tmp_path / "deep", what="x")
-    assert again == first and toy.made == ["bf16", "fp32"]
-    (path,) = (tmp_path / "deep").iterdir()
-    assert json.loads(path.read_text())["what"] == "x"
-    path.write_text("{")
-    check(lambda name: toy(name).forward, "bf16", 32, remember=tmp_path / "deep", what="x")
-    assert len(toy.made) == 4
-    check(lambda name: toy(name).forward, "bf16", 32, remember=tmp_path / "deep", what="another processor")
-    assert len(toy.made) == 6
+    assert found("x") == first and toy.made == ["bf16", "fp32"]
+    (path,) = folder.iterdir()
+    (known,) = measured(folder)
+    assert known == {
+        "precision": "bf16", "mean": first.mean, "worst": first.worst, "faithful": True, "what": "x",
+        "backbone": "toy", "weights": "none",
+    }  # fmt: skip
+    for damaged in ("{", "[]", '{"mean": 1.0, "worst": 1.0}'):
+        path.write_text(damaged)
+        with pytest.raises((ValueError, KeyError, TypeError)):
+            measured(folder)
+        toy.made.clear()
+        assert found("x") == first and len(toy.made) == 2
+    found("another processor")
+    assert len(toy.made) == 4 and len(measured(folder)) == 2

@@ -15,6 +15,7 @@ from toolkit.backbones.network import build_network
 from toolkit.backbones.preprocessing import Preprocessing
 from toolkit.backbones.resizing import resize
 from toolkit.errors import OptionError
+from toolkit.experiment.inventory import info
 
 GPU = "cuda:0"
 EACH = 1_000_000  # bytes a picture takes on the made-up GPU
@@ -102,6 +103,20 @@ def test_load__with_no_room_for_the_smallest_batch_leaves_the_halving_to_the_pas
     assert backbone.batch_size == engines.SMALLEST_BATCH
     with pytest.raises(DeviceMemoryError, match="3 pictures do not fit on cuda:0"):
         backbone.forward(np.zeros((3, 64, 64, 3), np.uint8))
+
+
+def test_info__names_the_gpu_and_what_auto_takes(gpu, monkeypatch, tmp_path):
+    monkeypatch.setenv("TOOLKIT_CACHE", str(tmp_path))
+    monkeypatch.setattr("toolkit.experiment.inventory.cuda_count", lambda: 1)
+    load_backbone("resnet18", weights="random:0", device=GPU, input_size=64)
+    machine = info(tmp_path)["machine"]
+    assert (machine["device"], machine["processor"], machine["gpus"]) == (GPU, "made-up GPU", 1)
+    assert (machine["engine"], machine["fast_precisions"]) == ("torch", ["bf16", "fp16"])
+    (network,) = machine["networks"]
+    assert (network["backbone"], network["weights"], network["graph"]) == ("resnet18", "random:0", False)
+    (fidelity,) = network["fidelity"]
+    assert (fidelity["precision"], fidelity["faithful"]) == ("bf16", True)
+    assert fidelity["what"] == "torch on made-up GPU at 64"
 
 
 @pytest.mark.parametrize("precision", ["auto", "fp32"])

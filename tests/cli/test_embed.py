@@ -43,7 +43,7 @@ def test_embed__says_how_and_finds_renamed_images(toolkit, home):
     again = toolkit("embed", "train", cwd=home)
     assert "0 embedded, 3 unchanged (1 renamed), 0 gone, 1 failed" in again.stdout
     text = toolkit("info", cwd=home).stdout
-    assert "engine auto: openvino" in text and "prepared network resnet50, random:0" in text
+    assert "engine auto: openvino" in text and "network resnet50, random:0 (prepared, " in text
     assert re.search(r"openvino \w+ \(.*(cosine to fp32 [01]\.|no faster precision)", text)
 
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,8 @@ from toolkit.demo_pictures import draw_picture
 logger = logging.getLogger(__name__)
 
 PICTURES = 32
-LEAST_MEAN = (
-    0.9995  # of the pictures' cosines to fp32: the F1 of every head then moves by less than .2 points
-)
-LEAST_WORST = 0.998
+# of the pictures' cosines to fp32: the F1 of every head then moves by less than .2 points
+LEAST_MEAN, LEAST_WORST = 0.9995, 0.998
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,13 @@ def cosines(rows: Rows, reference: Rows) -> NDArray[np.float64]:
 
 
 def check(
-    make: Callable[[str], Callable[[Pixels], Rows]], precision: str, side: int, *, remember: Path, what: str
+    make: Callable[[str], Callable[[Pixels], Rows]],
+    precision: str,
+    side: int,
+    *,
+    remember: Path,
+    what: str,
+    network: dict[str, str],
 ) -> Fidelity:
     """Compare `precision` with fp32 on drawn pictures, once: the folder `remember` keeps what was found.
 
@@ -67,11 +72,13 @@ def check(
         Need not exist, nor be writable.
     what : str
         Engine, processor and whatever else decides the result, beside what `remember` stands for.
+    network : dict of str
+        ``backbone`` and ``weights``, kept with the result for people to read.
     """
     path = remember / f"fidelity-{precision}-{hashlib.sha256(what.encode()).hexdigest()[:8]}.json"
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        return Fidelity(document["mean"], document["worst"])
+        known = _read(path)
+        return Fidelity(known["mean"], known["worst"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         logger.debug("%s is to be measured for %s: %s", precision, what, error)
     parts = [np.stack([sample(first + place, side) for place in range(4)]) for first in range(0, PICTURES, 4)]
@@ -79,7 +86,8 @@ def check(
     found = fidelity(rows, reference)
     try:
         remember.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asdict(found) | {"what": what}) + "\n", encoding="utf-8")
+        document = {"precision": precision, **asdict(found), "what": what, **network}
+        path.write_text(json.dumps(document) + "\n", encoding="utf-8")
     except OSError as error:
         logger.debug("the fidelity of %s cannot be remembered: %s", what, error)
     return found
@@ -89,3 +97,20 @@ def sample(seed: int, side: int) -> Pixels:
     """Draw one picture, (side, side, 3) uint8."""
     picture, _ = draw_picture(np.random.default_rng(seed), (side, side))
     return np.asarray(picture)
+
+
+def measured(folder: Path) -> list[dict[str, Any]]:
+    """Return what `check` remembered in `folder`, with ``faithful``.
+
+    Raises
+    ------
+    OSError, ValueError, KeyError, TypeError
+        It is damaged, or of an earlier version.
+    """
+    documents = [_read(path) for path in sorted(folder.glob("fidelity-*.json"))]
+    return [one | {"faithful": Fidelity(one["mean"], one["worst"]).faithful} for one in documents]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    document = json.loads(path.read_text(encoding="utf-8"))
+    return {name: document[name] for name in ("precision", "mean", "worst", "what", "backbone", "weights")}

@@ -203,9 +203,8 @@ def _on_openvino(given: _Given, graph: Graph, prepared: Callable[[Recipe], Prepr
 
 
 def _on_torch(given: _Given, prepared: Callable[[Recipe], Preprocessing]) -> FrozenBackbone:
-    import torch
 
-    from toolkit.backbones.engines.torch import TorchEngine, fast_precisions
+    from toolkit.backbones.engines.torch import TorchEngine, fast_precisions, processor
     from toolkit.backbones.network import build_network, facts_of
     from toolkit.backbones.resizing import resize_picture
 
@@ -217,12 +216,12 @@ def _on_torch(given: _Given, prepared: Callable[[Recipe], Preprocessing]) -> Fro
     def engine(precision: str) -> TorchEngine:
         return TorchEngine(network, given.device, precision)
 
-    index = given.device.partition(":")[2]
-    what = torch.cuda.get_device_name(int(index)) if index else given.device
     able = fast_precisions(given.device)
     memory = graph_folder(given.name, given.weights)
     try:
-        precision, why = _choose_precision(given, able, engine, preprocessing, memory, what)
+        precision, why = _choose_precision(
+            given, able, engine, preprocessing, memory, processor(given.device)
+        )
         run = engine(precision)
     except DeviceMemoryError as error:
         raise OptionError(f"{error}; free some of its memory, or give another --device") from error
@@ -281,6 +280,7 @@ def _choose_precision(
             side,
             remember=memory,
             what=f"{given.engine} on {processor} at {side}",
+            network={"backbone": given.name, "weights": given.weights},
         )
         if found.faithful:
             return precision, f"{precision}: {found}"

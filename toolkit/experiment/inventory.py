@@ -1,13 +1,14 @@
 """What this machine would do a pass with, and what lies in an artifacts folder."""
 
-import json
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from toolkit.backbones.engines import choose_engine
+from toolkit.backbones.fidelity import measured
 from toolkit.backbones.graphs import Graph, cache_folder
-from toolkit.devices import resolve_devices
+from toolkit.devices import cuda_count, resolve_devices
 from toolkit.errors import ToolkitError
 from toolkit.experiment.dataset import store_names
 from toolkit.experiment.saved import BEST, SavedHead, saved_names
@@ -43,35 +44,37 @@ def _machine() -> dict[str, Any]:
     if engine == "openvino":
         from toolkit.backbones.engines.openvino import fast_precisions, processor
 
-        found |= {
-            "engine_version": version("openvino"),
-            "processor": processor(),
-            "fast_precisions": list(fast_precisions()),
-        }
+        found |= {"processor": processor(), "fast_precisions": list(fast_precisions())}
     else:
-        found |= {"engine_version": version("torch")}
-    graphs = sorted((cache_folder() / "graphs").glob("*/graph.json"))
-    return found | {"networks": [_network(path.parent) for path in graphs]}
+        from toolkit.backbones.engines import torch as engines
+
+        found |= {
+            "processor": engines.processor(device),
+            "fast_precisions": list(engines.fast_precisions(device)),
+        }
+    found |= {"engine_version": version(engine), "gpus": cuda_count()}
+    kept = (cache_folder() / "graphs").glob("*/*.json")
+    return found | {"networks": [_network(folder) for folder in sorted({path.parent for path in kept})]}
 
 
 def _network(folder: Path) -> dict[str, Any]:
+    """Say what is kept of a network: its graph, for OpenVINO, and how faithful precisions are."""
     try:
-        facts = Graph.open(folder).facts
-        measured = {
-            path.name.split("-")[1]: json.loads(path.read_text(encoding="utf-8"))
-            for path in sorted(folder.glob("fidelity-*.json"))
-        }
-    except (ToolkitError, OSError, ValueError) as error:
-        return {"folder": str(folder), "error": str(error)}
+        fidelity = measured(folder)
+        graph = (folder / "graph.json").is_file()
+        known = asdict(Graph.open(folder).facts) if graph else fidelity[0]
+    except (ToolkitError, OSError, ValueError, KeyError, TypeError) as error:
+        return {"folder": str(folder), "error": f"{folder} cannot be read ({error}); it can be deleted"}
     size = sum(path.stat().st_size for path in folder.iterdir())
     return {
-        "backbone": facts.backbone,
-        "weights": facts.weights,
+        "backbone": known["backbone"],
+        "weights": known["weights"],
         "mb": round(size / 2**20, 1),
-        "fidelity": {
-            name: {"mean": one["mean"], "worst": one["worst"], "what": one["what"]}
-            for name, one in measured.items()
-        },
+        "graph": graph,
+        "fidelity": [
+            {name: one[name] for name in ("precision", "mean", "worst", "faithful", "what")}
+            for one in fidelity
+        ],
     }
 
 

@@ -29,6 +29,11 @@ def fast_precisions(device: str) -> tuple[str, ...]:
     return ()  # a processor may emulate bf16, slower than fp32; OpenVINO knows, torch does not say
 
 
+def processor(device: str) -> str:
+    """Return the name of a GPU as its driver knows it; of other devices what torch calls them."""
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+
+
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Tell whether a device's memory was full; Metal, cuDNN, cuBLAS and nvJPEG say so in words alone."""
     text = str(error).lower()
