@@ -75,7 +75,7 @@ def test_cache__is_torchvisions(monkeypatch, tmp_path):
     ("name", "text"),
     [
         ("imagenet", "--weights got 'imagenet'; allowed are imagenet1k-v1"),
-        ("gone.pth", "there is no weights file gone.pth"),
+        ("gone.pth", r"there is no weights file /.*/gone.pth; allowed are"),
     ],
 )
 def test_unknown(engine, name, text):

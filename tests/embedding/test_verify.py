@@ -4,6 +4,8 @@ import json
 
 import numpy as np
 import pytest
+import torch
+import torchvision
 from PIL import Image
 
 from toolkit.embedding import embed, verify
@@ -71,6 +73,31 @@ def test_verify__changed_images_are_left_out(made):
     (folder / "in" / "1.jpg").unlink()
     found = verify("in", artifacts=folder)
     assert (found.rows, found.changed) == (10, 2) and found.agrees
+
+
+def test_verify__a_store_decoded_on_the_device_by_the_other_engine(made):
+    folder, _ = made
+    options = NETWORK | {"decode": "device", "engine": "torch", "precision": "fp32"}
+    embed(folder / "in", artifacts=folder, name="device", **options)
+    assert verify("device", artifacts=folder).engine == "torch"
+    found = verify("device", artifacts=folder, engine="openvino")
+    assert found.engine == "openvino" and found.agrees and found.allowed == "cosine at least 0.998"
+
+
+def test_verify__weights_are_found_from_anywhere_and_named_where_they_are_not(tmp_path, made, monkeypatch):
+    network = torchvision.models.resnet18(weights=None)
+    torch.save(network.state_dict(), tmp_path / "w.pth")
+    monkeypatch.delenv("TOOLKIT_WEIGHTS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    embed("in", artifacts="a", name="own", precision="fp32", **NETWORK | {"weights": "w.pth"})
+    monkeypatch.chdir("/")
+    assert verify("own", artifacts=tmp_path / "a").agrees
+    (tmp_path / "w.pth").rename(tmp_path / "moved.pth")
+    text = "the weights of the store 'own', .*w.pth, are not there; put them back, or set TOOLKIT_WEIGHTS"
+    with pytest.raises(OptionError, match=text):
+        verify("own", artifacts=tmp_path / "a")
+    monkeypatch.setenv("TOOLKIT_WEIGHTS", str(tmp_path / "moved.pth"))
+    assert verify("own", artifacts=tmp_path / "a").agrees
 
 
 def test_verify__what_cannot_be_verified(made, tmp_path):

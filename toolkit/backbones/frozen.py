@@ -15,6 +15,7 @@ from toolkit.backbones.fidelity import check
 from toolkit.backbones.graphs import Graph, GraphFacts, graph_folder, load_graph
 from toolkit.backbones.int8 import INT8, Calibration, int8_graph
 from toolkit.backbones.preprocessing import Decode, Preprocessing, Recipe, ResizeMode
+from toolkit.backbones.weights import FILES
 from toolkit.devices import resolve_device
 from toolkit.errors import OptionError
 from toolkit.progress import Progress, silent
@@ -162,7 +163,7 @@ def load_backbone(
         raise OptionError(f"--precision int8 runs on the processor by OpenVINO, not on {place} by {chosen}")
     given = _Given(
         name=name,
-        weights=weights or default_weights(name),
+        weights=_placed(weights or default_weights(name)),
         device=place,
         engine=chosen,
         precision=precision,
@@ -177,6 +178,11 @@ def load_backbone(
     if precision.startswith("int8"):
         graph = int8_graph(precision, graph, prepared(graph.facts.recipe), graphs, calibration, progress)
     return _on_openvino(given, graph, prepared)
+
+
+def _placed(weights: str) -> str:
+    """Return the name of weights; that of a file with its whole path, for the store is used elsewhere too."""
+    return str(Path(weights).resolve()) if weights.endswith(FILES) else weights
 
 
 def _on_openvino(given: _Given, graph: Graph, prepared: Callable[[Recipe], Preprocessing]) -> FrozenBackbone:

@@ -12,6 +12,7 @@ from toolkit.backbones.base import Rows
 from toolkit.backbones.engines import EngineName
 from toolkit.backbones.fidelity import LEAST_WORST, cosines
 from toolkit.backbones.preprocessing import options_of
+from toolkit.backbones.weights import FILES
 from toolkit.embedding.forward import embed_entries
 from toolkit.embedding.read import ReadOptions, digest_of
 from toolkit.errors import OptionError, StoreError
@@ -86,12 +87,16 @@ def verify(
     spec = opened.meta.spec
     if spec.backbone == "imported":
         raise OptionError(f"the features of {store!r} were imported; verify is for stores that embed made")
+    engine = engine or ("openvino" if spec.engine == "openvino" else "torch")
+    options = options_of(spec.preprocessing)
+    if engine == "openvino" and options["decode"] == "device":
+        options["decode"] = "exact"  # the nearest it has
     backbone = load_backbone(
         spec.backbone,
-        weights=_weights(spec),
-        **options_of(spec.preprocessing),
+        weights=_weights(opened.name, spec),
+        **options,
         device=device,
-        engine=engine or ("openvino" if spec.engine == "openvino" else "torch"),
+        engine=engine,
         precision=precision or spec.precision,
         graphs=Path(artifacts) / "graphs",
         progress=progress,
@@ -155,10 +160,17 @@ def _kind(devices: str) -> str:
     return devices.partition(",")[0].partition(":")[0]
 
 
-def _weights(spec: EmbeddingSpec) -> str | None:
+def _weights(store: str, spec: EmbeddingSpec) -> str:
     """Return the store's weights, or what TOOLKIT_WEIGHTS says where that file has gone."""
-    gone = spec.weights.endswith((".pth", ".pt", ".safetensors")) and not Path(spec.weights).is_file()
-    return os.environ.get("TOOLKIT_WEIGHTS") if gone else spec.weights
+    if not spec.weights.endswith(FILES) or Path(spec.weights).is_file():
+        return spec.weights
+    named = os.environ.get("TOOLKIT_WEIGHTS")
+    if not named:
+        raise OptionError(
+            f"the weights of the store {store!r}, {spec.weights}, are not there; "
+            "put them back, or set TOOLKIT_WEIGHTS to where they are now"
+        )
+    return named
 
 
 def _is(entry: Entry, digest: str) -> bool:
