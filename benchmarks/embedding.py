@@ -28,7 +28,7 @@ from benchmarks.embedding_ways import WAYS, WEIGHTS
 from benchmarks.tables import table, write_section
 from toolkit.backbones import load_backbone
 from toolkit.backbones.fidelity import cosines
-from toolkit.backbones.preprocessing import Preprocessing
+from toolkit.backbones.preprocessing import Decode, Preprocessing, Recipe, ResizeMode
 from toolkit.demo_pictures import draw_picture
 from toolkit.images import decode_image
 
@@ -211,31 +211,33 @@ def decoding(folder: Path) -> str:
     }
     rows = []
     for name, data in sets.items():
-        ways: dict[str, Callable[[bytes], np.ndarray]] = {
-            "Pillow, torchvision's transform": lambda one: _reference(_plainly_decoded(one)),
-            "--decode exact": _ours(Preprocessing.of(recipe, resize="crop", decode="exact")),
-            "--decode scaled": _ours(Preprocessing.of(recipe, resize="crop", decode="scaled")),
-        }
-        rates, pixels = {}, {}
-        for way, read in ways.items():
-            pixels[way] = np.stack([read(one) for one in data])
-            best = min(_timed(read, data) for _ in range(3))
-            rates[way] = len(data) / best
-        first = next(iter(ways))
+        size = f"{np.mean([len(one) for one in data]) / 1e6:.1f} MB"
         # the same colours: the usual script leaves embedded profiles aside, which is no matter of decoding
-        viewed = np.stack([_reference(decode_image(one).rgb) for one in data])
-        reference = _embedded(backbone.forward, viewed)
-        for way in ways:
-            same = cosines(_embedded(backbone.forward, pixels[way]), reference)
-            size = f"{np.mean([len(one) for one in data]) / 1e6:.1f} MB"
+        whole = [decode_image(one).rgb for one in data]
+        crop = _embedded(backbone.forward, [_reference(image) for image in whole])
+        full = _embedded(
+            backbone.forward, [Preprocessing.of(recipe, resize="full")(image) for image in whole]
+        )
+        ways: dict[str, tuple[Callable[[bytes], np.ndarray], np.ndarray]] = {
+            "Pillow, torchvision's transform": (lambda one: _reference(_plainly_decoded(one)), crop),
+            "--resize crop --decode exact": (_ours(recipe, "crop", "exact"), crop),
+            "--resize crop --decode scaled": (_ours(recipe, "crop", "scaled"), crop),
+            "--resize full --decode scaled (default)": (_ours(recipe, "full", "scaled"), full),
+        }
+        usual = None
+        for way, (read, reference) in ways.items():
+            rate = len(data) / min(_timed(read, data) for _ in range(3))
+            usual = usual or rate
+            same = cosines(_embedded(backbone.forward, [read(one) for one in data]), reference)
             rows.append(
-                (f"{name} ({size})", way, f"{rates[way]:.1f}", f"{rates[way] / rates[first]:.2f}",
+                (f"{name} ({size})", way, f"{rate:.1f}", f"{rate / usual:.2f}",
                  f"{same.mean():.5f}, {same.min():.5f}")
             )  # fmt: skip
             print(*rows[-1], flush=True)
     return (
-        "Decoding and resizing alone, one thread. Cosines are to torchvision's transform of the fully "
-        "decoded picture, colour profiles honoured (the first way leaves them aside):\n\n"
+        "Decoding and resizing alone, one thread. Cosines are to the same resizing of the fully decoded "
+        "picture, for a crop by torchvision's transform, colour profiles honoured (the first way leaves them "
+        "aside):\n\n"
         + table(("photos", "way", "images/s", "ratio", "cosine of the embeddings, mean and least"), rows)
     )
 
@@ -247,8 +249,8 @@ def _timed(read: Callable[[bytes], np.ndarray], data: Sequence[bytes]) -> float:
     return time.perf_counter() - start
 
 
-def _embedded(forward: Callable[[np.ndarray], np.ndarray], pixels: np.ndarray) -> np.ndarray:
-    return np.concatenate([forward(pixels[first : first + 4]) for first in range(0, len(pixels), 4)])
+def _embedded(forward: Callable[[np.ndarray], np.ndarray], pictures: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate([forward(picture[None].copy()) for picture in pictures])
 
 
 def _plainly_decoded(data: bytes) -> Image.Image:
@@ -263,7 +265,8 @@ def _reference(image: Image.Image) -> np.ndarray:
     return np.asarray(image.crop((left, top, left + 224, top + 224)))
 
 
-def _ours(preprocessing: Preprocessing) -> Callable[[bytes], np.ndarray]:
+def _ours(recipe: Recipe, resize: ResizeMode, decode: Decode) -> Callable[[bytes], np.ndarray]:
+    preprocessing = Preprocessing.of(recipe, resize=resize, decode=decode)
     return lambda data: preprocessing(decode_image(data, least_side=preprocessing.least_side).rgb)
 
 
