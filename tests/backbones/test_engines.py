@@ -274,16 +274,6 @@ def test_real_weights__auto_is_faithful(shared_weights, shared_data):
     assert found.mean() >= 0.9995 and found.min() >= 0.998
 
 
-@pytest.mark.skipif(not torch.backends.mps.is_available(), reason="needs a Mac's GPU")
-def test_mps__agrees_with_the_processor():
-    ours, theirs = (
-        load_backbone("resnet18", engine="torch", precision="fp32", **SMALL | {"device": device})
-        for device in ("mps", "cpu")
-    )
-    assert cosines(ours.forward(pixels()), theirs.forward(pixels())).min() > 0.9999
-    assert load_backbone("resnet18", weights="random:0").device == "mps"
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA GPU")
 @pytest.mark.parametrize("device", ["cuda", "cuda:1", "all"])
 def test_device__cuda_without_one(device):

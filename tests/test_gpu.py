@@ -1,4 +1,4 @@
-"""Everything that runs on a GPU, for whoever has one: ``pytest tests/test_cuda.py``."""
+"""Everything that runs on a GPU, CUDA's or a Mac's, for whoever has one: ``pytest tests/test_gpu.py``."""
 
 import io
 import shutil
@@ -18,12 +18,13 @@ from toolkit.heads.logreg import Logreg
 from toolkit.heads.mlp import Mlp
 from toolkit.manifest import read_manifest
 
-DEVICE = "cuda"
-SHARED = ",".join([f"{DEVICE}:0"] * 2)
+CUDA = torch.cuda.is_available()
+DEVICE = "cuda" if CUDA else "mps"
+SHARED = ",".join([DEVICE] * 2)
 NETWORK = {"backbone": "resnet18", "weights": "random:0", "input_size": 96}
 SHAPES = [(120, 90), (90, 120), (100, 100), (200, 90)]
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+pytestmark = pytest.mark.skipif(not (CUDA or torch.backends.mps.is_available()), reason="needs a GPU")
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def test_forward__agrees_with_the_processor():
     ours, theirs = (load_backbone("resnet18", device=device, **options) for device in (DEVICE, "cpu"))
     batch = np.random.default_rng(0).integers(0, 256, (5, 64, 96, 3), dtype=np.uint8)
     assert cosines(ours.forward(batch), theirs.forward(batch)).min() > 0.9999
-    assert ours.in_flight == 2 and 32 <= ours.batch_size <= 256
+    assert ours.in_flight == (2 if CUDA else 1) and 32 <= ours.batch_size <= 256
 
 
 def test_precision__auto_is_faithful():
@@ -105,6 +106,29 @@ def test_decode_on_the_gpu__sees_what_pillow_sees(pictures, tmp_path):
     assert cosines(ours.embeddings(), theirs.embeddings()).min() > 0.999
 
 
+def test_decode_on_the_gpu__progressive_and_grey_files_too(tmp_path):
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8))
+    picture = picture.resize((160, 120), Image.Resampling.BICUBIC)
+    backbone = load_backbone(
+        "resnet18", weights="random:0", device=DEVICE, input_size=96, precision="fp32", decode="device"
+    )
+    for options in (
+        {"progressive": True},
+        {"subsampling": 0},
+        {"subsampling": 2},
+        {"restart_marker_rows": 1},
+    ):
+        data = io.BytesIO()
+        picture.save(data, "JPEG", quality=95, **options)
+        (found,) = backbone.decode([data.getvalue()], 10**6)
+        assert found is not None and found[1:] == (160, 120)
+        assert np.abs(found[0].astype(int) - backbone.preprocess(picture)).mean() < 3
+    grey = io.BytesIO()
+    picture.convert("L").save(grey, "JPEG")
+    assert backbone.decode([grey.getvalue()], 10**6) == [None]
+
+
+@pytest.mark.skipif(not CUDA, reason="needs a CUDA GPU, whose memory can be made small")
 def test_memory__a_batch_too_large_is_halved_and_nothing_is_lost(pictures, caplog):
     backbone = load_backbone("resnet18", weights="random:0", device=DEVICE, input_size=96, precision="fp32")
     entries = list(enumerate(read_manifest(pictures).entries))
@@ -145,25 +169,3 @@ def test_mlp__learns_as_on_the_processor(options):
     )
     f1 = [max(record["val_micro_f1"] for record in head.history_) for head in (ours, theirs)]
     assert f1[0] == pytest.approx(f1[1], abs=0.02) and f1[0] > 0.5
-
-
-def test_decode_on_the_gpu__progressive_and_grey_files_too(tmp_path):
-    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8))
-    picture = picture.resize((160, 120), Image.Resampling.BICUBIC)
-    backbone = load_backbone(
-        "resnet18", weights="random:0", device=DEVICE, input_size=96, precision="fp32", decode="device"
-    )
-    for options in (
-        {"progressive": True},
-        {"subsampling": 0},
-        {"subsampling": 2},
-        {"restart_marker_rows": 1},
-    ):
-        data = io.BytesIO()
-        picture.save(data, "JPEG", quality=95, **options)
-        (found,) = backbone.decode([data.getvalue()], 10**6)
-        assert found is not None and found[1:] == (160, 120)
-        assert np.abs(found[0].astype(int) - backbone.preprocess(picture)).mean() < 3
-    grey = io.BytesIO()
-    picture.convert("L").save(grey, "JPEG")
-    assert backbone.decode([grey.getvalue()], 10**6) == [None]
