@@ -1,0 +1,85 @@
+"""What a store knows about its rows and about itself."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal, Self
+
+from toolkit.errors import StoreError
+from toolkit.spec import EmbeddingSpec
+
+StoreDtype = Literal["float32", "float16"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """Who one embedding is: the image's id and what its file looked like when it was read.
+
+    `bytes` and `mtime_ns` are the file's size and modification time, `digest` is BLAKE2b-128 of its content
+    in hex, `width` and `height` are pixels as shown, `mode` is Pillow's name of the pixels as stored.
+    """
+
+    img_path: str
+    bytes: int = 0
+    mtime_ns: int = 0
+    digest: str = ""
+    width: int = 0
+    height: int = 0
+    mode: str = ""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An image without an embedding, and why in plain words."""
+
+    img_path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class StoreMeta:
+    """What made a store.
+
+    `root` is the folder ids are relative to (empty for imported features), `views` the number of augmented
+    arrays and `seed` what they were drawn with, `files` the label, tag and split files given to ``embed``,
+    `versions` those of the libraries, `made_with` the device and why that precision. `for_prediction` marks a
+    store that ``predict`` made for itself: it is not taken for the one to train on.
+    """
+
+    spec: EmbeddingSpec
+    dtype: StoreDtype
+    views: int = 0
+    seed: int = 0
+    root: str = ""
+    files: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    for_prediction: bool = False
+    made_with: dict[str, str] = field(default_factory=dict)
+
+    def write(self, path: Path) -> None:
+        """Write as indented json."""
+        path.write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    def require_same(self, meta: "StoreMeta", folder: Path) -> None:
+        """Raise unless the rows in `folder`, which this is about, and a pass of `meta` may be mixed."""
+        remedy = "give the new one another --name, or --force to make it anew"
+        self.spec.require(meta.spec, have=f"the store at {folder}", want="this pass", remedy=remedy)
+        for name in ("dtype", "views", *(["seed"] if meta.views else [])):
+            have, want = getattr(self, name), getattr(meta, name)
+            if have != want:
+                raise StoreError(f"the store at {folder} has {name} {have}, this pass {want}; {remedy}")
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read what `write` wrote; `StoreError` if it is missing or not that."""
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            document["spec"] = EmbeddingSpec.from_dict(document["spec"])
+            return cls(**document)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"{path} is not a readable store description ({error}); embed again") from error
+
+
+def array_names(views: int) -> list[str]:
+    """Return the relative names of a store's arrays: the plain one first."""
+    return ["embeddings.npy", *(f"views/{view:02d}.npy" for view in range(views))]

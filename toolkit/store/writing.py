@@ -1,0 +1,215 @@
+"""A pass in progress, from its first row to the finished store."""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toolkit.errors import StoreError
+from toolkit.store.folders import beside, recover, replace
+from toolkit.store.reading import EmbeddingStore
+from toolkit.store.records import Row, StoreMeta, array_names
+from toolkit.store.tables import csv_writer, read_journal, row_cells, write_index
+from toolkit.storearrays import Features, copy_rows, data_offset, write_header
+from toolkit.wording import counted
+
+Keep = Callable[[str, Mapping[str, Row]], tuple[str, Row] | None]
+
+
+@dataclass
+class StoreWriter:
+    """A pass in progress: one slot per image of the plan, filled in any order, resumable after a kill.
+
+    Make one with `StoreWriter.begin`. `done` maps slots to rows already on disk; `failures` maps slots to
+    reasons. Only the thread that owns the writer may call its methods.
+    """
+
+    folder: Path
+    target: Path
+    meta: StoreMeta
+    ids: tuple[str, ...]
+    done: dict[int, Row] = field(default_factory=dict)
+    failures: dict[int, str] = field(default_factory=dict)
+    _files: list[BinaryIO] = field(default_factory=list)
+    _offset: int = 0
+    _pending: dict[int, Row] = field(default_factory=dict)
+
+    @classmethod
+    def begin(
+        cls,
+        target: Path,
+        meta: StoreMeta,
+        ids: Sequence[str],
+        *,
+        keep: Keep,
+        force: bool = False,
+    ) -> Self:
+        """Start, or resume, the pass that will become the store `target`.
+
+        `keep` is asked for every image, with the rows by id of the finished store and of an interrupted pass:
+        it returns the id the image has there and the row to enter for it now, or None if it must be embedded
+        again. `force` forgets both.
+
+        Raises
+        ------
+        SpecMismatchError
+            What is there was made another way.
+        """
+        partial, fresh = beside(target, "partial"), beside(target, "next")
+        sources: list[_Source] = []
+        if force:
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
+            recover(target)
+            sources = [source for source in (_finished(target), _interrupted(partial)) if source]
+        for source in sources:
+            source.meta.require_same(meta, source.folder)
+        writer = cls(fresh, target, meta, tuple(ids))
+        writer._allocate()
+        for source in sources:
+            writer._take_over(source, keep)
+        writer.flush()
+        writer._close()
+        shutil.rmtree(partial, ignore_errors=True)
+        writer.folder = fresh.rename(partial)
+        writer._open()
+        return writer
+
+    @property
+    def _row_bytes(self) -> int:
+        return self.meta.spec.dim * np.dtype(self.meta.dtype).itemsize
+
+    def todo(self) -> list[int]:
+        """Return the slots that still need embedding, in order."""
+        return [slot for slot in range(len(self.ids)) if slot not in self.done and slot not in self._pending]
+
+    def write(self, slot: int, row: Row, arrays: Sequence[Features]) -> None:
+        """Put one image's rows, (D,) each: the plain one, then its views. Counted only after `flush`."""
+        for file, values in zip(self._files, arrays, strict=True):
+            data = np.ascontiguousarray(values, dtype=self.meta.dtype)
+            file.seek(self._offset + slot * data.nbytes)
+            file.write(data.tobytes())
+        self._pending[slot] = row
+
+    def fail(self, slot: int, reason: str) -> None:
+        """Record that the image of `slot` has no embedding. It is tried again at the next run."""
+        self.failures[slot] = reason
+
+    def flush(self) -> None:
+        """Push what was written to disk, then enter it in the journal."""
+        for file in self._files:
+            file.flush()
+        with csv_writer(self.folder / "journal.csv", mode="a") as journal:
+            journal.writerows([slot, *row_cells(row)] for slot, row in self._pending.items())
+        self.done.update(self._pending)
+        self._pending.clear()
+
+    def finish(self) -> EmbeddingStore:
+        """Make the store: failed slots are closed up, tables written, and the folder renamed into place."""
+        self.flush()
+        missing = [slot for slot in self.todo() if slot not in self.failures]
+        if missing:
+            first = self.ids[missing[0]]
+            are = counted(len(missing), "image is", "images are")
+            raise StoreError(f"{are} neither embedded nor failed, first {first}")
+        self._close()
+        kept = np.array(sorted(self.done), dtype=np.intp)
+        final = self.folder if len(kept) == len(self.ids) else self._closed_up(kept)
+        write_index(final / "index.csv", [self.done[slot] for slot in kept.tolist()])
+        with csv_writer(final / "failed.csv") as table:
+            table.writerow(("img_path", "reason"))
+            table.writerows((self.ids[slot], reason) for slot, reason in sorted(self.failures.items()))
+        replace(final, self.target)
+        # only now: until the rename a kill must find the journal and go on from it
+        (self.target / "journal.csv").unlink(missing_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return EmbeddingStore(self.target)
+
+    def _closed_up(self, kept: NDArray[np.intp]) -> Path:
+        """Copy the rows `kept` into a folder of their own, so that a kill leaves the pass as it was."""
+        final = beside(self.target, "next")
+        shutil.rmtree(final, ignore_errors=True)
+        final.mkdir()
+        moves = list(enumerate(kept.tolist()))
+        for name in array_names(self.meta.views):
+            (final / name).parent.mkdir(exist_ok=True)
+            with (final / name).open("wb") as file:
+                write_header(file, self.meta.dtype, (len(kept), self.meta.spec.dim))
+                copy_rows(self.folder / name, file, file.tell(), moves, self._row_bytes)
+        self.meta.write(final / "meta.json")
+        return final
+
+    def close(self) -> None:
+        """Stop without finishing: what is in hand is entered in the journal for the next run."""
+        self.flush()
+        self._close()
+
+    def abandon(self) -> None:
+        """Stop and forget the pass; a finished store of that name stays as it is."""
+        self._close()
+        shutil.rmtree(self.folder)
+
+    def _allocate(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        shape = (len(self.ids), self.meta.spec.dim)
+        for name in array_names(self.meta.views):
+            path = self.folder / name
+            path.parent.mkdir(exist_ok=True)
+            with path.open("wb") as file:
+                write_header(file, self.meta.dtype, shape)
+                file.truncate(file.tell() + np.dtype(self.meta.dtype).itemsize * shape[0] * shape[1])
+        self.meta.write(self.folder / "meta.json")
+        (self.folder / "journal.csv").touch()
+        self._open()
+
+    def _open(self) -> None:
+        self._files = []
+        for name in array_names(self.meta.views):
+            file = (self.folder / name).open("r+b")
+            self._offset = data_offset(file)
+            self._files.append(file)
+
+    def _close(self) -> None:
+        for file in self._files:
+            file.close()
+        self._files = []
+
+    def _take_over(self, source: "_Source", keep: Keep) -> None:
+        rows = {row.img_path: row for row in source.rows.values()}
+        places = {row.img_path: place for place, row in source.rows.items()}
+        moves: list[tuple[int, int]] = []
+        for slot, image in enumerate(self.ids):
+            found = keep(image, rows) if slot not in self._pending else None
+            if found is not None:
+                moves.append((slot, places[found[0]]))
+                self._pending[slot] = found[1]
+        for file, name in zip(self._files, array_names(self.meta.views), strict=True):
+            copy_rows(source.folder / name, file, self._offset, moves, self._row_bytes)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Rows that may be taken over: of the finished store, or of an interrupted pass."""
+
+    folder: Path
+    meta: StoreMeta
+    rows: dict[int, Row]
+
+
+def _finished(target: Path) -> _Source | None:
+    if not target.exists():
+        return None
+    store = EmbeddingStore(target)
+    return _Source(target, store.meta, dict(enumerate(store.rows)))
+
+
+def _interrupted(partial: Path) -> _Source | None:
+    if not (partial / "journal.csv").is_file():
+        return None
+    rows = {int(slot): row for slot, row in read_journal(partial / "journal.csv")}
+    return _Source(partial, StoreMeta.read(partial / "meta.json"), rows)
