@@ -69,6 +69,7 @@ def build(target, ids, **meta):
     return writer.finish()
 
 
+ODD_NAMES = ["line\u2028break", "next\x85line", "form\x0cfeed", "a\rb", "\x1c", 'q"\r,']
 NAMES = ["a.jpg", "b, c.jpg", "图 😀.jpg", 'q"uote.png', "line\nbreak.jpg", "bytes\udcff.jpg"]
 
 
@@ -144,6 +145,16 @@ def test_begin__resumes_what_the_journal_holds(tmp_path):
     assert again.todo() == [1, 2, 4, 5]
     fill(again)
     np.testing.assert_array_equal(again.finish().embeddings(), [values(name) for name in NAMES])
+
+
+def test_begin__resumes_names_with_every_kind_of_line_break(tmp_path):
+    writer = begin(tmp_path / "s", ODD_NAMES)
+    fill(writer)
+    writer.flush()
+    again = begin(tmp_path / "s", ODD_NAMES)
+    assert again.todo() == [] and [again.done[slot] for slot in range(6)] == [row(name) for name in ODD_NAMES]
+    again.fail(0, "bad")
+    assert again.finish().ids == tuple(ODD_NAMES)
 
 
 def test_begin__a_cut_off_journal_line_is_not_counted(tmp_path):

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from toolkit.errors import StoreError
 from toolkit.store.folders import beside, recover, replace
 from toolkit.store.reading import EmbeddingStore
-from toolkit.store.records import Row, StoreMeta, array_names
-from toolkit.store.tables import csv_writer, read_journal, row_cells, write_index
+from toolkit.store.records import Failure, Row, StoreMeta, array_names
+from toolkit.store.tables import add_to_journal, read_journal, write_failed, write_index
 from toolkit.storearrays import Features, copy_rows, data_offset, write_header
 from toolkit.wording import counted
 
@@ -103,8 +103,7 @@ class StoreWriter:
         """Push what was written to disk, then enter it in the journal."""
         for file in self._files:
             file.flush()
-        with csv_writer(self.folder / "journal.csv", mode="a") as journal:
-            journal.writerows([slot, *row_cells(row)] for slot, row in self._pending.items())
+        add_to_journal(self.folder / "journal.csv", self._pending)
         self.done.update(self._pending)
         self._pending.clear()
 
@@ -120,9 +119,8 @@ class StoreWriter:
         kept = np.array(sorted(self.done), dtype=np.intp)
         final = self.folder if len(kept) == len(self.ids) else self._closed_up(kept)
         write_index(final / "index.csv", [self.done[slot] for slot in kept.tolist()])
-        with csv_writer(final / "failed.csv") as table:
-            table.writerow(("img_path", "reason"))
-            table.writerows((self.ids[slot], reason) for slot, reason in sorted(self.failures.items()))
+        failures = [Failure(self.ids[slot], reason) for slot, reason in sorted(self.failures.items())]
+        write_failed(final / "failed.csv", failures)
         replace(final, self.target)
         # only now: until the rename a kill must find the journal and go on from it
         (self.target / "journal.csv").unlink(missing_ok=True)
