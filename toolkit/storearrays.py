@@ -23,6 +23,12 @@ def open_array(path: Path) -> Features:
     return array
 
 
+def fits(values: NDArray[np.floating], dtype: str) -> bool:
+    """Tell whether a row is finite as `dtype`."""
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(values.astype(dtype)).all())
+
+
 def write_header(file: BinaryIO, dtype: str, shape: tuple[int, int]) -> None:
     """Write the header of a ``.npy`` of that dtype and shape, C order."""
     header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}

@@ -31,7 +31,7 @@ class MeanBackbone:
     lot = 1
     pads = True
 
-    def __init__(self, sha="00", fail_after=None):
+    def __init__(self, sha="00", fail_after=None, precision="fp32"):
         self.spec = EmbeddingSpec(
             backbone="mean",
             weights="none",
@@ -39,7 +39,7 @@ class MeanBackbone:
             preprocessing="8",
             pooling="avg",
             dim=12,
-            precision="fp32",
+            precision=precision,
         )
         self.shapes = []
         self.fail_after = fail_after
@@ -215,6 +215,37 @@ def test_pass__failed_images_are_tried_again(folder, tmp_path):
     picture(home / "p05.png", 5)
     report = go(home, tmp_path / "s")
     assert (report.embedded, report.kept, report.failed) == (1, 10, 0)
+
+
+class Spoilt(MeanBackbone):
+    """A backbone whose rows of dark pictures hold `value`."""
+
+    def __init__(self, value, **options):
+        super().__init__(**options)
+        self.value = value
+
+    def forward(self, batch):
+        rows = super().forward(batch)
+        rows[batch.reshape(len(batch), -1).max(axis=1) == 0, 3] = self.value
+        return rows
+
+
+@pytest.mark.parametrize(
+    ("value", "precision", "dtype", "reason"),
+    [
+        (np.nan, "fp16", "float32", "its features are not finite (fp16 overflow?); use --precision fp32"),
+        (-np.inf, "bf16", "float16", "its features are not finite (bf16 overflow?); use --precision fp32"),
+        (np.inf, "fp32", "float32", "its features are not finite, even in fp32; check the weights"),
+        (7e4, "fp32", "float16", "its features are too large for float16; use --dtype float32"),
+    ],
+)
+def test_pass__an_image_whose_row_is_not_finite_fails(folder, tmp_path, value, precision, dtype, reason):
+    home, pictures = folder
+    Image.new("RGB", (16, 16)).save(home / "p03.png")
+    store = go(home, tmp_path / "s", Spoilt(value, precision=precision), dtype=dtype).store
+    assert [(failure.img_path, failure.reason) for failure in store.failures] == [("p03.png", reason)]
+    assert store.ids == tuple(sorted(set(pictures) - {"p03.png"})) and np.isfinite(store.embeddings()).all()
+    assert go(home, tmp_path / "large", Spoilt(7e4)).failed == 0  # a float32 store holds it
 
 
 def test_pass__interrupted_goes_on(folder, tmp_path):

@@ -6,12 +6,14 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from toolkit.embedding.forward import Embedded
 from toolkit.embedding.read import Known
 from toolkit.embedding.runners import Runner
 from toolkit.errors import StoreError
 from toolkit.manifest import Manifest
 from toolkit.progress import Progress, silent
 from toolkit.store import EmbeddingStore, StoreDtype, StoreMeta, StoreWriter, interrupted
+from toolkit.storearrays import fits
 
 logger = logging.getLogger(__name__)
 
@@ -137,8 +139,9 @@ def _fill(writer: StoreWriter, manifest: Manifest, runner: Runner, progress: Pro
     progress("embed", 0, len(todo))
     flushed = time.monotonic()
     for done, embedded in enumerate(runner.embed((slot, manifest.entries[slot]) for slot in todo), start=1):
-        if embedded.row is None:
-            writer.fail(embedded.slot, embedded.reason)
+        reason = embedded.reason or _unfit(embedded, writer.meta)
+        if embedded.row is None or reason:
+            writer.fail(embedded.slot, reason)
         else:
             writer.write(embedded.slot, embedded.row, embedded.rows)
         if time.monotonic() - flushed > FLUSH_SECONDS:
@@ -146,3 +149,14 @@ def _fill(writer: StoreWriter, manifest: Manifest, runner: Runner, progress: Pro
             flushed = time.monotonic()
         note = f"{len(writer.failures)} failed" if writer.failures else ""
         progress("embed", done, len(todo), note)
+
+
+def _unfit(embedded: Embedded, meta: StoreMeta) -> str:
+    """Return why the store cannot hold these rows, or nothing."""
+    if all(fits(rows, meta.dtype) for rows in embedded.rows):
+        return ""
+    if all(fits(rows, "float32") for rows in embedded.rows):
+        return f"its features are too large for {meta.dtype}; use --dtype float32"
+    if meta.spec.precision == "fp32":
+        return "its features are not finite, even in fp32; check the weights"
+    return f"its features are not finite ({meta.spec.precision} overflow?); use --precision fp32"
