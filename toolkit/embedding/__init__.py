@@ -33,6 +33,7 @@ __all__ = [
     "verify",
 ]
 
+NAME_BYTES = 240  # most file systems allow 255, and a pass works in folders of a longer name
 CALIBRATION = 200  # images an int8 graph takes its ranges from
 
 
@@ -79,9 +80,7 @@ def embed(
         See the modules of the same topic.
     """
     source = Path(source)
-    name = store_name(source) if name is None else name
-    if "/" in name or name.startswith(".") or not name:
-        raise OptionError(f"--name got {name!r}; give a plain folder name such as train")
+    name = _checked_name(name, source)
     policy = ImagePolicy(max_pixels=max_pixels, truncated=truncated)
     reading = ReadOptions(
         batch_size=batch_size, num_workers=num_workers, views=views, seed=seed, policy=policy
@@ -123,9 +122,24 @@ def _runner(
 
 
 def store_name(source: Path) -> str:
-    """Return the name a store gets from its source: the folder's or the csv's."""
-    # "." and ".." have no name of their own
-    return source.resolve().stem or "root"
+    """Return the name a store gets from its source: the folder's, or the file's without its suffix."""
+    source = source.resolve()  # "." and ".." have no name of their own
+    return (source.name if source.is_dir() else source.stem) or "root"
+
+
+def _checked_name(name: str | None, source: Path) -> str:
+    usual = store_name(source)
+    name = usual if name is None else name
+    wrong = "/" in name or name.startswith(".") or not name
+    if name == usual and (wrong or len(os.fsencode(name)) > NAME_BYTES):
+        raise OptionError(f"the name of {source} cannot name a store; give --name, such as --name train")
+    if wrong:
+        raise OptionError(f"--name got {name!r}; give a plain folder name such as train")
+    if len(os.fsencode(name)) > NAME_BYTES:
+        raise OptionError(
+            f"--name got {name[:20]!r}…, {len(os.fsencode(name))} bytes long; give {NAME_BYTES} or fewer"
+        )
+    return name
 
 
 def _same_int8(precision: str, target: Path, *, force: bool) -> str:
