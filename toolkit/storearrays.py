@@ -18,7 +18,7 @@ def open_array(path: Path) -> Features:
     """Map the ``.npy`` (N, D) at `path` into memory, read-only; `StoreError` if it is none."""
     try:
         array: Features = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise StoreError(f"{path} cannot be read ({error}); embed again with --force") from error
     return array
 

@@ -1,5 +1,6 @@
 """A store's tables: the index of its rows, the failed images, the journal of a pass."""
 
+import contextlib
 import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -71,7 +72,8 @@ def read_journal(path: Path) -> Iterator[tuple[int, Row]]:
     # a stream, not splitlines: that cuts at U+2028, U+0085 and form feeds, which names may hold
     for cells in csv.reader(io.StringIO(text[: text.rfind("\n") + 1], newline="")):
         if len(cells) == len(INDEX_COLUMNS):
-            yield int(cells[0]), _row(cells[1:])
+            with contextlib.suppress(ValueError):  # a number is none: a crash of the machine may leave that
+                yield int(cells[0]), _row(cells[1:])
 
 
 class _Table:

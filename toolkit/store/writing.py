@@ -1,6 +1,5 @@
 """A pass in progress, from its first row to the finished store."""
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.errors import StoreError
-from toolkit.store.folders import beside, recover, replace
+from toolkit.store.folders import beside, discard, interrupted, recover, replace
 from toolkit.store.reading import EmbeddingStore
 from toolkit.store.records import Failure, Row, StoreMeta, array_names
 from toolkit.store.tables import add_to_journal, read_journal, write_failed, write_index
-from toolkit.storearrays import Features, copy_rows, data_offset, write_header
+from toolkit.storearrays import Features, copy_rows, data_offset, open_array, write_header
 from toolkit.wording import counted
 
 Keep = Callable[[str, Mapping[str, Row]], tuple[str, Row] | None]
@@ -62,10 +61,10 @@ class StoreWriter:
         partial, fresh = beside(target, "partial"), beside(target, "next")
         sources: list[_Source] = []
         if force:
-            shutil.rmtree(partial, ignore_errors=True)
+            discard(partial, target)
         else:
             recover(target)
-            sources = [source for source in (_finished(target), _interrupted(partial)) if source]
+            sources = [source for source in (_finished(target), _interrupted(target)) if source]
         for source in sources:
             source.meta.require_same(meta, source.folder)
         writer = cls(fresh, target, meta, tuple(ids))
@@ -74,7 +73,7 @@ class StoreWriter:
             writer._take_over(source, keep)
         writer.flush()
         writer._close()
-        shutil.rmtree(partial, ignore_errors=True)
+        discard(partial, target)
         writer.folder = fresh.rename(partial)
         writer._open()
         return writer
@@ -124,13 +123,13 @@ class StoreWriter:
         replace(final, self.target)
         # only now: until the rename a kill must find the journal and go on from it
         (self.target / "journal.csv").unlink(missing_ok=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        discard(beside(self.target, "partial"), self.target)
         return EmbeddingStore(self.target)
 
     def _closed_up(self, kept: NDArray[np.intp]) -> Path:
         """Copy the rows `kept` into a folder of their own, so that a kill leaves the pass as it was."""
         final = beside(self.target, "next")
-        shutil.rmtree(final, ignore_errors=True)
+        discard(final, self.target)
         final.mkdir()
         moves = list(enumerate(kept.tolist()))
         for name in array_names(self.meta.views):
@@ -149,10 +148,10 @@ class StoreWriter:
     def abandon(self) -> None:
         """Stop and forget the pass; a finished store of that name stays as it is."""
         self._close()
-        shutil.rmtree(self.folder)
+        discard(self.folder, self.target)
 
     def _allocate(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+        discard(self.folder, self.target)
         self.folder.mkdir(parents=True)
         shape = (len(self.ids), self.meta.spec.dim)
         for name in array_names(self.meta.views):
@@ -206,8 +205,10 @@ def _finished(target: Path) -> _Source | None:
     return _Source(target, store.meta, dict(enumerate(store.rows)))
 
 
-def _interrupted(partial: Path) -> _Source | None:
-    if not (partial / "journal.csv").is_file():
+def _interrupted(target: Path) -> _Source | None:
+    if not interrupted(target):
         return None
-    rows = {int(slot): row for slot, row in read_journal(partial / "journal.csv")}
+    partial = beside(target, "partial")
+    slots = range(len(open_array(partial / "embeddings.npy")))
+    rows = {slot: row for slot, row in read_journal(partial / "journal.csv") if slot in slots}
     return _Source(partial, StoreMeta.read(partial / "meta.json"), rows)
