@@ -15,7 +15,7 @@ from toolkit.embedding.augment import augmented
 from toolkit.embedding.read import Known, ReadOptions, digest_of
 from toolkit.embedding.run import PassOptions, run_pass
 from toolkit.embedding.runners import OneDevice
-from toolkit.errors import OptionError, SpecMismatchError
+from toolkit.errors import OptionError, SpecMismatchError, StoreError
 from toolkit.manifest import Entry, read_manifest
 from toolkit.spec import EmbeddingSpec
 from toolkit.store import EmbeddingStore, Row
@@ -215,6 +215,30 @@ def test_pass__failed_images_are_tried_again(folder, tmp_path):
     picture(home / "p05.png", 5)
     report = go(home, tmp_path / "s")
     assert (report.embedded, report.kept, report.failed) == (1, 10, 0)
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_pass__of_another_folder_is_refused(tmp_path, finished):
+    for number, name in enumerate(("one", "two")):
+        (tmp_path / name / "train").mkdir(parents=True)
+        for letter in "abcd":  # equal names, sizes and times
+            path = tmp_path / name / "train" / f"{letter}.bmp"
+            Image.new("RGB", (16, 16), (number, number, number)).save(path)
+            os.utime(path, ns=(1, 1))
+    if finished:
+        go(tmp_path / "one" / "train", tmp_path / "train")
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            go(tmp_path / "one" / "train", tmp_path / "train", MeanBackbone(fail_after=1), batch_size=2)
+    what = "the store at" if finished else "the interrupted pass at"
+    with pytest.raises(
+        StoreError, match=f"{what} .* holds the images of .*one.*, these are of .*two.*--force"
+    ):
+        go(tmp_path / "two" / "train", tmp_path / "train")
+    (tmp_path / "one").rename(tmp_path / "moved")
+    assert go(tmp_path / "moved" / "train", tmp_path / "train").kept == 4
+    report = go(tmp_path / "two" / "train", tmp_path / "train", force=True)
+    np.testing.assert_array_equal(report.store.embeddings(), np.ones((4, 12)))
 
 
 class Spoilt(MeanBackbone):

@@ -9,7 +9,6 @@ from pathlib import Path
 from toolkit.embedding.forward import Embedded
 from toolkit.embedding.read import Known
 from toolkit.embedding.runners import Runner
-from toolkit.errors import StoreError
 from toolkit.manifest import Manifest
 from toolkit.progress import Progress, silent
 from toolkit.store import EmbeddingStore, StoreDtype, StoreMeta, StoreWriter, interrupted
@@ -74,8 +73,6 @@ def run_pass(
         `target` was made another way, or of another folder.
     """
     before = EmbeddingStore(target) if target.exists() else None
-    if before is not None and not options.force:
-        _check_root(before, manifest.root)
     libraries = ("numpy", "pillow", runner.spec.engine)
     meta = StoreMeta(
         spec=runner.spec,
@@ -106,16 +103,6 @@ def run_pass(
     gone = {row.img_path for row in before.rows} - set(ids) if before is not None else set()
     lost = gone - set(known.renamed.values())
     return PassReport(writer.finish(), kept, embedded, len(lost), failed, len(known.renamed))
-
-
-def _check_root(before: EmbeddingStore, root: Path) -> None:
-    """Refuse to turn one folder's store into another's; a folder that has moved is still the same."""
-    held = before.meta.root
-    if held and Path(held).exists() and not root.samefile(held):
-        raise StoreError(
-            f"the store at {before.folder} holds the images of {held}, these are of {root.resolve()}; "
-            "give the new one another --name, or --force to replace it"
-        )
 
 
 def _nothing_new(

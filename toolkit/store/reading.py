@@ -61,7 +61,7 @@ class EmbeddingStore:
         SpecMismatchError, StoreError
             `meta` says the features would be others.
         """
-        self.meta.require_same(meta, self.folder)
+        self.meta.require_same(meta, f"the store at {self.folder}")
         if tuple(rows) != self.rows:
             write_index(self.folder / ".index.csv", rows)
             (self.folder / ".index.csv").replace(self.folder / "index.csv")

@@ -60,14 +60,19 @@ class StoreMeta:
         """Write as indented json."""
         path.write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
-    def require_same(self, meta: "StoreMeta", folder: Path) -> None:
-        """Raise unless the rows in `folder`, which this is about, and a pass of `meta` may be mixed."""
+    def require_same(self, meta: "StoreMeta", what: str) -> None:
+        """Raise unless the rows of `what`, which this is about, and a pass of `meta` may be mixed.
+
+        A folder of images that has moved is still the same.
+        """
         remedy = "give the new one another --name, or --force to make it anew"
-        self.spec.require(meta.spec, have=f"the store at {folder}", want="this pass", remedy=remedy)
+        if self.root and meta.root and Path(self.root).exists() and not Path(meta.root).samefile(self.root):
+            raise StoreError(f"{what} holds the images of {self.root}, these are of {meta.root}; {remedy}")
+        self.spec.require(meta.spec, have=what, want="this pass", remedy=remedy)
         for name in ("dtype", "views", *(["seed"] if meta.views else [])):
             have, want = getattr(self, name), getattr(meta, name)
             if have != want:
-                raise StoreError(f"the store at {folder} has {name} {have}, this pass {want}; {remedy}")
+                raise StoreError(f"{what} has {name} {have}, this pass {want}; {remedy}")
 
     @classmethod
     def read(cls, path: Path) -> Self:

@@ -66,7 +66,7 @@ class StoreWriter:
             recover(target)
             sources = [source for source in (_finished(target), _interrupted(target)) if source]
         for source in sources:
-            source.meta.require_same(meta, source.folder)
+            source.meta.require_same(meta, source.what)
         writer = cls(fresh, target, meta, tuple(ids))
         writer._allocate()
         for source in sources:
@@ -193,6 +193,7 @@ class StoreWriter:
 class _Source:
     """Rows that may be taken over: of the finished store, or of an interrupted pass."""
 
+    what: str
     folder: Path
     meta: StoreMeta
     rows: dict[int, Row]
@@ -202,7 +203,7 @@ def _finished(target: Path) -> _Source | None:
     if not target.exists():
         return None
     store = EmbeddingStore(target)
-    return _Source(target, store.meta, dict(enumerate(store.rows)))
+    return _Source(f"the store at {target}", target, store.meta, dict(enumerate(store.rows)))
 
 
 def _interrupted(target: Path) -> _Source | None:
@@ -211,4 +212,4 @@ def _interrupted(target: Path) -> _Source | None:
     partial = beside(target, "partial")
     slots = range(len(open_array(partial / "embeddings.npy")))
     rows = {slot: row for slot, row in read_journal(partial / "journal.csv") if slot in slots}
-    return _Source(partial, StoreMeta.read(partial / "meta.json"), rows)
+    return _Source(f"the interrupted pass at {partial}", partial, StoreMeta.read(partial / "meta.json"), rows)
