@@ -1,6 +1,7 @@
 """The pass over real files with a small fake backbone."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -215,6 +216,41 @@ def test_pass__failed_images_are_tried_again(folder, tmp_path):
     picture(home / "p05.png", 5)
     report = go(home, tmp_path / "s")
     assert (report.embedded, report.kept, report.failed) == (1, 10, 0)
+
+
+def _cut(path):
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+DAMAGE = {
+    "short array": lambda store: _cut(store / "embeddings.npy"),
+    "empty array": lambda store: (store / "embeddings.npy").write_bytes(b""),
+    "flat array": lambda store: np.save(store / "embeddings.npy", np.zeros(11, np.float32)),
+    "no array": lambda store: (store / "embeddings.npy").unlink(),
+    "broken meta": lambda store: (store / "meta.json").write_text("{"),
+    "other meta": lambda store: (store / "meta.json").write_text("[]"),
+    "short index": lambda store: _cut(store / "index.csv"),
+    "odd index": lambda store: (store / "index.csv").write_bytes(
+        (store / "index.csv").read_bytes().replace(b",16,", b",x,")
+    ),
+    "empty folder": lambda store: (shutil.rmtree(store), store.mkdir()),
+    "a file": lambda store: (shutil.rmtree(store), store.touch()),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_pass__force_replaces_a_damaged_store(folder, tmp_path, kind):
+    home, _ = folder
+    target = tmp_path / "s"
+    whole = np.array(go(home, target, files={"labels": "l.csv"}).store.embeddings())
+    DAMAGE[kind](target)
+    with pytest.raises(StoreError, match="--force"):
+        go(home, target)
+    store = go(home, target, force=True).store
+    np.testing.assert_array_equal(store.embeddings(), whole)
+    if "array" in kind or "index" in kind:
+        assert store.meta.files == {"labels": "l.csv"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "s"]
 
 
 @pytest.mark.parametrize("finished", [True, False])

@@ -9,9 +9,10 @@ from pathlib import Path
 from toolkit.embedding.forward import Embedded
 from toolkit.embedding.read import Known
 from toolkit.embedding.runners import Runner
+from toolkit.errors import StoreError
 from toolkit.manifest import Manifest
 from toolkit.progress import Progress, silent
-from toolkit.store import EmbeddingStore, StoreDtype, StoreMeta, StoreWriter, interrupted
+from toolkit.store import EmbeddingStore, StoreDtype, StoreMeta, StoreWriter, earlier, interrupted
 from toolkit.storearrays import fits
 
 logger = logging.getLogger(__name__)
@@ -72,7 +73,8 @@ def run_pass(
     SpecMismatchError, StoreError
         `target` was made another way, or of another folder.
     """
-    before = EmbeddingStore(target) if target.exists() else None
+    before = _opened(target, force=options.force)
+    past = earlier(target)
     libraries = ("numpy", "pillow", runner.spec.engine)
     meta = StoreMeta(
         spec=runner.spec,
@@ -80,8 +82,8 @@ def run_pass(
         views=runner.options.views,
         seed=runner.options.seed,
         root=str(manifest.root.resolve()),
-        files=(before.meta.files if before is not None else {}) | options.files,
-        for_prediction=options.for_prediction and (before is None or before.meta.for_prediction),
+        files=(past.files if past is not None else {}) | options.files,
+        for_prediction=options.for_prediction and (past is None or past.for_prediction),
         versions={name: importlib.metadata.version(name) for name in libraries},
         made_with=runner.made_with,
     )
@@ -103,6 +105,18 @@ def run_pass(
     gone = {row.img_path for row in before.rows} - set(ids) if before is not None else set()
     lost = gone - set(known.renamed.values())
     return PassReport(writer.finish(), kept, embedded, len(lost), failed, len(known.renamed))
+
+
+def _opened(target: Path, *, force: bool) -> EmbeddingStore | None:
+    """Open the finished store; one that is to be replaced need not be whole."""
+    if not target.exists():
+        return None
+    try:
+        return EmbeddingStore(target)
+    except StoreError:
+        if force:
+            return None
+        raise
 
 
 def _nothing_new(

@@ -13,7 +13,7 @@ a journal line follows them once they are written, so a kill loses only the rows
 Finishing is one rename.
 """
 
-from toolkit.store.folders import described, interrupted
+from toolkit.store.folders import described, earlier, interrupted, recover
 from toolkit.store.reading import EmbeddingStore
 from toolkit.store.records import Failure, Row, StoreDtype, StoreMeta, array_names
 from toolkit.store.writing import Keep, StoreWriter
@@ -28,5 +28,7 @@ __all__ = [
     "StoreWriter",
     "array_names",
     "described",
+    "earlier",
     "interrupted",
+    "recover",
 ]

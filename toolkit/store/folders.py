@@ -36,6 +36,14 @@ def described(target: Path) -> StoreMeta | None:
     return None
 
 
+def earlier(target: Path) -> StoreMeta | None:
+    """Return what the finished store says of itself where that can be read, however damaged the rest is."""
+    try:
+        return StoreMeta.read(target / "meta.json")
+    except StoreError:
+        return None
+
+
 def interrupted(target: Path) -> bool:
     """Tell whether a pass into `target` was cut off and can be resumed."""
     return any(_holds_rows(beside(target, role)) for role in ("partial", "next"))

@@ -26,7 +26,11 @@ class EmbeddingStore:
         """Open `folder`; `StoreError` if it is missing, incomplete or its parts disagree."""
         self.folder = folder
         if not (folder / "meta.json").is_file():
-            raise StoreError(f"there is no embedding store at {folder}; make one with: toolkit embed FOLDER")
+            raise StoreError(
+                f"there is no embedding store at {folder}, which lacks meta.json; embed again with --force"
+                if folder.exists()
+                else f"there is no embedding store at {folder}; make one with: toolkit embed FOLDER"
+            )
         self.meta = StoreMeta.read(folder / "meta.json")
         self.rows = tuple(read_rows(folder / "index.csv"))
         self.failures = tuple(Failure(*cells) for cells in read_table(folder / "failed.csv", 2))
@@ -35,7 +39,7 @@ class EmbeddingStore:
             if shape != (len(self.rows), self.meta.spec.dim):
                 listed = counted(len(self.rows), "row")
                 raise StoreError(
-                    f"{path} holds {shape[0]} x {shape[1]} numbers but index.csv lists {listed} "
+                    f"{path} holds {' x '.join(map(str, shape))} numbers but index.csv lists {listed} "
                     f"of {self.meta.spec.dim}; the store is damaged, embed again with --force"
                 )
 

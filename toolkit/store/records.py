@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, Self
 
+import numpy as np
+
 from toolkit.errors import StoreError
 from toolkit.spec import EmbeddingSpec
 
@@ -80,9 +82,15 @@ class StoreMeta:
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
             document["spec"] = EmbeddingSpec.from_dict(document["spec"])
-            return cls(**document)
+            meta = cls(**document)
+            np.dtype(meta.dtype)
+            array_names(meta.views)
+            meta.files | meta.made_with
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"{path} is not a readable store description ({error}); embed again") from error
+            raise StoreError(
+                f"{path} is not a readable store description ({error}); embed again with --force"
+            ) from error
+        return meta
 
 
 def array_names(views: int) -> list[str]:

@@ -50,19 +50,31 @@ def _row(cells: Sequence[str]) -> Row:
 
 def read_rows(path: Path) -> Iterator[Row]:
     """Yield what `write_index` wrote."""
-    return (_row(cells[1:]) for cells in read_table(path, len(INDEX_COLUMNS)))
+    for cells in read_table(path, len(INDEX_COLUMNS)):
+        try:
+            yield _row(cells[1:])
+        except ValueError as error:
+            raise _damaged(f"{path}, line of {cells[1]!r}: {error}") from error
 
 
 def read_table(path: Path, width: int) -> Iterator[list[str]]:
     """Yield the data rows of one of the store's own tables."""
-    rows = read_csv(path, error=StoreError, escape=True)
-    for line, cells in rows:
-        if len(cells) != width:
-            raise StoreError(
-                f"{path} line {line} has {counted(len(cells), 'cell')}, not {width}; embed again with --force"
-            )
-        if line > 1:
-            yield cells
+    try:
+        for line, cells in read_csv(path, error=_TableError, escape=True):
+            if len(cells) != width:
+                raise _TableError(f"{path} line {line} has {counted(len(cells), 'cell')}, not {width}")
+            if line > 1:
+                yield cells
+    except _TableError as error:
+        raise _damaged(str(error)) from error
+
+
+class _TableError(StoreError):
+    """A table cannot be read."""
+
+
+def _damaged(what: str) -> StoreError:
+    return StoreError(f"{what}; the store is damaged, embed again with --force")
 
 
 def read_journal(path: Path) -> Iterator[tuple[int, Row]]:
