@@ -218,6 +218,26 @@ def test_pass__failed_images_are_tried_again(folder, tmp_path):
     assert (report.embedded, report.kept, report.failed) == (1, 10, 0)
 
 
+@pytest.mark.parametrize(
+    "state", ["finished", "between the renames", "cut off", "cut off between the renames"]
+)
+def test_pass__what_is_remembered_survives_a_kill(folder, tmp_path, state):
+    home, _ = folder
+    target = tmp_path / "s"
+    files = {"labels": "l.csv", "tags": "t.txt"}
+    if state.startswith("cut off"):
+        with pytest.raises(KeyboardInterrupt):
+            go(home, target, MeanBackbone(fail_after=1), batch_size=4, files=files)
+    else:
+        go(home, target, files=files)
+    if state == "between the renames":
+        target.rename(tmp_path / ".s.previous")
+    elif state == "cut off between the renames":
+        (tmp_path / ".s.partial").rename(tmp_path / ".s.next")
+    meta = go(home, target, for_prediction=True, files={"tags": "other.txt"}).store.meta
+    assert meta.files == {"labels": "l.csv", "tags": "other.txt"} and not meta.for_prediction
+
+
 def _cut(path):
     path.write_bytes(path.read_bytes()[:-7])
 
@@ -262,7 +282,7 @@ def test_pass__of_another_folder_is_refused(tmp_path, finished):
             Image.new("RGB", (16, 16), (number, number, number)).save(path)
             os.utime(path, ns=(1, 1))
     if finished:
-        go(tmp_path / "one" / "train", tmp_path / "train")
+        go(tmp_path / "one" / "train", tmp_path / "train", files={"labels": "one.csv"})
     else:
         with pytest.raises(KeyboardInterrupt):
             go(tmp_path / "one" / "train", tmp_path / "train", MeanBackbone(fail_after=1), batch_size=2)
@@ -275,6 +295,7 @@ def test_pass__of_another_folder_is_refused(tmp_path, finished):
     assert go(tmp_path / "moved" / "train", tmp_path / "train").kept == 4
     report = go(tmp_path / "two" / "train", tmp_path / "train", force=True)
     np.testing.assert_array_equal(report.store.embeddings(), np.ones((4, 12)))
+    assert not report.store.meta.files
 
 
 class Spoilt(MeanBackbone):

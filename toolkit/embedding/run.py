@@ -12,7 +12,7 @@ from toolkit.embedding.runners import Runner
 from toolkit.errors import StoreError
 from toolkit.manifest import Manifest
 from toolkit.progress import Progress, silent
-from toolkit.store import EmbeddingStore, StoreDtype, StoreMeta, StoreWriter, earlier, interrupted
+from toolkit.store import EmbeddingStore, StoreDtype, StoreMeta, StoreWriter, earlier, interrupted, recover
 from toolkit.storearrays import fits
 
 logger = logging.getLogger(__name__)
@@ -73,17 +73,19 @@ def run_pass(
     SpecMismatchError, StoreError
         `target` was made another way, or of another folder.
     """
+    recover(target)
     before = _opened(target, force=options.force)
-    past = earlier(target)
+    root = str(manifest.root.resolve())
+    past = [meta for meta in earlier(target) if meta.may_be_of(root)]
     libraries = ("numpy", "pillow", runner.spec.engine)
     meta = StoreMeta(
         spec=runner.spec,
         dtype=options.dtype,
         views=runner.options.views,
         seed=runner.options.seed,
-        root=str(manifest.root.resolve()),
-        files=(past.files if past is not None else {}) | options.files,
-        for_prediction=options.for_prediction and (past is None or past.for_prediction),
+        root=root,
+        files={role: file for meta in past for role, file in meta.files.items()} | options.files,
+        for_prediction=options.for_prediction and all(meta.for_prediction for meta in past),
         versions={name: importlib.metadata.version(name) for name in libraries},
         made_with=runner.made_with,
     )

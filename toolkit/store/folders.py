@@ -10,6 +10,7 @@
     What is being deleted: renamed first, so that a kill on the way leaves nothing that looks whole.
 """
 
+import contextlib
 import logging
 import os
 import shutil
@@ -36,17 +37,18 @@ def described(target: Path) -> StoreMeta | None:
     return None
 
 
-def earlier(target: Path) -> StoreMeta | None:
-    """Return what the finished store says of itself where that can be read, however damaged the rest is."""
-    try:
-        return StoreMeta.read(target / "meta.json")
-    except StoreError:
-        return None
+def earlier(target: Path) -> list[StoreMeta]:
+    """Return what the finished store and a pass that was cut off say of themselves, where readable."""
+    found = []
+    for folder in (target, beside(target, "partial")):
+        with contextlib.suppress(StoreError):
+            found.append(StoreMeta.read(folder / "meta.json"))
+    return found
 
 
 def interrupted(target: Path) -> bool:
-    """Tell whether a pass into `target` was cut off and can be resumed."""
-    return any(_holds_rows(beside(target, role)) for role in ("partial", "next"))
+    """Tell whether a pass into `target` was cut off and can be resumed; `recover` first."""
+    return _holds_rows(beside(target, "partial"))
 
 
 def recover(target: Path) -> None:

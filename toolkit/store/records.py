@@ -62,13 +62,14 @@ class StoreMeta:
         """Write as indented json."""
         path.write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
-    def require_same(self, meta: "StoreMeta", what: str) -> None:
-        """Raise unless the rows of `what`, which this is about, and a pass of `meta` may be mixed.
+    def may_be_of(self, root: str) -> bool:
+        """Tell whether this is about the images in `root`; a folder that has moved is still the same."""
+        return not (self.root and root and Path(self.root).exists()) or Path(root).samefile(self.root)
 
-        A folder of images that has moved is still the same.
-        """
+    def require_same(self, meta: "StoreMeta", what: str) -> None:
+        """Raise unless the rows of `what`, which this is about, and a pass of `meta` may be mixed."""
         remedy = "give the new one another --name, or --force to make it anew"
-        if self.root and meta.root and Path(self.root).exists() and not Path(meta.root).samefile(self.root):
+        if not self.may_be_of(meta.root):
             raise StoreError(f"{what} holds the images of {self.root}, these are of {meta.root}; {remedy}")
         self.spec.require(meta.spec, have=what, want="this pass", remedy=remedy)
         for name in ("dtype", "views", *(["seed"] if meta.views else [])):
