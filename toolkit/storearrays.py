@@ -54,7 +54,10 @@ def copy_rows(
         for slot, place, count in _runs(moves):
             old.seek(begin + place * row_bytes)
             target.seek(offset + slot * row_bytes)
-            target.write(old.read(count * row_bytes))
+            data = old.read(count * row_bytes)
+            if len(data) < count * row_bytes:
+                raise StoreError(f"{source} is shorter than its rows; embed again with --force")
+            target.write(data)
 
 
 def _runs(moves: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:

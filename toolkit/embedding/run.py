@@ -100,13 +100,19 @@ def run_pass(
     kept = len(writer.done)
     try:
         _fill(writer, manifest, runner, progress)
-    finally:
+        store = writer.finish()
+    except BaseException:
         writer.close()
-    failed = len(writer.failures)
-    embedded = len(writer.done) - kept
+        raise
     gone = {row.img_path for row in before.rows} - set(ids) if before is not None else set()
-    lost = gone - set(known.renamed.values())
-    return PassReport(writer.finish(), kept, embedded, len(lost), failed, len(known.renamed))
+    return PassReport(
+        store,
+        kept,
+        embedded=len(store.rows) - kept,
+        dropped=len(gone - set(known.renamed.values())),
+        failed=len(store.failures),
+        renamed=len(known.renamed),
+    )
 
 
 def _opened(target: Path, *, force: bool) -> EmbeddingStore | None:

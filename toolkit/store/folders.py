@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from toolkit.errors import StoreError
+from toolkit.store.disk import writing
 from toolkit.store.records import StoreMeta, array_names
 from toolkit.storearrays import open_array
 
@@ -53,17 +54,18 @@ def interrupted(target: Path) -> bool:
 
 def recover(target: Path) -> None:
     """Undo what a kill left between two renames or of a deletion: no store and no pass is lost."""
-    partial, fresh, previous = (beside(target, role) for role in ("partial", "next", "previous"))
-    if previous.exists() and not target.exists():
-        previous.rename(target)
-    discard(previous, target)
-    if not _holds_rows(partial):
-        if _holds_rows(fresh):
-            discard(partial, target)
-            fresh.rename(partial)
-        elif _size(partial / "journal.csv"):
-            logger.warning("the pass into %s that was cut off is damaged: it is begun anew", target)
-    discard(beside(target, "trash"), target)
+    with writing(target):
+        partial, fresh, previous = (beside(target, role) for role in ("partial", "next", "previous"))
+        if previous.exists() and not target.exists():
+            previous.rename(target)
+        discard(previous, target)
+        if not _holds_rows(partial):
+            if _holds_rows(fresh):
+                discard(partial, target)
+                fresh.rename(partial)
+            elif _size(partial / "journal.csv"):
+                logger.warning("the pass into %s that was cut off is damaged: it is begun anew", target)
+        discard(beside(target, "trash"), target)
 
 
 def replace(folder: Path, target: Path) -> None:
@@ -72,7 +74,12 @@ def replace(folder: Path, target: Path) -> None:
     if os.path.lexists(target):
         discard(previous, target)
         target.rename(previous)
-    folder.rename(target)
+    try:
+        folder.rename(target)
+    except OSError:
+        if previous.exists():
+            previous.rename(target)
+        raise
     discard(previous, target)
 
 

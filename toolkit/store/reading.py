@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from toolkit.errors import StoreError
+from toolkit.store.disk import writing
 from toolkit.store.records import Failure, Row, StoreMeta, array_names
 from toolkit.store.tables import read_rows, read_table, write_index
 from toolkit.storearrays import Features, open_array
@@ -66,12 +67,13 @@ class EmbeddingStore:
             `meta` says the features would be others.
         """
         self.meta.require_same(meta, f"the store at {self.folder}")
-        if tuple(rows) != self.rows:
-            write_index(self.folder / ".index.csv", rows)
-            (self.folder / ".index.csv").replace(self.folder / "index.csv")
-        if meta != self.meta:
-            meta.write(self.folder / ".meta.json")
-            (self.folder / ".meta.json").replace(self.folder / "meta.json")
+        with writing(self.folder):
+            if tuple(rows) != self.rows:
+                write_index(self.folder / ".index.csv", rows)
+                (self.folder / ".index.csv").replace(self.folder / "index.csv")
+            if meta != self.meta:
+                meta.write(self.folder / ".meta.json")
+                (self.folder / ".meta.json").replace(self.folder / "meta.json")
         return EmbeddingStore(self.folder)
 
     def views(self) -> list[Features]:

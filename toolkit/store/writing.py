@@ -1,6 +1,8 @@
 """A pass in progress, from its first row to the finished store."""
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -9,12 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.errors import StoreError
+from toolkit.store.disk import writing
 from toolkit.store.folders import beside, discard, interrupted, recover, replace
 from toolkit.store.reading import EmbeddingStore
 from toolkit.store.records import Failure, Row, StoreMeta, array_names
 from toolkit.store.tables import add_to_journal, read_journal, write_failed, write_index
 from toolkit.storearrays import Features, copy_rows, data_offset, open_array, write_header
 from toolkit.wording import counted
+
+logger = logging.getLogger(__name__)
 
 Keep = Callable[[str, Mapping[str, Row]], tuple[str, Row] | None]
 
@@ -35,6 +40,7 @@ class StoreWriter:
     failures: dict[int, str] = field(default_factory=dict)
     _files: list[BinaryIO] = field(default_factory=list)
     _offset: int = 0
+    _refused: bool = False
     _pending: dict[int, Row] = field(default_factory=dict)
 
     @classmethod
@@ -61,21 +67,28 @@ class StoreWriter:
         partial, fresh = beside(target, "partial"), beside(target, "next")
         sources: list[_Source] = []
         if force:
-            discard(partial, target)
+            with writing(target):
+                discard(partial, target)
         else:
             recover(target)
             sources = [source for source in (_finished(target), _interrupted(target)) if source]
         for source in sources:
             source.meta.require_same(meta, source.what)
         writer = cls(fresh, target, meta, tuple(ids))
-        writer._allocate()
-        for source in sources:
-            writer._take_over(source, keep)
-        writer.flush()
-        writer._close()
-        discard(partial, target)
-        writer.folder = fresh.rename(partial)
-        writer._open()
+        with writing(target):
+            try:
+                writer._allocate()
+                for source in sources:
+                    writer._take_over(source, keep)
+                writer.flush()
+                writer._close()
+            except BaseException:  # all it holds are copies, and a full disk needs the room
+                writer._drop()
+                discard(fresh, target)
+                raise
+            discard(partial, target)
+            writer.folder = fresh.rename(partial)
+            writer._open()
         return writer
 
     @property
@@ -88,10 +101,11 @@ class StoreWriter:
 
     def write(self, slot: int, row: Row, arrays: Sequence[Features]) -> None:
         """Put one image's rows, (D,) each: the plain one, then its views. Counted only after `flush`."""
-        for file, values in zip(self._files, arrays, strict=True):
-            data = np.ascontiguousarray(values, dtype=self.meta.dtype)
-            file.seek(self._offset + slot * data.nbytes)
-            file.write(data.tobytes())
+        with self._writing():
+            for file, values in zip(self._files, arrays, strict=True):
+                data = np.ascontiguousarray(values, dtype=self.meta.dtype)
+                file.seek(self._offset + slot * data.nbytes)
+                file.write(data.tobytes())
         self._pending[slot] = row
 
     def fail(self, slot: int, reason: str) -> None:
@@ -100,9 +114,10 @@ class StoreWriter:
 
     def flush(self) -> None:
         """Push what was written to disk, then enter it in the journal."""
-        for file in self._files:
-            file.flush()
-        add_to_journal(self.folder / "journal.csv", self._pending)
+        with self._writing():
+            for file in self._files:
+                file.flush()
+            add_to_journal(self.folder / "journal.csv", self._pending)
         self.done.update(self._pending)
         self._pending.clear()
 
@@ -114,6 +129,10 @@ class StoreWriter:
             first = self.ids[missing[0]]
             are = counted(len(missing), "image is", "images are")
             raise StoreError(f"{are} neither embedded nor failed, first {first}")
+        with writing(self.target):
+            return self._finished()
+
+    def _finished(self) -> EmbeddingStore:
         self._close()
         kept = np.array(sorted(self.done), dtype=np.intp)
         final = self.folder if len(kept) == len(self.ids) else self._closed_up(kept)
@@ -132,23 +151,35 @@ class StoreWriter:
         discard(final, self.target)
         final.mkdir()
         moves = list(enumerate(kept.tolist()))
-        for name in array_names(self.meta.views):
-            (final / name).parent.mkdir(exist_ok=True)
-            with (final / name).open("wb") as file:
-                write_header(file, self.meta.dtype, (len(kept), self.meta.spec.dim))
-                copy_rows(self.folder / name, file, file.tell(), moves, self._row_bytes)
+        try:
+            for name in array_names(self.meta.views):
+                (final / name).parent.mkdir(exist_ok=True)
+                with (final / name).open("wb") as file:
+                    write_header(file, self.meta.dtype, (len(kept), self.meta.spec.dim))
+                    copy_rows(self.folder / name, file, file.tell(), moves, self._row_bytes)
+        except BaseException:
+            discard(final, self.target)
+            raise
         self.meta.write(final / "meta.json")
         return final
 
     def close(self) -> None:
-        """Stop without finishing: what is in hand is entered in the journal for the next run."""
-        self.flush()
-        self._close()
+        """Stop without finishing: what is in hand is entered in the journal for the next run.
+
+        What the disk refuses now is logged: this is for the way out, where another error is on its way.
+        """
+        if not self._refused:
+            try:
+                self.flush()
+            except StoreError as error:
+                logger.warning("%s", error)
+        self._drop()
 
     def abandon(self) -> None:
         """Stop and forget the pass; a finished store of that name stays as it is."""
-        self._close()
-        discard(self.folder, self.target)
+        self._drop()
+        with contextlib.suppress(OSError):
+            discard(self.folder, self.target)
 
     def _allocate(self) -> None:
         discard(self.folder, self.target)
@@ -172,9 +203,24 @@ class StoreWriter:
             self._files.append(file)
 
     def _close(self) -> None:
-        for file in self._files:
-            file.close()
-        self._files = []
+        files, self._files = self._files, []
+        with contextlib.ExitStack() as stack:  # each is closed, whatever becomes of the others
+            for file in files:
+                stack.callback(file.close)
+
+    def _drop(self) -> None:
+        with contextlib.suppress(OSError):
+            self._close()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Explain what the disk refuses, and remember it: a cut-off journal line must stay the last one."""
+        try:
+            with writing(self.target):
+                yield
+        except StoreError:
+            self._refused = True
+            raise
 
     def _take_over(self, source: "_Source", keep: Keep) -> None:
         rows = {row.img_path: row for row in source.rows.values()}
