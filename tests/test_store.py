@@ -16,12 +16,19 @@ DIM = 5
 OPENED = []
 
 
+def kill():
+    """Leave all writers as the end of their process would: no file closed in order, no lock held."""
+    while OPENED:
+        writer = OPENED.pop()
+        writer._drop()
+        writer.lock.release()
+
+
 @pytest.fixture(autouse=True)
 def close_writers():
     """A test that stands for a killed process leaves its writer open."""
     yield
-    while OPENED:
-        OPENED.pop()._close()
+    kill()
 
 
 def spec(**changes):
@@ -57,6 +64,8 @@ def as_they_were(image, rows):
 
 
 def begin(target, ids, *, keep=as_they_were, force=False, **meta):
+    """Begin a pass in a new process: the one before is killed."""
+    kill()
     meta = StoreMeta(spec=meta.pop("spec", spec()), **{"dtype": "float32"} | meta)
     writer = StoreWriter.begin(target, meta, ids, keep=keep, force=force)
     OPENED.append(writer)

@@ -329,6 +329,25 @@ def test_pass__an_image_whose_row_is_not_finite_fails(folder, tmp_path, value, p
     assert go(home, tmp_path / "large", Spoilt(7e4)).failed == 0  # a float32 store holds it
 
 
+def test_pass__a_second_one_at_once_is_refused(folder, tmp_path):
+    home, pictures = folder
+    refused = []
+
+    class Meanwhile(MeanBackbone):
+        def forward(self, batch):
+            for force in (False, True):
+                with pytest.raises(StoreError, match="another pass is writing the store .*s; wait for it or"):
+                    go(home, tmp_path / "s", force=force)
+                refused.append(force)
+            return super().forward(batch)
+
+    store = go(home, tmp_path / "s", Meanwhile(), batch_size=4).store
+    assert len(refused) == 6
+    want = [expected(pictures[name]) for name in store.ids]
+    np.testing.assert_allclose(store.embeddings(), want, rtol=1e-6)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "s"]
+
+
 def test_pass__interrupted_goes_on(folder, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         go(folder[0], tmp_path / "s", MeanBackbone(fail_after=1), batch_size=4)

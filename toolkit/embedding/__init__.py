@@ -20,7 +20,7 @@ from toolkit.images import ImagePolicy, decode_image
 from toolkit.labels import find_label_file
 from toolkit.manifest import Manifest, read_manifest
 from toolkit.progress import Progress, silent
-from toolkit.store import StoreDtype, described
+from toolkit.store import StoreDtype, StoreLock, described
 
 __all__ = [
     "PassOptions",
@@ -93,19 +93,21 @@ def embed(
     )
     manifest = read_manifest(source, root=root)
     target = Path(artifacts) / "embeddings" / name
-    network = {
-        "name": backbone,
-        "weights": weights or os.environ.get("TOOLKIT_WEIGHTS") or None,
-        "resize": resize,
-        "input_size": input_size,
-        "decode": decode,
-        "flip": flip,
-        "engine": engine,
-        "precision": _same_int8(precision, target, force=force),
-        "graphs": Path(artifacts) / "graphs",
-    }
-    runner = _runner(resolve_devices(device), network, reading, _pictures(manifest, policy), progress)
-    return run_pass(manifest, runner, target, options, progress=progress)
+    devices = resolve_devices(device)
+    with StoreLock(target) as lock:  # before a network is loaded, which takes a while
+        network = {
+            "name": backbone,
+            "weights": weights or os.environ.get("TOOLKIT_WEIGHTS") or None,
+            "resize": resize,
+            "input_size": input_size,
+            "decode": decode,
+            "flip": flip,
+            "engine": engine,
+            "precision": _same_int8(precision, target, force=force),
+            "graphs": Path(artifacts) / "graphs",
+        }
+        runner = _runner(devices, network, reading, _pictures(manifest, policy), progress)
+        return run_pass(manifest, runner, target, options, progress=progress, lock=lock)
 
 
 def _runner(

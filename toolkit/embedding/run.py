@@ -12,7 +12,16 @@ from toolkit.embedding.runners import Runner
 from toolkit.errors import StoreError
 from toolkit.manifest import Manifest
 from toolkit.progress import Progress, silent
-from toolkit.store import EmbeddingStore, StoreDtype, StoreMeta, StoreWriter, earlier, interrupted, recover
+from toolkit.store import (
+    EmbeddingStore,
+    StoreDtype,
+    StoreLock,
+    StoreMeta,
+    StoreWriter,
+    earlier,
+    interrupted,
+    recover,
+)
 from toolkit.storearrays import fits
 
 logger = logging.getLogger(__name__)
@@ -65,14 +74,29 @@ def run_pass(
     options: PassOptions,
     *,
     progress: Progress = silent,
+    lock: StoreLock | None = None,
 ) -> PassReport:
     """Embed every image of `manifest` that `target` does not hold yet.
+
+    No other pass can write `target` meanwhile; `lock` is its lock where the caller holds it already.
 
     Raises
     ------
     SpecMismatchError, StoreError
-        `target` was made another way, or of another folder.
+        `target` was made another way, or of another folder; another pass is writing it; the disk refuses.
     """
+    with StoreLock(target) if lock is None else lock as held:
+        return _run(manifest, runner, target, options, progress, held)
+
+
+def _run(
+    manifest: Manifest,
+    runner: Runner,
+    target: Path,
+    options: PassOptions,
+    progress: Progress,
+    lock: StoreLock,
+) -> PassReport:
     recover(target)
     before = _opened(target, force=options.force)
     root = str(manifest.root.resolve())
@@ -96,7 +120,7 @@ def run_pass(
         if report is not None:
             return report
     ids = [entry.id for entry in manifest.entries]
-    writer = StoreWriter.begin(target, meta, ids, keep=known, force=options.force)
+    writer = StoreWriter.begin(target, meta, ids, keep=known, force=options.force, lock=lock)
     kept = len(writer.done)
     try:
         _fill(writer, manifest, runner, progress)

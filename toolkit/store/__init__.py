@@ -10,10 +10,11 @@ Layout of ``<name>/``::
 
 A pass writes beside it, into ``.<name>.partial/``: rows go straight to their place in the ``.npy`` files, and
 a journal line follows them once they are written, so a kill loses only the rows not yet in the journal.
-Finishing is one rename.
+Finishing is one rename. A lock on ``.<name>.lock`` keeps a second pass out meanwhile.
 """
 
 from toolkit.store.folders import described, earlier, interrupted, recover
+from toolkit.store.locking import StoreLock
 from toolkit.store.reading import EmbeddingStore
 from toolkit.store.records import Failure, Row, StoreDtype, StoreMeta, array_names
 from toolkit.store.writing import Keep, StoreWriter
@@ -24,6 +25,7 @@ __all__ = [
     "Keep",
     "Row",
     "StoreDtype",
+    "StoreLock",
     "StoreMeta",
     "StoreWriter",
     "array_names",

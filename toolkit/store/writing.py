@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from toolkit.errors import StoreError
 from toolkit.store.disk import writing
 from toolkit.store.folders import beside, discard, interrupted, recover, replace
+from toolkit.store.locking import StoreLock
 from toolkit.store.reading import EmbeddingStore
 from toolkit.store.records import Failure, Row, StoreMeta, array_names
 from toolkit.store.tables import add_to_journal, read_journal, write_failed, write_index
@@ -28,14 +29,15 @@ Keep = Callable[[str, Mapping[str, Row]], tuple[str, Row] | None]
 class StoreWriter:
     """A pass in progress: one slot per image of the plan, filled in any order, resumable after a kill.
 
-    Make one with `StoreWriter.begin`. `done` maps slots to rows already on disk; `failures` maps slots to
-    reasons. Only the thread that owns the writer may call its methods.
+    Make one with `StoreWriter.begin`; end it with `finish`, `close` or `abandon`. `done` maps slots to rows
+    already on disk, `failures` slots to reasons. Only the thread that owns the writer may call its methods.
     """
 
     folder: Path
     target: Path
     meta: StoreMeta
     ids: tuple[str, ...]
+    lock: StoreLock
     done: dict[int, Row] = field(default_factory=dict)
     failures: dict[int, str] = field(default_factory=dict)
     _files: list[BinaryIO] = field(default_factory=list)
@@ -52,18 +54,33 @@ class StoreWriter:
         *,
         keep: Keep,
         force: bool = False,
+        lock: StoreLock | None = None,
     ) -> Self:
         """Start, or resume, the pass that will become the store `target`.
 
         `keep` is asked for every image, with the rows by id of the finished store and of an interrupted pass:
         it returns the id the image has there and the row to enter for it now, or None if it must be embedded
-        again. `force` forgets both.
+        again. `force` forgets both. `lock` is the store's where the caller holds it already; the writer lets
+        go of it at the end.
 
         Raises
         ------
         SpecMismatchError
             What is there was made another way.
+        StoreError
+            The same, or another pass is writing the store, or the disk refuses.
         """
+        lock = StoreLock(target) if lock is None else lock
+        try:
+            return cls._begin(target, meta, ids, keep, force=force, lock=lock)
+        except BaseException:
+            lock.release()
+            raise
+
+    @classmethod
+    def _begin(
+        cls, target: Path, meta: StoreMeta, ids: Sequence[str], keep: Keep, *, force: bool, lock: StoreLock
+    ) -> Self:
         partial, fresh = beside(target, "partial"), beside(target, "next")
         sources: list[_Source] = []
         if force:
@@ -74,7 +91,7 @@ class StoreWriter:
             sources = [source for source in (_finished(target), _interrupted(target)) if source]
         for source in sources:
             source.meta.require_same(meta, source.what)
-        writer = cls(fresh, target, meta, tuple(ids))
+        writer = cls(fresh, target, meta, tuple(ids), lock)
         with writing(target):
             try:
                 writer._allocate()
@@ -130,7 +147,9 @@ class StoreWriter:
             are = counted(len(missing), "image is", "images are")
             raise StoreError(f"{are} neither embedded nor failed, first {first}")
         with writing(self.target):
-            return self._finished()
+            store = self._finished()
+        self.lock.release()
+        return store
 
     def _finished(self) -> EmbeddingStore:
         self._close()
@@ -174,12 +193,14 @@ class StoreWriter:
             except StoreError as error:
                 logger.warning("%s", error)
         self._drop()
+        self.lock.release()
 
     def abandon(self) -> None:
         """Stop and forget the pass; a finished store of that name stays as it is."""
         self._drop()
         with contextlib.suppress(OSError):
             discard(self.folder, self.target)
+        self.lock.release()
 
     def _allocate(self) -> None:
         discard(self.folder, self.target)
