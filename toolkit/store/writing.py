@@ -31,6 +31,9 @@ class StoreWriter:
 
     Make one with `StoreWriter.begin`; end it with `finish`, `close` or `abandon`. `done` maps slots to rows
     already on disk, `failures` slots to reasons. Only the thread that owns the writer may call its methods.
+
+    Going on with a pass, or adding to a store, copies the rows that stay: the disk must have room for
+    them twice until that is done. So does closing up the rows of failed images at the end.
     """
 
     folder: Path
@@ -130,7 +133,10 @@ class StoreWriter:
         self.failures[slot] = reason
 
     def flush(self) -> None:
-        """Push what was written to disk, then enter it in the journal."""
+        """Hand what was written to the operating system, then enter it in the journal.
+
+        It outlives this process, however that ends, but not a crash of the machine: nothing is synced.
+        """
         with self._writing():
             for file in self._files:
                 file.flush()
