@@ -223,6 +223,11 @@ def test_begin__takes_over_rows_in_blocks_of_any_order(tmp_path, monkeypatch):
     np.testing.assert_array_equal(writer.finish().embeddings(), [values(name) for name in order])
 
 
+def test_store__a_folder_of_any_name(tmp_path):
+    root = "/images/\udcff"
+    assert build(tmp_path / "s", ["a"], root=root).meta.root == root
+
+
 def test_refresh__enters_what_changed_and_leaves_the_features(tmp_path):
     store = build(tmp_path / "s", ["a", "b"])
     before = (tmp_path / "s" / "embeddings.npy").stat()

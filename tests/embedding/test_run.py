@@ -32,7 +32,7 @@ class MeanBackbone:
     lot = 1
     pads = True
 
-    def __init__(self, sha="00", fail_after=None, precision="fp32"):
+    def __init__(self, sha="00", fail_after=None, precision="fp32", device="cpu"):
         self.spec = EmbeddingSpec(
             backbone="mean",
             weights="none",
@@ -42,6 +42,7 @@ class MeanBackbone:
             dim=12,
             precision=precision,
         )
+        self.device = device
         self.shapes = []
         self.fail_after = fail_after
 
@@ -327,6 +328,38 @@ def test_pass__an_image_whose_row_is_not_finite_fails(folder, tmp_path, value, p
     assert [(failure.img_path, failure.reason) for failure in store.failures] == [("p03.png", reason)]
     assert store.ids == tuple(sorted(set(pictures) - {"p03.png"})) and np.isfinite(store.embeddings()).all()
     assert go(home, tmp_path / "large", Spoilt(7e4)).failed == 0  # a float32 store holds it
+
+
+def test_pass__a_store_says_what_made_its_rows(folder, tmp_path):
+    home, _ = folder
+
+    def device(number, **options):
+        options = {"device": f"cuda:{number}"} | options
+        return go(home, tmp_path / "s", MeanBackbone(**options), batch_size=4).store.meta.made_with["device"]
+
+    assert device(0) == "cuda:0"
+    assert device(1) == "cuda:0"  # it embeds nothing
+    (home / "p00.png").unlink()
+    assert device(1) == "cuda:0"
+    (home / "bad.png").write_bytes(b"")
+    assert device(1) == "cuda:0"
+    picture(home / "new.png", 50)
+    assert device(1) == "cuda:0,cuda:1"
+    picture(home / "new.png", 51)
+    assert device(0, device="cuda:1,cpu") == "cuda:0,cuda:1,cpu"
+    for number in range(20, 30):
+        picture(home / f"{number}.png", number)
+    with pytest.raises(KeyboardInterrupt):
+        device(2, fail_after=1)
+    assert device(3) == "cuda:0,cuda:1,cpu,cuda:2,cuda:3"
+
+
+def test_pass__the_device_of_a_pass_that_was_cut_off_is_kept(folder, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        go(folder[0], tmp_path / "s", MeanBackbone(fail_after=1, device="cuda:0"), batch_size=4)
+    assert go(folder[0], tmp_path / "s").store.meta.made_with["device"] == "cuda:0,cpu"
+    again = go(folder[0], tmp_path / "s", MeanBackbone(device="cpu"), force=True)
+    assert again.store.meta.made_with["device"] == "cpu"
 
 
 def test_pass__a_second_one_at_once_is_refused(folder, tmp_path):

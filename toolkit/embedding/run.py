@@ -164,7 +164,7 @@ def _nothing_new(
         if found is None:
             return None
         rows.append(found[1])
-    return PassReport(before.refresh(rows, meta), len(rows), 0, 0, 0)
+    return PassReport(before.refresh(rows, meta.joined([before.meta], added=False)), len(rows), 0, 0, 0)
 
 
 def _fill(writer: StoreWriter, manifest: Manifest, runner: Runner, progress: Progress) -> None:

@@ -72,8 +72,7 @@ class EmbeddingStore:
                 write_index(self.folder / ".index.csv", rows)
                 (self.folder / ".index.csv").replace(self.folder / "index.csv")
             if meta != self.meta:
-                meta.write(self.folder / ".meta.json")
-                (self.folder / ".meta.json").replace(self.folder / "meta.json")
+                meta.write(self.folder / "meta.json")
         return EmbeddingStore(self.folder)
 
     def views(self) -> list[Features]:

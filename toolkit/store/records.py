@@ -1,7 +1,8 @@
 """What a store knows about its rows and about itself."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Self
 
@@ -44,7 +45,8 @@ class StoreMeta:
 
     `root` is the folder ids are relative to (empty for imported features), `views` the number of augmented
     arrays and `seed` what they were drawn with, `files` the label, tag and split files given to ``embed``,
-    `versions` those of the libraries, `made_with` the device and why that precision. `for_prediction` marks a
+    `versions` those of the libraries, `made_with` the device (all of them, joined by commas, where rows come
+    from several) and why that precision: of the pass that last embedded a row. `for_prediction` marks a
     store that ``predict`` made for itself: it is not taken for the one to train on.
     """
 
@@ -59,8 +61,21 @@ class StoreMeta:
     made_with: dict[str, str] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
-        """Write as indented json."""
-        path.write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        """Write as indented json; what was there stands until that is done."""
+        text = json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        fresh = path.with_name(f".{path.name}")
+        fresh.write_text(text, encoding="utf-8", errors="surrogateescape")  # as names of files are
+        fresh.replace(path)
+
+    def joined(self, earlier: Sequence["StoreMeta"], *, added: bool) -> "StoreMeta":
+        """Return this with what made the rows taken over from `earlier` and, if some were `added`, those."""
+        makers = [*earlier, self] if added or not earlier else earlier
+        made_with = {name: text for meta in makers for name, text in meta.made_with.items()}
+        devices = dict.fromkeys(meta.made_with["device"] for meta in makers if "device" in meta.made_with)
+        if len(devices) > 1:
+            made_with["device"] = ",".join(dict.fromkeys(",".join(devices).split(",")))
+        versions = {name: text for meta in makers for name, text in meta.versions.items()}
+        return replace(self, made_with=made_with, versions=versions)
 
     def may_be_of(self, root: str) -> bool:
         """Tell whether this is about the images in `root`; a folder that has moved is still the same."""
@@ -81,7 +96,7 @@ class StoreMeta:
     def read(cls, path: Path) -> Self:
         """Read what `write` wrote; `StoreError` if it is missing or not that."""
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
+            document = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
             document["spec"] = EmbeddingSpec.from_dict(document["spec"])
             meta = cls(**document)
             np.dtype(meta.dtype)

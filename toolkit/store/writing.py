@@ -46,6 +46,8 @@ class StoreWriter:
     _files: list[BinaryIO] = field(default_factory=list)
     _offset: int = 0
     _refused: bool = False
+    _added: bool = False
+    _taken: list[StoreMeta] = field(default_factory=list)
     _pending: dict[int, Row] = field(default_factory=dict)
 
     @classmethod
@@ -98,8 +100,8 @@ class StoreWriter:
         with writing(target):
             try:
                 writer._allocate()
-                for source in sources:
-                    writer._take_over(source, keep)
+                writer._taken = [source.meta for source in sources if writer._take_over(source, keep)]
+                writer._describe(writer.folder, added=bool(writer.todo()))
                 writer.flush()
                 writer._close()
             except BaseException:  # all it holds are copies, and a full disk needs the room
@@ -127,6 +129,7 @@ class StoreWriter:
                 file.seek(self._offset + slot * data.nbytes)
                 file.write(data.tobytes())
         self._pending[slot] = row
+        self._added = True
 
     def fail(self, slot: int, reason: str) -> None:
         """Record that the image of `slot` has no embedding. It is tried again at the next run."""
@@ -161,6 +164,7 @@ class StoreWriter:
         self._close()
         kept = np.array(sorted(self.done), dtype=np.intp)
         final = self.folder if len(kept) == len(self.ids) else self._closed_up(kept)
+        self._describe(final, added=self._added)
         write_index(final / "index.csv", [self.done[slot] for slot in kept.tolist()])
         failures = [Failure(self.ids[slot], reason) for slot, reason in sorted(self.failures.items())]
         write_failed(final / "failed.csv", failures)
@@ -185,7 +189,6 @@ class StoreWriter:
         except BaseException:
             discard(final, self.target)
             raise
-        self.meta.write(final / "meta.json")
         return final
 
     def close(self) -> None:
@@ -249,7 +252,11 @@ class StoreWriter:
             self._refused = True
             raise
 
-    def _take_over(self, source: "_Source", keep: Keep) -> None:
+    def _describe(self, folder: Path, *, added: bool) -> None:
+        self.meta.joined(self._taken, added=added).write(folder / "meta.json")
+
+    def _take_over(self, source: "_Source", keep: Keep) -> int:
+        """Copy the rows that are still right; return how many."""
         rows = {row.img_path: row for row in source.rows.values()}
         places = {row.img_path: place for place, row in source.rows.items()}
         moves: list[tuple[int, int]] = []
@@ -260,6 +267,7 @@ class StoreWriter:
                 self._pending[slot] = found[1]
         for file, name in zip(self._files, array_names(self.meta.views), strict=True):
             copy_rows(source.folder / name, file, self._offset, moves, self._row_bytes)
+        return len(moves)
 
 
 @dataclass(frozen=True)
