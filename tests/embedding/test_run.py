@@ -381,6 +381,56 @@ def test_pass__a_second_one_at_once_is_refused(folder, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "s"]
 
 
+def _touched(store):
+    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in store.iterdir()}
+
+
+@pytest.mark.parametrize(
+    "kind", ["as before", "another", "one more", "one less", "a touched one", "not finite"]
+)
+def test_pass__where_images_only_fail_no_row_is_copied(folder, tmp_path, monkeypatch, kind):
+    home, _ = folder
+    (home / "p05.png").write_bytes(b"")
+    (home / "p07.png").write_bytes(b"")
+    whole = np.array(go(home, tmp_path / "s").store.embeddings())
+    backbone = MeanBackbone()
+    if kind == "another":
+        (home / "p07.png").rename(home / "q.png")
+    elif kind == "one more":
+        (home / "a.png").write_bytes(b"nothing")
+    elif kind == "one less":
+        (home / "p05.png").unlink()
+    elif kind == "a touched one":
+        os.utime(home / "p02.png", ns=(1, 1))
+    elif kind == "not finite":
+        Image.new("RGB", (16, 16)).save(home / "p05.png")
+        backbone = Spoilt(np.nan)
+    before = _touched(tmp_path / "s")
+    monkeypatch.setattr("toolkit.store.writing.copy_rows", None)
+    report = go(home, tmp_path / "s", backbone)
+    bad = sorted({path.name for path in home.iterdir()} - set(report.store.ids))
+    assert (report.kept, report.embedded, report.dropped, report.failed) == (9, 0, 0, len(bad))
+    assert [failure.img_path for failure in report.store.failures] == bad
+    np.testing.assert_array_equal(report.store.embeddings(), whole)
+    after = _touched(tmp_path / "s")
+    changed = {name for name in after if after[name] != before[name]}
+    assert changed == {"as before": set(), "a touched one": {"index.csv"}}.get(kind, {"failed.csv"})
+    assert after.keys() == before.keys() and len(list(tmp_path.iterdir())) == 2
+
+
+def test_pass__an_image_that_no_longer_fails_comes_in_with_those_that_do(folder, tmp_path):
+    home, pictures = folder
+    for name in ("p01.png", "p05.png", "p07.png"):
+        (home / name).write_bytes(b"")
+    go(home, tmp_path / "s")
+    pictures["p05.png"] = picture(home / "p05.png", 55)
+    report = go(home, tmp_path / "s")
+    assert (report.kept, report.embedded, report.dropped, report.failed) == (8, 1, 0, 2)
+    assert [failure.img_path for failure in report.store.failures] == ["p01.png", "p07.png"]
+    for name, row in zip(report.store.ids, report.store.embeddings(), strict=True):
+        np.testing.assert_allclose(row, expected(pictures[name]), rtol=1e-6)
+
+
 def test_pass__interrupted_goes_on(folder, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         go(folder[0], tmp_path / "s", MeanBackbone(fail_after=1), batch_size=4)

@@ -3,7 +3,9 @@
 import importlib.metadata
 import logging
 import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from toolkit.embedding.forward import Embedded
@@ -14,6 +16,9 @@ from toolkit.manifest import Manifest
 from toolkit.progress import Progress, silent
 from toolkit.store import (
     EmbeddingStore,
+    Failure,
+    Keep,
+    Row,
     StoreDtype,
     StoreLock,
     StoreMeta,
@@ -115,28 +120,81 @@ def _run(
     )
     # a view is drawn by its image's name, so with views a renamed image is another one
     known = Known(manifest.entries, by_content=not meta.views)
-    if before is not None and not options.force and not interrupted(target):
-        report = _nothing_new(before, manifest, meta, known)
-        if report is not None:
-            return report
+    keep: Keep = known
     ids = [entry.id for entry in manifest.entries]
-    writer = StoreWriter.begin(target, meta, ids, keep=known, force=options.force, lock=lock)
-    kept = len(writer.done)
+    todo, rows = None, None
+    if before is not None and not options.force and not interrupted(target):
+        before.meta.require_same(meta, f"the store at {target}")
+        by_id = {row.img_path: row for row in before.rows}
+        found = {image: known(image, by_id) for image in ids}
+        keep = partial(_looked_up, found)
+        rows = _in_place(before, found)
+        todo = [slot for slot, image in enumerate(ids) if found[image] is None]
+    filling = _Filling(
+        partial(StoreWriter.begin, target, meta, ids, keep=keep, force=options.force, lock=lock)
+    )
+    if todo is None or rows is None:
+        todo = filling.writer().todo()
     try:
-        _fill(writer, manifest, runner, progress)
-        store = writer.finish()
+        _fill(filling, todo, manifest, runner, meta, progress)
+        if before is None or rows is None or filling.begun is not None:
+            store = filling.finish()
+        else:
+            failures = [Failure(ids[slot], reason) for slot, reason in sorted(filling.failures.items())]
+            store = before.refresh(rows, meta.joined([before.meta], added=False), failures)
     except BaseException:
-        writer.close()
+        filling.close()
         raise
     gone = {row.img_path for row in before.rows} - set(ids) if before is not None else set()
+    embedded = len(todo) - len(filling.failures)
     return PassReport(
         store,
-        kept,
-        embedded=len(store.rows) - kept,
+        kept=len(store.rows) - embedded,
+        embedded=embedded,
         dropped=len(gone - set(known.renamed.values())),
         failed=len(store.failures),
         renamed=len(known.renamed),
     )
+
+
+class _Filling:
+    """Rows on their way into a store, which is begun when the first one comes: failures change no row."""
+
+    def __init__(self, begin: Callable[[], StoreWriter]) -> None:
+        self._begin = begin
+        self.begun: StoreWriter | None = None
+        self.failures: dict[int, str] = {}
+
+    def writer(self) -> StoreWriter:
+        """Return the writer, begun by now."""
+        if self.begun is None:
+            self.begun = self._begin()
+        return self.begun
+
+    def flush(self) -> None:
+        if self.begun is not None:
+            self.begun.flush()
+
+    def finish(self) -> EmbeddingStore:
+        for slot, reason in self.failures.items():
+            self.writer().fail(slot, reason)
+        return self.writer().finish()
+
+    def close(self) -> None:
+        if self.begun is not None:
+            self.begun.close()
+
+
+def _looked_up(
+    found: Mapping[str, tuple[str, Row] | None], image: str, _: Mapping[str, Row]
+) -> tuple[str, Row] | None:
+    return found[image]
+
+
+def _in_place(before: EmbeddingStore, found: Mapping[str, tuple[str, Row] | None]) -> list[Row] | None:
+    """Return the rows to enter where every row of the store stays in its place; else None."""
+    kept = {image: match[1] for image, match in found.items() if match is not None}
+    return list(kept.values()) if tuple(kept) == before.ids else None
 
 
 def _opened(target: Path, *, force: bool) -> EmbeddingStore | None:
@@ -151,36 +209,26 @@ def _opened(target: Path, *, force: bool) -> EmbeddingStore | None:
         raise
 
 
-def _nothing_new(
-    before: EmbeddingStore, manifest: Manifest, meta: StoreMeta, known: Known
-) -> PassReport | None:
-    """Report a store whose images are all as they were, without copying a row; None if some are not."""
-    if before.ids != tuple(entry.id for entry in manifest.entries):
-        return None
-    by_id = {row.img_path: row for row in before.rows}
-    rows = []
-    for image in before.ids:
-        found = known(image, by_id)
-        if found is None:
-            return None
-        rows.append(found[1])
-    return PassReport(before.refresh(rows, meta.joined([before.meta], added=False)), len(rows), 0, 0, 0)
-
-
-def _fill(writer: StoreWriter, manifest: Manifest, runner: Runner, progress: Progress) -> None:
-    todo = writer.todo()
+def _fill(
+    filling: _Filling,
+    todo: Sequence[int],
+    manifest: Manifest,
+    runner: Runner,
+    meta: StoreMeta,
+    progress: Progress,
+) -> None:
     progress("embed", 0, len(todo))
     flushed = time.monotonic()
     for done, embedded in enumerate(runner.embed((slot, manifest.entries[slot]) for slot in todo), start=1):
-        reason = embedded.reason or _unfit(embedded, writer.meta)
+        reason = embedded.reason or _unfit(embedded, meta)
         if embedded.row is None or reason:
-            writer.fail(embedded.slot, reason)
+            filling.failures[embedded.slot] = reason
         else:
-            writer.write(embedded.slot, embedded.row, embedded.rows)
+            filling.writer().write(embedded.slot, embedded.row, embedded.rows)
         if time.monotonic() - flushed > FLUSH_SECONDS:
-            writer.flush()
+            filling.flush()
             flushed = time.monotonic()
-        note = f"{len(writer.failures)} failed" if writer.failures else ""
+        note = f"{len(filling.failures)} failed" if filling.failures else ""
         progress("embed", done, len(todo), note)
 
 

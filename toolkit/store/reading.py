@@ -6,7 +6,7 @@ from pathlib import Path
 from toolkit.errors import StoreError
 from toolkit.store.disk import writing
 from toolkit.store.records import Failure, Row, StoreMeta, array_names
-from toolkit.store.tables import read_rows, read_table, write_index
+from toolkit.store.tables import read_rows, read_table, write_failed, write_index
 from toolkit.storearrays import Features, open_array
 from toolkit.wording import counted
 
@@ -58,8 +58,12 @@ class EmbeddingStore:
         """Return the (N, D) array, memory-mapped and read-only."""
         return open_array(self.folder / "embeddings.npy")
 
-    def refresh(self, rows: Sequence[Row], meta: StoreMeta) -> "EmbeddingStore":
+    def refresh(
+        self, rows: Sequence[Row], meta: StoreMeta, failures: Sequence[Failure] | None = None
+    ) -> "EmbeddingStore":
         """Enter what changed about the same images in the same order, not their features; return the store.
+
+        `failures` are the images that have no row now, if others than before.
 
         Raises
         ------
@@ -71,6 +75,9 @@ class EmbeddingStore:
             if tuple(rows) != self.rows:
                 write_index(self.folder / ".index.csv", rows)
                 (self.folder / ".index.csv").replace(self.folder / "index.csv")
+            if failures is not None and tuple(failures) != self.failures:
+                write_failed(self.folder / ".failed.csv", failures)
+                (self.folder / ".failed.csv").replace(self.folder / "failed.csv")
             if meta != self.meta:
                 meta.write(self.folder / "meta.json")
         return EmbeddingStore(self.folder)
