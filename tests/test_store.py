@@ -16,12 +16,19 @@ DIM = 5
 OPENED = []
 
 
+def kill():
+    """Leave all writers as the end of their process would: no file closed in order, no lock held."""
+    while OPENED:
+        writer = OPENED.pop()
+        writer._drop()
+        writer.lock.release()
+
+
 @pytest.fixture(autouse=True)
 def close_writers():
     """A test that stands for a killed process leaves its writer open."""
     yield
-    while OPENED:
-        OPENED.pop()._close()
+    kill()
 
 
 def spec(**changes):
@@ -57,6 +64,8 @@ def as_they_were(image, rows):
 
 
 def begin(target, ids, *, keep=as_they_were, force=False, **meta):
+    """Begin a pass in a new process: the one before is killed."""
+    kill()
     meta = StoreMeta(spec=meta.pop("spec", spec()), **{"dtype": "float32"} | meta)
     writer = StoreWriter.begin(target, meta, ids, keep=keep, force=force)
     OPENED.append(writer)
@@ -69,6 +78,7 @@ def build(target, ids, **meta):
     return writer.finish()
 
 
+ODD_NAMES = ["line\u2028break", "next\x85line", "form\x0cfeed", "a\rb", "\x1c", 'q"\r,']
 NAMES = ["a.jpg", "b, c.jpg", "图 😀.jpg", 'q"uote.png', "line\nbreak.jpg", "bytes\udcff.jpg"]
 
 
@@ -146,6 +156,16 @@ def test_begin__resumes_what_the_journal_holds(tmp_path):
     np.testing.assert_array_equal(again.finish().embeddings(), [values(name) for name in NAMES])
 
 
+def test_begin__resumes_names_with_every_kind_of_line_break(tmp_path):
+    writer = begin(tmp_path / "s", ODD_NAMES)
+    fill(writer)
+    writer.flush()
+    again = begin(tmp_path / "s", ODD_NAMES)
+    assert again.todo() == [] and [again.done[slot] for slot in range(6)] == [row(name) for name in ODD_NAMES]
+    again.fail(0, "bad")
+    assert again.finish().ids == tuple(ODD_NAMES)
+
+
 def test_begin__a_cut_off_journal_line_is_not_counted(tmp_path):
     writer = begin(tmp_path / "s", NAMES[:3])
     fill(writer)
@@ -153,6 +173,15 @@ def test_begin__a_cut_off_journal_line_is_not_counted(tmp_path):
     journal = tmp_path / ".s.partial" / "journal.csv"
     journal.write_text(journal.read_text(encoding="utf-8")[:-5], encoding="utf-8")
     assert begin(tmp_path / "s", NAMES[:3]).todo() == [2]
+
+
+def test_begin__journal_lines_that_cannot_be_are_not_counted(tmp_path):
+    writer = begin(tmp_path / "s", NAMES[:3])
+    fill(writer, [1])
+    writer.flush()
+    with (tmp_path / ".s.partial" / "journal.csv").open("a", encoding="utf-8") as journal:
+        journal.write("x,a.jpg,1,1,d,1,1,RGB\n3,a.jpg,1,1,d,1,1,RGB\n-1,a.jpg,1,1,d,1,1,RGB\n0,a.jpg\n")
+    assert begin(tmp_path / "s", NAMES[:3]).todo() == [0, 2]
 
 
 def test_begin__other_images_move_to_their_new_slots(tmp_path):
@@ -192,6 +221,11 @@ def test_begin__takes_over_rows_in_blocks_of_any_order(tmp_path, monkeypatch):
     assert writer.todo() == [order.index("new")]
     fill(writer)
     np.testing.assert_array_equal(writer.finish().embeddings(), [values(name) for name in order])
+
+
+def test_store__a_folder_of_any_name(tmp_path):
+    root = "/images/\udcff"
+    assert build(tmp_path / "s", ["a"], root=root).meta.root == root
 
 
 def test_refresh__enters_what_changed_and_leaves_the_features(tmp_path):
@@ -252,6 +286,61 @@ def test_begin__a_kill_while_the_pass_folder_is_swapped_loses_nothing(tmp_path):
     writer.flush()
     (tmp_path / ".s.partial").rename(tmp_path / ".s.next")
     assert begin(tmp_path / "s", ["a", "b"]).todo() == [0]
+
+
+@pytest.mark.parametrize("lost", ["embeddings.npy", "journal.csv", "meta.json", "views/00.npy"])
+def test_begin__a_kill_while_the_old_pass_folder_is_deleted_loses_nothing(tmp_path, lost):
+    writer = begin(tmp_path / "s", ["a", "b", "c"], views=1)
+    fill(writer, [0, 1])
+    writer.flush()
+    shutil.copytree(tmp_path / ".s.partial", tmp_path / ".s.next")
+    (tmp_path / ".s.partial" / lost).unlink()
+    again = begin(tmp_path / "s", ["a", "b", "c"], views=1)
+    assert again.todo() == [2]
+    fill(again)
+    np.testing.assert_array_equal(again.finish().embeddings(), [values(name) for name in "abc"])
+    assert [path.name for path in tmp_path.iterdir()] == ["s"]
+
+
+@pytest.mark.parametrize("step", range(1, 9))
+def test_begin__a_kill_at_any_deletion_or_rename_loses_nothing(tmp_path, monkeypatch, step):
+    writer = begin(tmp_path / "s", ["a", "b", "c"])
+    fill(writer, [0, 1])
+    writer.flush()
+    done = 0
+
+    def dying(function):
+        def call(*arguments, **options):
+            nonlocal done
+            done += 1
+            if done == step:
+                if function is shutil.rmtree and arguments[0].exists():
+                    min(path for path in arguments[0].rglob("*") if path.is_file()).unlink()
+                raise KeyboardInterrupt
+            return function(*arguments, **options)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", dying(shutil.rmtree))
+        patch.setattr(type(tmp_path), "rename", dying(type(tmp_path).rename))
+        with pytest.raises(KeyboardInterrupt):
+            for _ in range(9):
+                OPENED.append(begin(tmp_path / "s", ["a", "b", "c"]))
+    again = begin(tmp_path / "s", ["a", "b", "c"])
+    assert again.todo() == [2]
+    fill(again)
+    np.testing.assert_array_equal(again.finish().embeddings(), [values(name) for name in "abc"])
+    assert [path.name for path in tmp_path.iterdir()] == ["s"]
+
+
+@pytest.mark.parametrize("lost", ["embeddings.npy", "meta.json"])
+def test_begin__a_damaged_pass_is_begun_anew(tmp_path, caplog, lost):
+    fill(writer := begin(tmp_path / "s", ["a", "b"]), [0])
+    writer.flush()
+    (tmp_path / ".s.partial" / lost).write_bytes(b"")
+    again = begin(tmp_path / "s", ["a", "b"])
+    assert again.todo() == [0, 1] and "cut off is damaged: it is begun anew" in caplog.text
 
 
 def test_begin__a_kill_before_the_rename_of_a_closed_up_store_loses_nothing(tmp_path):

@@ -18,9 +18,15 @@ def open_array(path: Path) -> Features:
     """Map the ``.npy`` (N, D) at `path` into memory, read-only; `StoreError` if it is none."""
     try:
         array: Features = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise StoreError(f"{path} cannot be read ({error}); embed again with --force") from error
     return array
+
+
+def fits(values: NDArray[np.floating], dtype: str) -> bool:
+    """Tell whether a row is finite as `dtype`."""
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(values.astype(dtype)).all())
 
 
 def write_header(file: BinaryIO, dtype: str, shape: tuple[int, int]) -> None:
@@ -48,7 +54,10 @@ def copy_rows(
         for slot, place, count in _runs(moves):
             old.seek(begin + place * row_bytes)
             target.seek(offset + slot * row_bytes)
-            target.write(old.read(count * row_bytes))
+            data = old.read(count * row_bytes)
+            if len(data) < count * row_bytes:
+                raise StoreError(f"{source} is shorter than its rows; embed again with --force")
+            target.write(data)
 
 
 def _runs(moves: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from cli.main import COMMANDS
-from toolkit.store import EmbeddingStore
+from toolkit.store import EmbeddingStore, StoreLock
 
 
 @pytest.fixture
@@ -81,6 +81,37 @@ def test_errors__exit_2_and_one_line(toolkit, home, arguments, text):
     assert done.returncode == 2
     assert text in done.stderr and "Traceback" not in done.stderr and done.stdout == ""
     assert done.stderr.startswith("toolkit: ") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--artifacts", "train/bad.jpg"], "a file is where a folder is needed; give another --artifacts"),
+        (
+            ["--name", "n" * 250],
+            "toolkit: --name got 'nnnnnnnnnnnnnnnnnnnn'…, 250 bytes long; give 240 or fewer",
+        ),
+        (["--name", "图" * 100], "300 bytes long; give 240 or fewer"),
+    ],
+)
+def test_embed__where_the_store_cannot_be(toolkit, home, arguments, text):
+    done = toolkit("embed", "train", *arguments, cwd=home)
+    assert done.returncode == 2 and text in done.stderr
+    assert done.stderr.startswith("toolkit: ") and done.stderr.count("\n") == 1
+
+
+def test_embed__a_hidden_folder_needs_a_name(toolkit, home):
+    (home / "train").rename(home / ".hid")
+    done = toolkit("embed", ".hid", cwd=home)
+    assert done.returncode == 2
+    assert done.stderr == "toolkit: the name of .hid cannot name a store; give --name, such as --name train\n"
+
+
+def test_embed__while_another_pass_is_on(toolkit, home):
+    with StoreLock(home / "artifacts" / "embeddings" / "train"):
+        done = toolkit("embed", "train", cwd=home)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "another pass is writing the store artifacts/embeddings/train; wait for it or give" in done.stderr
 
 
 def test_no_command__is_the_help(toolkit, home):

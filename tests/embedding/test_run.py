@@ -31,7 +31,7 @@ class MeanBackbone:
     lot = 1
     pads = True
 
-    def __init__(self, sha="00", fail_after=None):
+    def __init__(self, sha="00", fail_after=None, precision="fp32", device="cpu"):
         self.spec = EmbeddingSpec(
             backbone="mean",
             weights="none",
@@ -39,8 +39,9 @@ class MeanBackbone:
             preprocessing="8",
             pooling="avg",
             dim=12,
-            precision="fp32",
+            precision=precision,
         )
+        self.device = device
         self.shapes = []
         self.fail_after = fail_after
 

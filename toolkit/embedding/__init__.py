@@ -20,7 +20,7 @@ from toolkit.images import ImagePolicy, decode_image
 from toolkit.labels import find_label_file
 from toolkit.manifest import Manifest, read_manifest
 from toolkit.progress import Progress, silent
-from toolkit.store import StoreDtype, described
+from toolkit.store import StoreDtype, StoreLock, described
 
 __all__ = [
     "PassOptions",
@@ -33,6 +33,7 @@ __all__ = [
     "verify",
 ]
 
+NAME_BYTES = 240  # most file systems allow 255, and a pass works in folders of a longer name
 CALIBRATION = 200  # images an int8 graph takes its ranges from
 
 
@@ -79,9 +80,7 @@ def embed(
         See the modules of the same topic.
     """
     source = Path(source)
-    name = store_name(source) if name is None else name
-    if "/" in name or name.startswith(".") or not name:
-        raise OptionError(f"--name got {name!r}; give a plain folder name such as train")
+    name = _checked_name(name, source)
     policy = ImagePolicy(max_pixels=max_pixels, truncated=truncated)
     reading = ReadOptions(
         batch_size=batch_size, num_workers=num_workers, views=views, seed=seed, policy=policy
@@ -94,25 +93,21 @@ def embed(
     )
     manifest = read_manifest(source, root=root)
     target = Path(artifacts) / "embeddings" / name
-    network = {
-        "name": backbone,
-        "weights": weights or os.environ.get("TOOLKIT_WEIGHTS") or None,
-        "resize": resize,
-        "input_size": input_size,
-        "decode": decode,
-        "flip": flip,
-        "engine": engine,
-        "precision": _same_int8(precision, target, force=force),
-        "graphs": Path(artifacts) / "graphs",
-    }
-    runner = _runner(
-        resolve_devices(device_for(device, engine, precision)),
-        network,
-        reading,
-        _pictures(manifest, policy),
-        progress,
-    )
-    return run_pass(manifest, runner, target, options, progress=progress)
+    devices = resolve_devices(device_for(device, engine, precision))
+    with StoreLock(target) as lock:  # before a network is loaded, which takes a while
+        network = {
+            "name": backbone,
+            "weights": weights or os.environ.get("TOOLKIT_WEIGHTS") or None,
+            "resize": resize,
+            "input_size": input_size,
+            "decode": decode,
+            "flip": flip,
+            "engine": engine,
+            "precision": _same_int8(precision, target, force=force),
+            "graphs": Path(artifacts) / "graphs",
+        }
+        runner = _runner(devices, network, reading, _pictures(manifest, policy), progress)
+        return run_pass(manifest, runner, target, options, progress=progress, lock=lock)
 
 
 def _runner(
@@ -129,9 +124,24 @@ def _runner(
 
 
 def store_name(source: Path) -> str:
-    """Return the name a store gets from its source: the folder's or the csv's."""
-    # "." and ".." have no name of their own
-    return source.resolve().stem or "root"
+    """Return the name a store gets from its source: the folder's, or the file's without its suffix."""
+    source = source.resolve()  # "." and ".." have no name of their own
+    return (source.name if source.is_dir() else source.stem) or "root"
+
+
+def _checked_name(name: str | None, source: Path) -> str:
+    usual = store_name(source)
+    name = usual if name is None else name
+    wrong = "/" in name or name.startswith(".") or not name
+    if name == usual and (wrong or len(os.fsencode(name)) > NAME_BYTES):
+        raise OptionError(f"the name of {source} cannot name a store; give --name, such as --name train")
+    if wrong:
+        raise OptionError(f"--name got {name!r}; give a plain folder name such as train")
+    if len(os.fsencode(name)) > NAME_BYTES:
+        raise OptionError(
+            f"--name got {name[:20]!r}…, {len(os.fsencode(name))} bytes long; give {NAME_BYTES} or fewer"
+        )
+    return name
 
 
 def _same_int8(precision: str, target: Path, *, force: bool) -> str:

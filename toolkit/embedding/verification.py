@@ -156,8 +156,8 @@ def _compare(
 
 
 def _kind(devices: str) -> str:
-    """Return ``cpu``, ``cuda`` or ``mps`` of devices such as ``cuda:0,cuda:1``."""
-    return devices.partition(",")[0].partition(":")[0]
+    """Return ``cpu``, ``cuda`` or ``mps`` of devices such as ``cuda:0,cuda:1``; several kinds by commas."""
+    return ",".join(sorted({device.partition(":")[0] for device in devices.split(",")}))
 
 
 def _weights(store: str, spec: EmbeddingSpec) -> str:

@@ -1,0 +1,36 @@
+"""The embedding store: rows on disk, who they are and what made them. Knows no torch.
+
+Layout of ``<name>/``::
+
+    embeddings.npy   (N, D) float32 or float16, C order
+    index.csv        row, img_path, bytes, mtime_ns, digest, width, height, mode     (row i of the .npy)
+    failed.csv       img_path, reason
+    meta.json        spec, dtype, views, root, versions, remembered label files
+    views/NN.npy     augmented views, same rows
+
+A pass writes beside it, into ``.<name>.partial/``: rows go straight to their place in the ``.npy`` files, and
+a journal line follows them once they are written, so a kill loses only the rows not yet in the journal.
+Finishing is one rename. A lock on ``.<name>.lock`` keeps a second pass out meanwhile.
+"""
+
+from toolkit.store.folders import described, earlier, interrupted, recover
+from toolkit.store.locking import StoreLock
+from toolkit.store.reading import EmbeddingStore
+from toolkit.store.records import Failure, Row, StoreDtype, StoreMeta, array_names
+from toolkit.store.writing import Keep, StoreWriter
+
+__all__ = [
+    "EmbeddingStore",
+    "Failure",
+    "Keep",
+    "Row",
+    "StoreDtype",
+    "StoreLock",
+    "StoreMeta",
+    "StoreWriter",
+    "array_names",
+    "described",
+    "earlier",
+    "interrupted",
+    "recover",
+]

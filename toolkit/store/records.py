@@ -1,0 +1,114 @@
+"""What a store knows about its rows and about itself."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+
+from toolkit.errors import StoreError
+from toolkit.spec import EmbeddingSpec
+
+StoreDtype = Literal["float32", "float16"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """Who one embedding is: the image's id and what its file looked like when it was read.
+
+    `bytes` and `mtime_ns` are the file's size and modification time, `digest` is BLAKE2b-128 of its content
+    in hex, `width` and `height` are pixels as shown, `mode` is Pillow's name of the pixels as stored.
+    """
+
+    img_path: str
+    bytes: int = 0
+    mtime_ns: int = 0
+    digest: str = ""
+    width: int = 0
+    height: int = 0
+    mode: str = ""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An image without an embedding, and why in plain words."""
+
+    img_path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class StoreMeta:
+    """What made a store.
+
+    `root` is the folder ids are relative to (empty for imported features), `views` the number of augmented
+    arrays and `seed` what they were drawn with, `files` the label, tag and split files given to ``embed``,
+    `versions` those of the libraries, `made_with` the device (all of them, joined by commas, where rows come
+    from several) and why that precision: of the pass that last embedded a row. `for_prediction` marks a
+    store that ``predict`` made for itself: it is not taken for the one to train on.
+    """
+
+    spec: EmbeddingSpec
+    dtype: StoreDtype
+    views: int = 0
+    seed: int = 0
+    root: str = ""
+    files: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    for_prediction: bool = False
+    made_with: dict[str, str] = field(default_factory=dict)
+
+    def write(self, path: Path) -> None:
+        """Write as indented json; what was there stands until that is done."""
+        text = json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        fresh = path.with_name(f".{path.name}")
+        fresh.write_text(text, encoding="utf-8", errors="surrogateescape")  # as names of files are
+        fresh.replace(path)
+
+    def joined(self, earlier: Sequence["StoreMeta"], *, added: bool) -> "StoreMeta":
+        """Return this with what made the rows taken over from `earlier` and, if some were `added`, those."""
+        makers = [*earlier, self] if added or not earlier else earlier
+        made_with = {name: text for meta in makers for name, text in meta.made_with.items()}
+        devices = dict.fromkeys(meta.made_with["device"] for meta in makers if "device" in meta.made_with)
+        if len(devices) > 1:
+            made_with["device"] = ",".join(dict.fromkeys(",".join(devices).split(",")))
+        versions = {name: text for meta in makers for name, text in meta.versions.items()}
+        return replace(self, made_with=made_with, versions=versions)
+
+    def may_be_of(self, root: str) -> bool:
+        """Tell whether this is about the images in `root`; a folder that has moved is still the same."""
+        return not (self.root and root and Path(self.root).exists()) or Path(root).samefile(self.root)
+
+    def require_same(self, meta: "StoreMeta", what: str) -> None:
+        """Raise unless the rows of `what`, which this is about, and a pass of `meta` may be mixed."""
+        remedy = "give the new one another --name, or --force to make it anew"
+        if not self.may_be_of(meta.root):
+            raise StoreError(f"{what} holds the images of {self.root}, these are of {meta.root}; {remedy}")
+        self.spec.require(meta.spec, have=what, want="this pass", remedy=remedy)
+        for name in ("dtype", "views", *(["seed"] if meta.views else [])):
+            have, want = getattr(self, name), getattr(meta, name)
+            if have != want:
+                raise StoreError(f"{what} has {name} {have}, this pass {want}; {remedy}")
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read what `write` wrote; `StoreError` if it is missing or not that."""
+        try:
+            document = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
+            document["spec"] = EmbeddingSpec.from_dict(document["spec"])
+            meta = cls(**document)
+            np.dtype(meta.dtype)
+            array_names(meta.views)
+            meta.files | meta.made_with
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StoreError(
+                f"{path} is not a readable store description ({error}); embed again with --force"
+            ) from error
+        return meta
+
+
+def array_names(views: int) -> list[str]:
+    """Return the relative names of a store's arrays: the plain one first."""
+    return ["embeddings.npy", *(f"views/{view:02d}.npy" for view in range(views))]
