@@ -5,7 +5,6 @@ in flight. All queues are bounded, so memory does not grow with the number of im
 """
 
 import logging
-import os
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -125,11 +124,10 @@ def _read_all(
 ) -> Iterator[tuple[int, ReadImage | str]]:
     """Yield (slot, pixels or reason) in order, read ahead by a bounded number of images."""
     configure_pillow(options.policy)
-    workers = options.num_workers or os.cpu_count() or 1
-    jobs = -(-ahead // backbone.lot) + workers
+    jobs = -(-ahead // backbone.lot) + options.threads
     queue: deque[tuple[list[int], Future[list[ReadImage | str]]]] = deque()
     stream = iter(entries)
-    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+    with ThreadPoolExecutor(options.threads, thread_name_prefix="decode") as pool:
         try:
             while True:
                 while len(queue) < jobs and (lot := list(islice(stream, backbone.lot))):

@@ -13,6 +13,8 @@ from toolkit.manifest import Entry
 from toolkit.store import Row
 
 DIGEST_BYTES = 16
+MOST_AT_ONCE = 4096  # images a forward pass: beyond, a GPU gains nothing and memory runs out
+MOST_THREADS = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,9 +24,9 @@ class ReadOptions:
     Attributes
     ----------
     batch_size : int or None
-        Images a forward pass; None is the backbone's choice.
+        Images a forward pass, at most 4,096; None is the backbone's choice.
     num_workers : int
-        Decoding threads; 0 means one a processor core.
+        Decoding threads, at most 1,024; 0 means one a processor core that this process may use.
     views : int
         Augmented views beside the plain embedding.
     seed : int
@@ -39,10 +41,22 @@ class ReadOptions:
     policy: ImagePolicy = field(default_factory=ImagePolicy)
 
     def __post_init__(self) -> None:
-        for name, least in (("batch_size", 1), ("num_workers", 0), ("views", 0)):
+        for name, least, most in (
+            ("batch_size", 1, MOST_AT_ONCE),
+            ("num_workers", 0, MOST_THREADS),
+            ("views", 0, None),
+        ):
             value = getattr(self, name)
+            option = f"--{name.replace('_', '-')} got {value}"
             if value is not None and value < least:
-                raise OptionError(f"--{name.replace('_', '-')} got {value}; give {least} or more")
+                raise OptionError(f"{option}; give {least} or more")
+            if value is not None and most is not None and value > most:
+                raise OptionError(f"{option}; give {most:,} or less")
+
+    @property
+    def threads(self) -> int:
+        """Decoding threads there are to be."""
+        return self.num_workers or usable_cores()
 
 
 @dataclass(frozen=True)
@@ -51,6 +65,15 @@ class ReadImage:
 
     row: Row
     pixels: list[Pixels]
+
+
+def usable_cores() -> int:
+    """Return how many processor cores this process may use: in a container or a job fewer than there are."""
+    if hasattr(os, "process_cpu_count"):
+        return os.process_cpu_count() or 1  # it has a switch of Python's own too
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def digest_of(data: bytes) -> str:
