@@ -116,7 +116,12 @@ class Forward:
                     f"{error}, not even one; give a smaller --input-size or another --device"
                 ) from error
             self.batch_size = size // 2
-            logger.warning("%s: going on with batches of %d", error, self.batch_size)
+            # as text: a handler may keep what it is given, and an exception keeps all activations alive
+            logger.warning(
+                "%s: going on with batches of %d; that may change the last bits of rows",
+                str(error),
+                self.batch_size,
+            )
 
 
 def _read_all(
