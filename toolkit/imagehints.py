@@ -96,11 +96,15 @@ def _other_kind(data: bytes) -> tuple[str, str] | None:
     return None
 
 
-def not_an_image_hint(data: bytes, name: str) -> str:
-    """Return the reason for a file that no decoder recognises; only the ending of `name` is told."""
+def not_an_image_hint(data: bytes, name: str, *, size: int | None = None) -> str:
+    """Return the reason for a file that no decoder recognises; only the ending of `name` is told.
+
+    `data` may be the beginning only of a file of `size` bytes.
+    """
     kind = picture_kind(data)
     if kind is not None:
-        return f"damaged: begins like {kind}, but its header cannot be read ({len(data):,} bytes)"
+        size = len(data) if size is None else size
+        return f"damaged: begins like {kind}, but its header cannot be read ({size:,} bytes)"
     suffix = PurePosixPath(name).suffix
     named = f"named {suffix} but " if suffix.lower() in _PICTURE_SUFFIXES else ""
     other = _other_kind(data)
