@@ -79,7 +79,7 @@ def test_devices_that_would_mix_features_are_refused(monkeypatch):
         return kind, Spec(spec), {}
 
     monkeypatch.setattr(module.ManyDevices, "_receive", receive)
-    with pytest.raises(SpecMismatchError, match="differ; name --precision yourself"):
+    with pytest.raises(SpecMismatchError, match="differ; name --engine and --precision yourself"):
         ManyDevices(["cpu", "cpu"], NETWORK, ReadOptions())
 
 

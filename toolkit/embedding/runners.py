@@ -29,6 +29,7 @@ from toolkit.spec import EmbeddingSpec
 LOT = 64  # images handed out at a time: small, so that all devices end together
 ROWS = 32  # rows sent back at a time
 MORE = "more"
+REMEDY = "name --engine and --precision yourself, or devices of one kind"
 PATIENCE = 5.0  # seconds a process gets to end by itself
 
 _Processes = dict[Connection, tuple[str, SpawnProcess]]
@@ -118,7 +119,7 @@ class ManyDevices:
             ready = [self._receive(connection) for connection in self._devices]
             self.spec, self.made_with = ready[0][1], {**ready[0][2], "device": ",".join(devices)}
             for device, (_, spec, _) in zip(devices, ready, strict=True):
-                spec.require(self.spec, have=device, want=devices[0], remedy="name --precision yourself")
+                spec.require(self.spec, have=device, want=devices[0], remedy=REMEDY)
         except BaseException:
             self.close()
             raise
