@@ -223,9 +223,8 @@ def test_interrupt_is_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(KeyboardInterrupt):
         decode_image(encode(noise(4, 4)))
     monkeypatch.undo()
-    assert (
-        decode_image(encode(noise(4, 4)), ImagePolicy(truncated="keep")).width == 4
-    )  # the gate is free again
+    # the gate is free again
+    assert decode_image(encode(noise(4, 4)), ImagePolicy(truncated="keep")).width == 4
 
 
 def test_damaged_files_of_all_kinds_end_in_an_image_error() -> None:
