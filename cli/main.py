@@ -23,6 +23,22 @@ COMMANDS = {
 }
 
 
+def _remember(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:
+        context.ensure_object(dict)["debug"] = True
+
+
+def _debug() -> click.Option:
+    return click.Option(
+        ["--debug"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_remember,
+        help="Show the traceback of an error.",
+    )
+
+
 class LazyGroup(click.Group):
     """A group that knows names and one-line helps, and imports a command when it is called."""
 
@@ -31,11 +47,13 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command."""
+        """Import the command, and let it take ``--debug`` too."""
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
+        if all(parameter.name != "debug" for parameter in command.params):
+            command.params.append(_debug())
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -49,22 +67,21 @@ def _hyphens(name: str) -> str:
 
 
 @click.group(
-    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": _hyphens}
+    cls=LazyGroup,
+    params=[_debug()],
+    context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": _hyphens},
 )
 @click.version_option(version("toolkit"), prog_name="toolkit")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error; stands before the command.")
-@click.pass_context
-def toolkit(context: click.Context, debug: bool) -> None:
+def toolkit() -> None:
     """Tag images: embed once with a frozen ResNet50, then fit and compare heads in minutes."""
-    context.ensure_object(dict)["debug"] = debug
 
 
 def main() -> None:
     """Run the command line; exit 2 with one line on a user's mistake, 130 on Ctrl-C."""
     logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
-    debug = "--debug" in sys.argv[1:2]
+    given: dict[str, bool] = {}
     try:
-        status = toolkit.main(standalone_mode=False)
+        status = toolkit.main(standalone_mode=False, obj=given)
     except click.exceptions.Abort:
         _stop("interrupted; what is done is kept, the same command goes on from there", 130)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -80,7 +97,7 @@ def main() -> None:
     except Exception as error:
         from toolkit.errors import ToolkitError
 
-        if debug or not isinstance(error, ToolkitError):
+        if given.get("debug") or not isinstance(error, ToolkitError):
             raise
         _stop(f"toolkit: {error}", 2)
     sys.exit(status if isinstance(status, int) else 0)

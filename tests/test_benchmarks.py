@@ -1,5 +1,6 @@
 """What the benchmarks' tables rest on: splits, intervals, and memory seen from outside."""
 
+import importlib
 import math
 import subprocess
 import sys
@@ -17,6 +18,13 @@ from benchmarks.processes import run
 from benchmarks.real_sets import RealSet, given_test, random_splits
 from benchmarks.tables import machine
 from toolkit.metrics import per_image_counts
+
+MODULES = sorted(path.stem for path in Path(embedding_cuda.__file__).parent.glob("*.py"))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_benchmark_can_be_imported(name):
+    importlib.import_module(f"benchmarks.{name}")
 
 
 @pytest.fixture

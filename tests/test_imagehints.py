@@ -30,7 +30,7 @@ from toolkit.imagehints import damaged_hint, is_cut_off, not_an_image_hint, pict
         (b"<svg viewBox='0 0 1 1'>", "looks like SVG"),
         (b"<?xml version='1.0'?><Error><Code>NoSuchKey", "looks like XML, often the error message"),
         (b'{"error": "not found"}', "looks like JSON"),
-        (b"just some words\n", "looks like text; leave it out of the folder"),
+        (b"just some words\n", "looks like text; leave it out of the folder or csv"),
         ("只是文字".encode(), "looks like text"),
         (b"\x01\x02\x03\x04\xfe", "of no known kind; save it as JPEG or PNG, or leave it out"),
     ],

@@ -5,6 +5,7 @@ import io
 import struct
 import sys
 import threading
+import tracemalloc
 import types
 import warnings
 import zlib
@@ -18,7 +19,7 @@ from PIL import Image, ImageFile, ImageOps, PngImagePlugin
 
 from toolkit import images
 from toolkit.errors import ImageError, OptionError
-from toolkit.images import DecodedImage, ImagePolicy, configure_pillow, decode_image
+from toolkit.images import DecodedImage, ImagePolicy, check_header, configure_pillow, decode_image
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +55,7 @@ def reason(data: bytes, policy: ImagePolicy | None = None, name: str = "") -> st
 def test_policy_refuses_values_that_mean_nothing() -> None:
     with pytest.raises(OptionError, match="--max-pixels got 0; give 1 or more"):
         ImagePolicy(max_pixels=0)
-    with pytest.raises(OptionError, match="truncated is 'maybe'; it must be one of fail, keep"):
+    with pytest.raises(OptionError, match="--truncated got 'maybe'; allowed are fail, keep"):
         ImagePolicy(truncated="maybe")  # type: ignore[arg-type]
 
 
@@ -222,9 +223,8 @@ def test_interrupt_is_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(KeyboardInterrupt):
         decode_image(encode(noise(4, 4)))
     monkeypatch.undo()
-    assert (
-        decode_image(encode(noise(4, 4)), ImagePolicy(truncated="keep")).width == 4
-    )  # the gate is free again
+    # the gate is free again
+    assert decode_image(encode(noise(4, 4)), ImagePolicy(truncated="keep")).width == 4
 
 
 def test_damaged_files_of_all_kinds_end_in_an_image_error() -> None:
@@ -246,6 +246,43 @@ def test_damaged_files_of_all_kinds_end_in_an_image_error() -> None:
             failed += 1
             assert len(str(error)) < 250
     assert failed > 100
+
+
+# ---------------------------------------------------------------------- headers alone
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "ICO", "PPM", "TGA"])
+def test_check_header__passes_every_picture(format: str) -> None:
+    data = encode(noise(), format)
+    check_header(io.BytesIO(data))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(b"%PDF-1.7\n", b"just some words\n", b"\0\0\0\x20ftypisom\0\0", b"\1\2\3\xfe", b"\xff\xd8\xff\0"),
+        *(declared_png(65536, 65536), gif_with_frame(65535, 65535)),
+        b"\0" * 200_000,
+        b"\xff\xd8\xff\xe0" + b"\1" * 199_996,
+    ],
+)
+def test_check_header__says_what_decode_image_says(data: bytes) -> None:
+    with pytest.raises(ImageError) as caught:
+        check_header(io.BytesIO(data), name="a.jpg")
+    assert str(caught.value) == reason(data, name="a.jpg")
+
+
+def test_check_header__reads_next_to_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    with path.open("wb") as file:
+        file.write(b"\0\0\0\x20ftypisom")
+        file.truncate(2**30)
+    tracemalloc.start()
+    with path.open("rb") as file, pytest.raises(ImageError, match="looks like a video; extract"):
+        check_header(file, name="a.jpg")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**21
 
 
 # ---------------------------------------------------------------------- Pillow's process-wide state

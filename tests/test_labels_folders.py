@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from toolkit import manifest
 from toolkit.errors import LabelError
 from toolkit.labels import read_labels
-from toolkit.labels.readers._files import NOT_IMAGES
+from toolkit.manifest import read_manifest
 
 
 def tree(root, files):
@@ -138,8 +137,12 @@ def test_folders__nothing_to_read(tmp_path):
         read_labels(tmp_path, format="folders")
 
 
-def test_folders__pass_over_what_a_manifest_does():
-    assert NOT_IMAGES == manifest.NOT_IMAGES
+def test_folders__pass_over_what_a_manifest_does(tmp_path):
+    names = ["1.jpg", "2.MP4", "3.wav", "4.csv", "thumbs.db", "5.mov", "no ending"]
+    tree(tmp_path, {f"dog/{name}": "" for name in names})
+    ids = [entry.id for entry in read_manifest(tmp_path).entries]
+    assert ids == ["dog/1.jpg", "dog/no ending"]
+    assert list(as_dict(read_labels(tmp_path, format="folders"))) == ids
 
 
 def test_folders__a_loop_of_links_is_survived(tmp_path):

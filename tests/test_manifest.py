@@ -57,14 +57,21 @@ def test_folder__a_hidden_source_is_listed(tmp_path: Path) -> None:
 
 
 def test_folder__what_is_plainly_no_image_is_skipped_and_named(tmp_path: Path) -> None:
-    others = ["labels.CSV", "a.txt", "sub/x.npz", "sub/m.safetensors", "page.html", "all.tar.gz"]
-    touch(
-        tmp_path, *others, "a.jpg", "noext", "error.html.jpg", "d.svg", "d.pdf", "v.mp4", "x.part", "archive."
-    )
+    others = [
+        "labels.CSV",
+        "a.txt",
+        "sub/x.npz",
+        "sub/m.safetensors",
+        "page.html",
+        "all.tar.gz",
+        "v.mp4",
+        "s.WAV",
+    ]
+    touch(tmp_path, *others, "a.jpg", "noext", "error.html.jpg", "d.svg", "d.pdf", "x.part", "archive.")
     found = read_manifest(tmp_path)
     assert list(found.skipped) == sorted(others)
     assert [entry.id for entry in found.entries] == sorted(
-        ["a.jpg", "noext", "error.html.jpg", "d.svg", "d.pdf", "v.mp4", "x.part", "archive."]
+        ["a.jpg", "noext", "error.html.jpg", "d.svg", "d.pdf", "x.part", "archive."]
     )
 
 

@@ -1,4 +1,4 @@
-"""What a file that is no readable picture seems to be, from its first bytes, and what to do about it.
+"""What a file that is no readable picture seems to be, from its name or first bytes, and what to do about it.
 
 Knows no image library. The sentences end up in ``failed.csv``.
 """
@@ -6,7 +6,23 @@ Knows no image library. The sentences end up in ``failed.csv``.
 import re
 from pathlib import PurePosixPath
 
-_PICTURES = (  # offset, magic bytes, what it is: files like these are damaged if they cannot be read
+# fmt: off
+NOT_IMAGES = frozenset((
+    ".csv", ".tsv", ".txt", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".log",
+    ".md", ".rst", ".html", ".htm", ".css", ".js", ".py", ".pyc", ".ipynb", ".sh", ".bat",
+    ".npz", ".npy", ".mat", ".parquet", ".feather", ".arrow", ".pkl", ".pickle", ".joblib",
+    ".h5", ".hdf5", ".db", ".sqlite", ".xls", ".xlsx", ".pt", ".pth", ".ckpt", ".onnx", ".safetensors",
+    ".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar",
+    ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".wmv", ".flv", ".mpg", ".mpeg", ".3gp",
+    ".mp3", ".m4a", ".aac", ".wav", ".flac", ".ogg", ".opus", ".wma", ".aiff", ".srt", ".vtt",
+))
+# fmt: on
+"""Endings (in lower case) of files that are passed over in a folder, of images and of labels alike."""
+
+_LITTER = frozenset(("__macosx", "thumbs.db", "desktop.ini"))
+
+# offset, magic bytes, what it is: files like these are damaged if they cannot be read
+_PICTURES = (
     (0, b"\xff\xd8\xff", "JPEG"),
     (0, b"\x89PNG\r\n\x1a\n", "PNG"),
     (0, b"GIF8", "GIF"),
@@ -28,10 +44,12 @@ _HEIF = ("HEIF/HEIC", "to read it, pip install pillow-heif; or save it as JPEG")
 _VIDEO = ("a video", "extract its frames as JPEG first")
 _DRAWING = ("a PostScript drawing", "export it as PNG")
 _ARCHIVE = ("an archive", "unpack it first")
+_LEAVE_OUT = "leave it out of the folder or csv"
 _RAW = ("a camera raw file", "develop it to JPEG first")
 _JXL = ("JPEG XL", "save it as JPEG or PNG")
 
-_OTHERS = (  # offset, magic bytes, (what it is, what to do)
+# offset, magic bytes, (what it is, what to do)
+_OTHERS = (
     (0, b"%PDF", ("PDF", "export its pages as PNG")),
     (0, b"%!PS", _DRAWING),
     (0, b"\xc5\xd0\xd3\xc6", _DRAWING),
@@ -49,12 +67,13 @@ _OTHERS = (  # offset, magic bytes, (what it is, what to do)
     (0, b"\x1f\x8b", _ARCHIVE),
     (0, b"Rar!", _ARCHIVE),
     (0, b"7z\xbc\xaf\x27\x1c", _ARCHIVE),
-    (0, b"\x93NUMPY", ("a numpy array", "leave it out of the folder")),
-    (0, b"\x89HDF", ("HDF5 data", "leave it out of the folder")),
+    (0, b"\x93NUMPY", ("a numpy array", _LEAVE_OUT)),
+    (0, b"\x89HDF", ("HDF5 data", _LEAVE_OUT)),
     (0, b"version https://git-lfs", ("a Git LFS pointer, not the picture itself", "run git lfs pull")),
 )
 
-_TEXTS = (  # pattern of the first 1,000 bytes without leading blanks, (what it is, what to do)
+# pattern of the first 1,000 bytes without leading blanks, (what it is, what to do)
+_TEXTS = (
     (rb"(?is)<\?xml.*<svg|<svg|<!--.*<svg|<!doctype svg", ("SVG, a drawing", "export it as PNG")),
     (
         rb"(?i)<!doctype html|<html|<head|<body",
@@ -69,6 +88,11 @@ _CUT_OFF = re.compile(
     r"|requires a buffer|buffer is not large enough",
     re.IGNORECASE,
 )
+
+
+def is_litter(name: str) -> bool:
+    """Tell whether a file or folder of that name is what a system leaves behind, such as ``__MACOSX``."""
+    return name.lower() in _LITTER
 
 
 def _starts(data: bytes, offset: int, magic: bytes) -> bool:
@@ -92,15 +116,19 @@ def _other_kind(data: bytes) -> tuple[str, str] | None:
         if re.match(pattern, head):
             return kind
     if all(byte >= 32 or byte in b"\t\r\n\f" for byte in head):
-        return "text", "leave it out of the folder"
+        return "text", _LEAVE_OUT
     return None
 
 
-def not_an_image_hint(data: bytes, name: str) -> str:
-    """Return the reason for a file that no decoder recognises; only the ending of `name` is told."""
+def not_an_image_hint(data: bytes, name: str, *, size: int | None = None) -> str:
+    """Return the reason for a file that no decoder recognises; only the ending of `name` is told.
+
+    `data` may be the beginning only of a file of `size` bytes.
+    """
     kind = picture_kind(data)
     if kind is not None:
-        return f"damaged: begins like {kind}, but its header cannot be read ({len(data):,} bytes)"
+        size = len(data) if size is None else size
+        return f"damaged: begins like {kind}, but its header cannot be read ({size:,} bytes)"
     suffix = PurePosixPath(name).suffix
     named = f"named {suffix} but " if suffix.lower() in _PICTURE_SUFFIXES else ""
     other = _other_kind(data)

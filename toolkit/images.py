@@ -21,13 +21,14 @@ import functools
 import importlib
 import io
 import logging
+import os
 import re
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import BinaryIO, Literal, get_args
 
 from PIL import Image, ImageFile, JpegImagePlugin, UnidentifiedImageError
 
@@ -62,7 +63,7 @@ class ImagePolicy:
             raise OptionError(f"--max-pixels got {self.max_pixels}; give 1 or more")
         if self.truncated not in get_args(Truncated):
             raise OptionError(
-                f"truncated is {self.truncated!r}; it must be one of {', '.join(get_args(Truncated))}"
+                f"--truncated got {self.truncated!r}; allowed are {', '.join(get_args(Truncated))}"
             )
 
 
@@ -87,6 +88,8 @@ class DecodedImage:
 
 
 _DEFAULT = ImagePolicy()
+
+HEAD_BYTES = 65536  # what is looked at of a file that is not read
 
 # Pillow warns about corrupt EXIF, odd TIFF tags and large pictures. The first two change nothing (the picture
 # is kept), the last is decided by ImagePolicy, so none of them is news to the user.
@@ -147,19 +150,52 @@ def decode_image(
         # Pillow's decoders meet bad bytes with OSError, SyntaxError, ValueError, struct.error, zlib.error,
         # EOFError, IndexError, KeyError, MemoryError, OverflowError, DecompressionBombError, ...; the set
         # differs by format and version, and one bad file must not end a pass over a million.
-        raise ImageError(_reason(error, data, policy, name)) from error
+        raise ImageError(_reason(error, data, policy, name, size=len(data))) from error
 
 
-def _decode(
-    data: bytes, policy: ImagePolicy, least_side: Callable[[int, int], int | None] | None
-) -> DecodedImage:
-    image: Image.Image = Image.open(io.BytesIO(data), formats=_formats())
-    mode = image.mode
+def check_header(file: BinaryIO, policy: ImagePolicy = _DEFAULT, *, name: str = "") -> None:
+    """Refuse an open file by its header alone: one that is no image, or too large a one.
+
+    For files too large to be read on suspicion. Moves the file's position. What passes may still turn out to
+    be damaged when `decode_image` reads all of it.
+
+    Raises
+    ------
+    ImageError
+        With the words of `decode_image`.
+    """
+    _silence_pillow()
+    _raise_pillow_limit(policy.max_pixels)
+    try:
+        with _truncation_gate(keep=policy.truncated == "keep"):
+            _open(file, policy)
+    except (UnidentifiedImageError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        raise ImageError(_reason(error, file.read(HEAD_BYTES), policy, name, size=size)) from error
+    except ImageError:
+        raise
+    except Exception as error:  # Pillow knows the format and chokes on it, see `decode_image`
+        logger.debug("%s: the header cannot be judged: %s", name, error)
+
+
+def _open(stream: BinaryIO, policy: ImagePolicy) -> Image.Image:
+    """Read the header."""
+    image: Image.Image = Image.open(stream, formats=_formats())
     width, height = image.size
     if width * height > policy.max_pixels:
         raise ImageError(
             f"{width} x {height} pixels is over the limit of {policy.max_pixels:,} (--max-pixels)"
         )
+    return image
+
+
+def _decode(
+    data: bytes, policy: ImagePolicy, least_side: Callable[[int, int], int | None] | None
+) -> DecodedImage:
+    image = _open(io.BytesIO(data), policy)
+    mode = image.mode
+    width, height = image.size
     mend_transparent_colour(image)
     least = least_side(width, height) if least_side is not None else None
     if least is not None and isinstance(image, JpegImagePlugin.JpegImageFile):
@@ -273,15 +309,18 @@ def _declared_size(data: bytes, error: Exception) -> str:
     return f"{int(pixels[0]):,}" if pixels else "their number of"
 
 
-def _reason(error: Exception, data: bytes, policy: ImagePolicy, name: str) -> str:
-    """Return why there is no picture, in words for somebody who has never heard of Pillow's exceptions."""
+def _reason(error: Exception, data: bytes, policy: ImagePolicy, name: str, *, size: int) -> str:
+    """Return why there is no picture, in words for somebody who has never heard of Pillow's exceptions.
+
+    `data` may be the beginning only of a file of `size` bytes.
+    """
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
-        size = _declared_size(data, error)
-        return f"{size} pixels is over the limit of {policy.max_pixels:,} (--max-pixels)"
+        pixels = _declared_size(data, error)
+        return f"{pixels} pixels is over the limit of {policy.max_pixels:,} (--max-pixels)"
     if isinstance(error, MemoryError):
-        return f"not enough memory to decode it ({len(data):,} bytes in the file)"
+        return f"not enough memory to decode it ({size:,} bytes in the file)"
     if isinstance(error, UnidentifiedImageError):
-        return not_an_image_hint(data, name)
+        return not_an_image_hint(data, name, size=size)
     if is_cut_off(data, error):
-        return f"truncated: the file ends before the picture does ({len(data):,} bytes)"
+        return f"truncated: the file ends before the picture does ({size:,} bytes)"
     return damaged_hint(data, error)

@@ -1,10 +1,11 @@
 """Which images there are: a folder, a csv or a single file becomes a list of ids and paths.
 
 *Folder*: every file below it, whatever its ending (content decides what is an image), except hidden files and
-folders, ``__MACOSX``, ``Thumbs.db``, ``desktop.ini``, and files that are plainly something else: `NOT_IMAGES`
-(label files, archives, code), pipes and devices. The latter are named in `Manifest.skipped`. Links are
-followed. A folder that can be reached in several ways is listed once, by its real place if that is inside the
-source, so loops end. A link that leads nowhere is listed and fails later, when it is read.
+folders, ``__MACOSX``, ``Thumbs.db``, ``desktop.ini``, and files that are plainly something else: by their
+ending (`toolkit.imagehints.NOT_IMAGES`: label files, archives, code, video, sound), pipes and devices. The
+latter are named in `Manifest.skipped`. Links are followed. A folder that can be reached in several ways is
+listed once, by its real place if that is inside the source, so loops end. A link that leads nowhere is listed
+and fails later, when it is read.
 
 *Csv*: the first column named as one of `toolkit.textfiles.IMAGE_COLUMNS`, one path a row, relative to the
 csv's folder or to `root`. What a csv from elsewhere needs is done, in this order:
@@ -28,22 +29,10 @@ from pathlib import Path
 from typing import Literal
 
 from toolkit.errors import ManifestError
+from toolkit.imagehints import NOT_IMAGES, is_litter
 from toolkit.textfiles import IMAGE_COLUMNS, listed, need_column, read_csv
 
 logger = logging.getLogger(__name__)
-
-# fmt: off
-NOT_IMAGES = frozenset((
-    ".csv", ".tsv", ".txt", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".log",
-    ".md", ".rst", ".html", ".htm", ".css", ".js", ".py", ".pyc", ".ipynb", ".sh", ".bat",
-    ".npz", ".npy", ".mat", ".parquet", ".feather", ".arrow", ".pkl", ".pickle", ".joblib",
-    ".h5", ".hdf5", ".db", ".sqlite", ".xls", ".xlsx", ".pt", ".pth", ".ckpt", ".onnx", ".safetensors",
-    ".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar",
-))
-# fmt: on
-"""Endings (in lower case) of files that are passed over in a folder."""
-
-_LITTER = frozenset(("__macosx", "thumbs.db", "desktop.ini"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +160,7 @@ def _walk(source: Path) -> Iterator[tuple[str, bool]]:
         prefix = real.pop() if real else linked.pop()
         items = _scan(source, prefix, seen)
         for item in items:
-            if item.name.startswith(".") or item.name.lower() in _LITTER:
+            if item.name.startswith(".") or is_litter(item.name):
                 continue
             if _is_folder(item):
                 (linked if item.is_symlink() else real).append(f"{prefix}{item.name}/")

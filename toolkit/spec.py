@@ -1,9 +1,14 @@
 """What made an embedding store: the spec that everything downstream checks."""
 
+import re
+from collections.abc import Iterator
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, Self
 
 from toolkit.errors import SpecMismatchError, StoreError
+
+DIGITS = 12  # of a digest, in messages
+_COMMA = re.compile(r", (?![^\[]*\])")  # not inside of brackets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,12 +62,26 @@ class EmbeddingSpec:
 
     def difference(self, other: Self) -> str | None:
         """Return the name of the first field that differs, or None; names of weights are not compared."""
+        return next(self._differing(other), None)
+
+    def _differing(self, other: Self) -> Iterator[str]:
         compared = (field.name for field in fields(self) if field.name != "weights")
-        return next((name for name in compared if getattr(self, name) != getattr(other, name)), None)
+        return (name for name in compared if getattr(self, name) != getattr(other, name))
 
     def require(self, other: Self, *, have: str, want: str, remedy: str) -> None:
-        """Raise `SpecMismatchError` naming the field in which this (`have`) and `other` (`want`) differ."""
-        name = self.difference(other)
-        if name is not None:
-            values = f"{getattr(self, name)} against {getattr(other, name)}"
-            raise SpecMismatchError(f"{have} and {want} differ in {name}: {values}; {remedy}")
+        """Raise `SpecMismatchError` naming the fields in which this (`have`) and `other` (`want`) differ."""
+        found = [f"{name}: {_against(name, self, other)}" for name in self._differing(other)]
+        if found:
+            raise SpecMismatchError(f"{have} and {want} differ in {', '.join(found)}; {remedy}")
+
+
+def _against(name: str, have: EmbeddingSpec, want: EmbeddingSpec) -> str:
+    """Return both values of a field, of digests the beginning, of the preprocessing only what differs."""
+    values = [str(getattr(spec, name)) for spec in (have, want)]
+    if name == "weights_sha256":
+        values = [value[:DIGITS] for value in values]
+    elif name == "preprocessing":
+        one, other = (_COMMA.split(value) for value in values)
+        values = [", ".join(part for part in one if part not in other) or "nothing"]
+        values += [", ".join(part for part in other if part not in one) or "nothing"]
+    return " against ".join(values)

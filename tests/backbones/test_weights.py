@@ -123,7 +123,9 @@ def test_names_a_network_has_not():
     ("name", "text"),
     [
         ("ResNet-50", "there is no backbone 'ResNet-50'; give resnet50, another classifier"),
-        ("resnet5", "has no classifier 'resnet5'"),
+        ("resnet5", "has no classifier 'resnet5'; did you mean resnet50 or "),
+        ("vit_xx", r"has no classifier 'vit_xx'; did you mean vit_\w+ or .*\?$"),
+        ("zzzz", "has no classifier 'zzzz'; give resnet50, or timm:NAME"),
         ("timm:resnat18", "has no model 'resnat18'"),
     ],
 )

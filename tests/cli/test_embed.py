@@ -119,8 +119,12 @@ def test_no_command__is_the_help(toolkit, home):
     assert done.returncode == 2 and "Commands:" in done.stderr + done.stdout
 
 
-def test_debug__shows_the_traceback(toolkit, home):
-    done = toolkit("--debug", "embed", "nowhere", cwd=home)
+@pytest.mark.parametrize(
+    "arguments",
+    [["--debug", "embed", "nowhere"], ["embed", "--debug", "nowhere"], ["embed", "nowhere", "--debug"]],
+)
+def test_debug__shows_the_traceback(toolkit, home, arguments):
+    done = toolkit(*arguments, cwd=home)
     assert done.returncode != 0 and "Traceback" in done.stderr
 
 

@@ -83,6 +83,9 @@ def test_memory__batches_are_halved_until_they_fit_and_nothing_is_lost(entries, 
     assert {shape[0] for shape in backbone.shapes} == {2}
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 3 and "16 pictures do not fit on the toy: going on with batches of 8" in said[0]
+    assert said[0].endswith("; that may change the last bits of rows")
+    # a handler keeps its records, and an exception keeps the activations of the batch that did not fit
+    assert not any(isinstance(value, Exception) for record in caplog.records for value in record.args)
 
 
 def test_memory__not_even_one(entries):

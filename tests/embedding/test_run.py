@@ -245,12 +245,24 @@ def test_pass__views_do_not_depend_on_order_or_batches(folder, tmp_path):
     ("option", "text"),
     [
         ({"batch_size": 0}, "--batch-size got 0; give 1 or more"),
+        ({"batch_size": 1_000_000}, "--batch-size got 1000000; give 4,096 or less"),
+        ({"num_workers": 1_000_000}, "--num-workers got 1000000; give 1,024 or less"),
         ({"views": -1}, "--views got -1; give 0 or more"),
     ],
 )
 def test_options__out_of_range(option, text):
     with pytest.raises(OptionError, match=text):
         ReadOptions(**option)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
+def test_options__threads_are_the_cores_this_process_may_use():
+    code = (
+        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "from toolkit.embedding.read import ReadOptions; print(ReadOptions().threads)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n" and ReadOptions(num_workers=5).threads == 5
 
 
 def test_augmented__a_flat_picture_stays_flat_and_seeds_differ():

@@ -1,17 +1,23 @@
 """One plan, several processes: two on the processor stand in for two GPUs."""
 
+import gc
+import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
+import toolkit.embedding.runners as module
 from toolkit.embedding import embed
 from toolkit.embedding.read import ReadOptions
-from toolkit.embedding.runners import ManyDevices
+from toolkit.embedding.runners import MORE, ManyDevices
 from toolkit.errors import OptionError, SpecMismatchError, WeightsError
 from toolkit.manifest import Entry
 
@@ -61,8 +67,6 @@ def test_a_process_that_dies_ends_the_pass_with_a_reason(pictures):
 
 
 def test_devices_that_would_mix_features_are_refused(monkeypatch):
-    import toolkit.embedding.runners as module
-
     said = iter([("ready", "first"), ("ready", "second")])
 
     class Spec(str):
@@ -75,5 +79,111 @@ def test_devices_that_would_mix_features_are_refused(monkeypatch):
         return kind, Spec(spec), {}
 
     monkeypatch.setattr(module.ManyDevices, "_receive", receive)
-    with pytest.raises(SpecMismatchError, match="differ; name --precision yourself"):
+    with pytest.raises(SpecMismatchError, match="differ; name --engine and --precision yourself"):
         ManyDevices(["cpu", "cpu"], NETWORK, ReadOptions())
+
+
+def processes(runner):
+    return [process for _, process in runner._devices.values()]
+
+
+def test_processes_end__with_close_which_may_come_twice(pictures):
+    runner = ManyDevices(["cpu", "cpu"], NETWORK, ReadOptions())
+    started = processes(runner)
+    assert all(process.is_alive() for process in started)
+    runner.close()
+    runner.close()
+    assert not any(process.is_alive() for process in started)
+    with pytest.raises(RuntimeError, match="have ended; make another one"):
+        next(runner.embed([(0, Entry("000.png", pictures / "000.png"))]))
+
+
+def test_processes_end__with_the_object():
+    runner = ManyDevices(["cpu"], NETWORK, ReadOptions())
+    started = processes(runner)
+    del runner
+    gc.collect()
+    assert not any(process.is_alive() for process in started)
+
+
+def test_processes_end__when_one_of_them_cannot_be_started(monkeypatch):
+    started, start = [], module._start
+
+    def second_fails(job):
+        if started:
+            raise OSError("no more processes")
+        started.append(start(job))
+        return started[0]
+
+    monkeypatch.setattr(module, "_start", second_fails)
+    with pytest.raises(OSError, match="no more processes"):
+        ManyDevices(["cpu", "cpu"], NETWORK, ReadOptions())
+    assert not started[0][1].is_alive()
+
+
+def test_a_process_whose_parent_goes_with_rows_unread_is_silent(pictures, capfd):
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    job = module._Job(NETWORK | {"device": "cpu"}, ReadOptions(batch_size=8))
+    process = context.Process(target=module._work, args=(there, job))
+    process.start()
+    there.close()
+    assert (here.recv()[0], here.recv()) == ("ready", (MORE,))
+    here.send([(slot, Entry(f"{slot:03d}.png", pictures / f"{slot:03d}.png")) for slot in range(64)])
+    assert here.poll(60)
+    here.close()
+    process.join(60)
+    assert process.exitcode == 0 and capfd.readouterr().err == ""
+
+
+def test_int8_is_calibrated_on_one_device_first():
+    with pytest.raises(OptionError, match="embed once with --device cpu, then go on with --device cpu,cpu"):
+        ManyDevices(["cpu", "cpu"], NETWORK | {"precision": "int8"}, ReadOptions())
+
+
+def test_an_error_nobody_expected_is_told():
+    with pytest.raises(OptionError, match="^while starting, the process for cpu failed: TypeError: .*'nope'"):
+        ManyDevices(["cpu", "cpu"], NETWORK | {"nope": 1}, ReadOptions())
+
+
+SCRIPT = """
+from toolkit.embedding import embed
+from toolkit.errors import OptionError
+try:
+    embed({folder!r}, artifacts={out!r}, backbone="resnet18", weights="random:0", device="cpu,cpu")
+except OptionError as error:
+    print("said:", error)
+"""
+
+
+def test_a_script_without_a_guard_is_told_so(pictures, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(folder=str(pictures), out=str(tmp_path / "out")), encoding="utf-8")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    (said,) = done.stdout.splitlines()
+    assert said.startswith("said: while starting, the process for cpu ended (exit status ")
+    assert said.endswith(
+        'what it printed says why; a script that calls embed has to do that below if __name__ == "__main__":'
+    )
+    assert "is kept" not in done.stdout
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.2, 0.5])
+def test_ctrl_c_while_processes_start_is_one_line(pictures, tmp_path, seconds):
+    command = ["-m", "cli", "embed", str(pictures), "--artifacts", str(tmp_path), "--device", "cpu,cpu"]
+    with subprocess.Popen(
+        [sys.executable, *command, "--weights", "random:0", "--quiet"],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        started, deadline = psutil.Process(process.pid), time.monotonic() + 60
+        while len(started.children()) < 3 and time.monotonic() < deadline:  # multiprocessing has one more
+            time.sleep(0.01)
+        family = started.children(recursive=True)
+        time.sleep(seconds)
+        os.killpg(process.pid, signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert said.lstrip("\n") == "interrupted; what is done is kept, the same command goes on from there\n"
+    assert process.returncode == 130
+    assert not psutil.wait_procs(family, timeout=10)[1]

@@ -28,6 +28,7 @@ from toolkit.errors import OptionError, ToolkitError, WeightsError
 from toolkit.progress import Progress, silent
 
 FORMAT = 1  # of the folder; raised when the meaning of its files changes
+FACTS = "graph.json"  # written last: a folder that has it is finished
 _DECIDING = ("torch", "torchvision", "openvino")
 
 
@@ -69,7 +70,7 @@ class Graph:
     def open(cls, folder: Path) -> "Graph":
         """Open a finished folder; `OptionError` if it is not one."""
         try:
-            return cls(folder, GraphFacts.read(folder / "graph.json"))
+            return cls(folder, GraphFacts.read(folder / FACTS))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise OptionError(
                 f"{folder} holds no readable graph ({error}); delete it and embed again"
@@ -106,7 +107,7 @@ def load_graph(family: str, backbone: str, weights: str, *, progress: Progress =
         As the family's function does; or the cache cannot be written.
     """
     folder = graph_folder(backbone, weights)
-    if not (folder / "graph.json").is_file():
+    if not (folder / FACTS).is_file():
         progress(f"prepare {backbone}, once", 0, None)
         job = {"family": family, "backbone": backbone, "weights": weights}
         make_folder(folder, lambda target: convert({**job, "kind": "convert", "target": str(target)}))
@@ -115,7 +116,10 @@ def load_graph(family: str, backbone: str, weights: str, *, progress: Progress =
 
 
 def make_folder(folder: Path, fill: Any) -> None:
-    """Let `fill(path)` write a new folder beside `folder`, then rename it: nobody sees half a graph."""
+    """Let `fill(path)` write a new folder beside `folder`, then rename it: nobody sees half a graph.
+
+    Another process may do the same; the graph of the faster one is kept.
+    """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -126,11 +130,22 @@ def make_folder(folder: Path, fill: Any) -> None:
         ) from error
     try:
         fill(work)
-        shutil.rmtree(folder, ignore_errors=True)
         work.chmod(0o755)
-        work.rename(folder)
+        _install(work, folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _install(work: Path, folder: Path) -> None:
+    """Make `work` the folder `folder`, taking nothing away from those who read in one that is there."""
+    try:
+        work.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+        if not (folder / FACTS).is_file():  # there is but what `fidelity` remembers
+            for path in sorted(work.iterdir(), key=lambda path: path.name == FACTS):
+                path.replace(folder / path.name)
 
 
 def convert(job: dict[str, Any]) -> None:

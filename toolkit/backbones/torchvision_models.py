@@ -1,5 +1,6 @@
 """torchvision's classifiers without their last linear layer; ResNet50 gives 2048-d pooled features."""
 
+import difflib
 from typing import TYPE_CHECKING, Any
 
 import torchvision
@@ -13,6 +14,7 @@ from toolkit.errors import OptionError, WeightsError
 if TYPE_CHECKING:
     from torch import nn
 
+NEAR = 0.5  # share of a name's letters: vit_xx is near vit_b_16
 # they start from a slow random draw and warn about it unless told so
 _TOLD = {"googlenet": {"init_weights": True}, "inception_v3": {"init_weights": True}}
 
@@ -27,8 +29,13 @@ def build(name: str, weights: str) -> Network:
     WeightsError
         The weights are unknown, unreadable, do not fit or cannot be fetched.
     """
-    if name not in list_models(module=torchvision.models):
-        raise OptionError(f"torchvision {torchvision.__version__} has no classifier {name!r}")
+    there = list_models(module=torchvision.models)
+    if name not in there:
+        near = difflib.get_close_matches(name, there, cutoff=NEAR)
+        hint = (
+            f"did you mean {' or '.join(near)}?" if near else "give resnet50, or timm:NAME for one of timm's"
+        )
+        raise OptionError(f"torchvision {torchvision.__version__} has no classifier {name!r}; {hint}")
     enum = get_model_weights(name)
     entry = _entry(name, weights, enum)
     state = fetch(weights, entry) if weights in TORCHVISION else file_state(weights)

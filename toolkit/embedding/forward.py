@@ -5,7 +5,6 @@ in flight. All queues are bounded, so memory does not grow with the number of im
 """
 
 import logging
-import os
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -117,7 +116,12 @@ class Forward:
                     f"{error}, not even one; give a smaller --input-size or another --device"
                 ) from error
             self.batch_size = size // 2
-            logger.warning("%s: going on with batches of %d", error, self.batch_size)
+            # as text: a handler may keep what it is given, and an exception keeps all activations alive
+            logger.warning(
+                "%s: going on with batches of %d; that may change the last bits of rows",
+                str(error),
+                self.batch_size,
+            )
 
 
 def _read_all(
@@ -125,11 +129,10 @@ def _read_all(
 ) -> Iterator[tuple[int, ReadImage | str]]:
     """Yield (slot, pixels or reason) in order, read ahead by a bounded number of images."""
     configure_pillow(options.policy)
-    workers = options.num_workers or os.cpu_count() or 1
-    jobs = -(-ahead // backbone.lot) + workers
+    jobs = -(-ahead // backbone.lot) + options.threads
     queue: deque[tuple[list[int], Future[list[ReadImage | str]]]] = deque()
     stream = iter(entries)
-    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+    with ThreadPoolExecutor(options.threads, thread_name_prefix="decode") as pool:
         try:
             while True:
                 while len(queue) < jobs and (lot := list(islice(stream, backbone.lot))):

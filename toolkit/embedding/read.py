@@ -4,15 +4,19 @@ import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from toolkit.backbones.base import Backbone, Decoded, Pixels
 from toolkit.embedding.augment import augmented
 from toolkit.errors import ImageError, OptionError
-from toolkit.images import ImagePolicy, decode_image
+from toolkit.images import ImagePolicy, check_header, decode_image
 from toolkit.manifest import Entry
 from toolkit.store import Row
 
 DIGEST_BYTES = 16
+MOST_AT_ONCE = 4096  # images a forward pass: beyond, a GPU gains nothing and memory runs out
+MOST_THREADS = 1024
+LARGE = 2**24  # bytes: a larger file is looked at before it is read, and files are held up to here together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,9 +26,9 @@ class ReadOptions:
     Attributes
     ----------
     batch_size : int or None
-        Images a forward pass; None is the backbone's choice.
+        Images a forward pass, at most 4,096; None is the backbone's choice.
     num_workers : int
-        Decoding threads; 0 means one a processor core.
+        Decoding threads, at most 1,024; 0 means one a processor core that this process may use.
     views : int
         Augmented views beside the plain embedding.
     seed : int
@@ -39,10 +43,22 @@ class ReadOptions:
     policy: ImagePolicy = field(default_factory=ImagePolicy)
 
     def __post_init__(self) -> None:
-        for name, least in (("batch_size", 1), ("num_workers", 0), ("views", 0)):
+        for name, least, most in (
+            ("batch_size", 1, MOST_AT_ONCE),
+            ("num_workers", 0, MOST_THREADS),
+            ("views", 0, None),
+        ):
             value = getattr(self, name)
+            option = f"--{name.replace('_', '-')} got {value}"
             if value is not None and value < least:
-                raise OptionError(f"--{name.replace('_', '-')} got {value}; give {least} or more")
+                raise OptionError(f"{option}; give {least} or more")
+            if value is not None and most is not None and value > most:
+                raise OptionError(f"{option}; give {most:,} or less")
+
+    @property
+    def threads(self) -> int:
+        """Decoding threads there are to be."""
+        return self.num_workers or usable_cores()
 
 
 @dataclass(frozen=True)
@@ -53,20 +69,37 @@ class ReadImage:
     pixels: list[Pixels]
 
 
+def usable_cores() -> int:
+    """Return how many processor cores this process may use: in a container or a job fewer than there are."""
+    if hasattr(os, "process_cpu_count"):
+        return os.process_cpu_count() or 1  # it has a switch of Python's own too
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def digest_of(data: bytes) -> str:
     """Return BLAKE2b-128 of `data` in hex."""
     return hashlib.blake2b(data, digest_size=DIGEST_BYTES).hexdigest()
 
 
+def digest_of_file(path: Path) -> str:
+    """Return `digest_of` what is in a file, without holding all of it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=DIGEST_BYTES)).hexdigest()
+
+
 def read_images(entries: Sequence[Entry], backbone: Backbone, options: ReadOptions) -> list[ReadImage | str]:
     """Read, decode and resize images; one that cannot be read gives the reason in plain words instead."""
-    files = [_read_file(entry) for entry in entries]
-    whole = [file.data for file in files if not isinstance(file, str)]
-    on_device = iter(backbone.decode(whole, options.policy.max_pixels))
-    return [
-        file if isinstance(file, str) else _read_image(entry, file, next(on_device), backbone, options)
-        for entry, file in zip(entries, files, strict=True)
-    ]
+    out: list[ReadImage | str] = []
+    waiting: list[tuple[Entry, _File | str]] = []
+    for place, entry in enumerate(entries, start=1):
+        waiting.append((entry, _read_file(entry, options.policy)))
+        held = sum(len(file.data) for _, file in waiting if not isinstance(file, str))
+        if place == len(entries) or held >= LARGE:
+            out += _decoded(waiting, backbone, options)
+            waiting.clear()
+    return out
 
 
 @dataclass(frozen=True)
@@ -75,14 +108,32 @@ class _File:
     stat: os.stat_result
 
 
-def _read_file(entry: Entry) -> _File | str:
+def _read_file(entry: Entry, policy: ImagePolicy) -> _File | str:
     try:
         with entry.path.open("rb") as file:
             # of the open file, so that a file replaced meanwhile cannot pair old pixels with a new time
             stat = os.fstat(file.fileno())
+            if stat.st_size > LARGE:
+                check_header(file, policy, name=entry.id)
+                file.seek(0)
             return _File(file.read(), stat)
     except OSError as error:
         return _reason(error)
+    except ImageError as error:
+        return str(error)
+    except MemoryError:
+        return f"not enough memory to read it ({stat.st_size:,} bytes)"
+
+
+def _decoded(
+    files: Sequence[tuple[Entry, _File | str]], backbone: Backbone, options: ReadOptions
+) -> list[ReadImage | str]:
+    whole = [file.data for _, file in files if not isinstance(file, str)]
+    on_device = iter(backbone.decode(whole, options.policy.max_pixels))
+    return [
+        file if isinstance(file, str) else _read_image(entry, file, next(on_device), backbone, options)
+        for entry, file in files
+    ]
 
 
 def _read_image(
@@ -147,7 +198,7 @@ class Known:
         try:
             stat = entry.path.stat()
             candidates = self._by_size.get(stat.st_size, [])
-            digest = digest_of(entry.path.read_bytes()) if candidates else ""
+            digest = digest_of_file(entry.path) if candidates else ""
         except OSError:
             return None  # the pass will meet the same error and write it into failed.csv
         found = next((row for row in candidates if row.digest == digest), None)
@@ -163,7 +214,7 @@ def unchanged(row: Row, entry: Entry) -> Row | None:
         stat = entry.path.stat()
         if (stat.st_size, stat.st_mtime_ns) == (row.bytes, row.mtime_ns):
             return row
-        if stat.st_size != row.bytes or digest_of(entry.path.read_bytes()) != row.digest:
+        if stat.st_size != row.bytes or digest_of_file(entry.path) != row.digest:
             return None
     except OSError:
         return None  # the pass will meet the same error and write it into failed.csv

@@ -4,19 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from toolkit.errors import LabelError
-
-# fmt: off
-NOT_IMAGES = frozenset((
-    ".csv", ".tsv", ".txt", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".log",
-    ".md", ".rst", ".html", ".htm", ".css", ".js", ".py", ".pyc", ".ipynb", ".sh", ".bat",
-    ".npz", ".npy", ".mat", ".parquet", ".feather", ".arrow", ".pkl", ".pickle", ".joblib",
-    ".h5", ".hdf5", ".db", ".sqlite", ".xls", ".xlsx", ".pt", ".pth", ".ckpt", ".onnx", ".safetensors",
-    ".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar",
-))
-# fmt: on
-"""Endings of files no image has: those that `toolkit.manifest`, which is of the same layer, passes over."""
-
-_LITTER = frozenset(("__macosx", "thumbs.db", "desktop.ini"))
+from toolkit.imagehints import NOT_IMAGES, is_litter
 
 
 def need_folder(path: Path, kind: str) -> None:
@@ -42,7 +30,7 @@ def _walk(folder: Path, prefix: str, above: frozenset[Path]) -> Iterator[str]:
     except OSError as reason:
         raise LabelError(f"{folder} cannot be listed ({reason.strerror or reason})") from reason
     for entry in entries:
-        if entry.name.startswith(".") or entry.name.lower() in _LITTER:
+        if entry.name.startswith(".") or is_litter(entry.name):
             continue
         if entry in folders:
             real = entry.resolve()
