@@ -14,13 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from toolkit.cores import usable_cores
 from toolkit.devices import cuda_count
 
 START = time.perf_counter()
 WEIGHTS = os.environ.get("TOOLKIT_WEIGHTS", "random:0")
 ENOUGH = 30.0  # seconds of a script that may be slow
-# those this process may use, as in the pass
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+CORES = usable_cores()
 SHARING = [n for n in (2, 4, 8) if n <= CORES]  # processes on one GPU: Python's lock bounds what one reads
 
 Way = Callable[[Path], dict[str, Any]]

@@ -1,12 +1,13 @@
 """BENCHMARKS.md, one section a script: what was measured, where, and by which command."""
 
 import importlib.metadata
-import os
 import platform
 import re
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+
+from toolkit.cores import usable_cores
 
 FILE = Path(__file__).resolve().parents[1] / "BENCHMARKS.md"
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "torchvision", "openvino", "pillow", "faiss-cpu")
@@ -28,7 +29,7 @@ def machine() -> str:
     installed = {name: version for name in LIBRARIES if (version := _version(name))}
     versions = ", ".join(f"{name} {version}" for name, version in installed.items())
     day = datetime.now().astimezone().strftime("%Y-%m-%d")
-    return f"{day}; {os.cpu_count()} cores of {cpu}; Python {platform.python_version()}, {versions}."
+    return f"{day}; {usable_cores()} cores of {cpu}; Python {platform.python_version()}, {versions}."
 
 
 def _version(name: str) -> str:

@@ -1,6 +1,7 @@
 """toolkit embed, toolkit import."""
 
 import json
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,7 @@ def embed(
             "embedded": report.embedded,
             "dropped": report.dropped,
             "failed": report.failed,
+            "skipped": len(report.skipped),
         }
         click.echo(json.dumps(document, ensure_ascii=False))
     elif not quiet:
@@ -115,6 +117,10 @@ def _tell(report: Any) -> None:
         click.echo(f"  failed: {failure.img_path}: {failure.reason}", err=True)
     if report.failed > 5:
         click.echo(f"  … all {report.failed:,} in {store.folder / 'failed.csv'}", err=True)
+    if report.skipped:
+        kinds = Counter(Path(name).suffix.lower() or "no ending" for name in report.skipped)
+        most = ", ".join(kind for kind, _ in kinds.most_common(5)) + ", …" * (len(kinds) > 5)
+        click.echo(f"  {counted(len(report.skipped), 'other file')} passed over ({most})", err=True)
     spec = store.meta.spec
     how = f"{spec.engine} {spec.precision} on {store.meta.made_with.get('device', 'a device')}"
     click.echo(f"{store.folder}: {_size(store)}, by {how}")

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = [
-    {"errors", "progress", "sampling", "metrics", "ranking", "wording", "demo_pictures"},
+    {"errors", "progress", "cores", "sampling", "metrics", "ranking", "wording", "demo_pictures"},
     {
         "textfiles",
         "imagehints",

@@ -253,7 +253,7 @@ def test_begin__force_forgets_store_and_pass(tmp_path):
 def test_begin__another_spec_is_an_error_naming_the_field(tmp_path, field, value):
     build(tmp_path / "s", ["a"])
     with pytest.raises(
-        SpecMismatchError, match=f"differ in {field}: .* against {value}; give the new one another"
+        SpecMismatchError, match=f"differ in {field}: .* against {value}; give the old options, another"
     ):
         begin(tmp_path / "s", ["a"], spec=spec(**{field: value}))
     assert EmbeddingStore(tmp_path / "s").ids == ("a",)

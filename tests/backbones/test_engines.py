@@ -190,7 +190,8 @@ def test_cache__a_damaged_graph_is_named(monkeypatch, tmp_path):
         ({"precision": "fp8"}, "--precision got 'fp8'; allowed are auto, fp32, bf16, fp16, int8"),
         ({"resize": "pad"}, "--resize got 'pad'; allowed are crop, squash, full"),
         ({"decode": "fast"}, "--decode got 'fast'; allowed are scaled, exact, device"),
-        ({"input_size": 8}, "--input-size got 8; give 32 or more"),
+        ({"input_size": 8}, "--input-size got 8; give 32 to 4,096"),
+        ({"input_size": 100_000}, "--input-size got 100000; give 32 to 4,096"),
         (
             {"precision": "int8", "engine": "torch"},
             "int8 runs on the processor by OpenVINO, not on cpu by torch",

@@ -26,6 +26,11 @@ def test_int8__calibrated_once_resumed_and_refused_where_it_is_not(tmp_path):
     exact = embed(tmp_path / "in", artifacts=tmp_path, name="exact", **NETWORK | {"precision": "fp32"}).store
     assert np.abs(first.embeddings() - exact.embeddings()).max() > 0
 
+    # several processes share a graph that is calibrated once, before they start
+    shared = embed(tmp_path / "in", artifacts=tmp_path, name="shared", **NETWORK, device="cpu,cpu").store
+    assert shared.meta.spec == first.meta.spec
+    np.testing.assert_array_equal(shared.embeddings(), first.embeddings())
+
     # the same command over another set of pictures goes on with the same graph
     (tmp_path / "in" / "11.jpg").unlink()
     Image.new("RGB", (70, 80), (9, 99, 200)).save(tmp_path / "in" / "12.jpg")

@@ -20,6 +20,8 @@ def home(tmp_path):
         pixels = np.random.default_rng(number).integers(0, 256, (30, 40, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / "train" / f"图 {number}.png")
     (tmp_path / "train" / "bad.jpg").write_bytes(b"nothing")
+    for name in ("film.MP4", "film2.mp4", "labels.csv"):
+        (tmp_path / "train" / name).write_bytes(b"nothing")
     return tmp_path
 
 
@@ -28,9 +30,11 @@ def test_embed__folder_then_again(toolkit, home):
     assert first.returncode == 0, first.stderr
     document = json.loads(first.stdout)
     assert (document["rows"], document["embedded"], document["failed"]) == (3, 3, 1)
+    assert document["skipped"] == 3
     store = EmbeddingStore(home / "artifacts" / "embeddings" / "train")
     assert store.ids == ("图 0.png", "图 1.png", "图 2.png") and store.failures[0].img_path == "bad.jpg"
     again = toolkit("embed", "train", "--strict", cwd=home)
+    assert "  3 other files passed over (.mp4, .csv)\n" in again.stderr
     assert again.returncode == 1
     assert "0 embedded, 3 unchanged, 0 gone, 1 failed" in again.stdout
     assert "failed: bad.jpg: " in again.stderr

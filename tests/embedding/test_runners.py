@@ -136,11 +136,6 @@ def test_a_process_whose_parent_goes_with_rows_unread_is_silent(pictures, capfd)
     assert process.exitcode == 0 and capfd.readouterr().err == ""
 
 
-def test_int8_is_calibrated_on_one_device_first():
-    with pytest.raises(OptionError, match="embed once with --device cpu, then go on with --device cpu,cpu"):
-        ManyDevices(["cpu", "cpu"], NETWORK | {"precision": "int8"}, ReadOptions())
-
-
 def test_an_error_nobody_expected_is_told():
     with pytest.raises(OptionError, match="^while starting, the process for cpu failed: TypeError: .*'nope'"):
         ManyDevices(["cpu", "cpu"], NETWORK | {"nope": 1}, ReadOptions())

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 LOT = 4  # files a decoding thread takes at a time: measured, half of what handing them out one by one costs
 DEVICE_LOT = 32  # nvJPEG's hardware decodes the files of one call side by side
-SMALLEST = 32  # pixels: the usual networks halve their input five times
+SMALLEST, LARGEST = 32, 4096  # pixels: the usual networks halve their input five times
 
 
 class FrozenBackbone:
@@ -152,8 +152,8 @@ def load_backbone(
     ):
         if value not in allowed:
             raise OptionError(f"--{option} got {value!r}; allowed are {', '.join(filter(None, allowed))}")
-    if input_size is not None and input_size < SMALLEST:
-        raise OptionError(f"--input-size got {input_size}; give {SMALLEST} or more")
+    if input_size is not None and not SMALLEST <= input_size <= LARGEST:
+        raise OptionError(f"--input-size got {input_size}; give {SMALLEST} to {LARGEST:,}")
     place = resolve_device(device_for(device, engine, precision))
     # decoding on the device is torchvision's, and int8 graphs are OpenVINO's
     chosen = choose_engine("torch" if decode == "device" and engine == "auto" else engine, place)

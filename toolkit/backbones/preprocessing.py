@@ -14,9 +14,8 @@ from toolkit.errors import OptionError
 ResizeMode = Literal["crop", "squash", "full"]
 Decode = Literal["scaled", "exact", "device"]
 
-DEFAULT_RESIZE: ResizeMode = (
-    "full"  # measured: ahead of crop and squash in F1, at the same cost (BENCHMARKS.md)
-)
+# measured: ahead of crop and squash in F1, at the same cost (BENCHMARKS.md)
+DEFAULT_RESIZE: ResizeMode = "full"
 CELL = 32  # pixels: what one cell of the last feature map of the usual networks sees moves by
 LONGEST = 3.0  # aspect ratio beyond which `full` squashes: the shorter side would get too few cells
 SCALED_MARGIN = 2  # a scaled decode keeps this many times the pixels a side that the resize ends with

@@ -4,7 +4,6 @@ A block of columns is in memory at a time. Each is sorted once, in parts where f
 asked how many of its scores reach a threshold.
 """
 
-import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from toolkit.cores import usable_cores
 from toolkit.decisions.base import (
     Rows,
     ScoreMatrix,
@@ -93,7 +93,7 @@ def each_sorted_block(scores: ScoreMatrix, parts: list[Rows], count: Callable[[s
     def sort(columns: slice, block: Scores) -> None:
         count(columns, [np.sort(block[:, rows], axis=1) for rows in parts])
 
-    workers = min(WORKERS, os.cpu_count() or 1)
+    workers = min(WORKERS, usable_cores())
     waiting: deque[Future[None]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         # the blocks are read here, one after the other: `scores` need not be safe to share

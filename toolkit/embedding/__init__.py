@@ -1,7 +1,9 @@
 """The embedding pass. Everything after it runs on a laptop and never imports an image decoder."""
 
+import contextlib
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +18,7 @@ from toolkit.embedding.run import PassOptions, PassReport, run_pass
 from toolkit.embedding.runners import ManyDevices, OneDevice, Runner
 from toolkit.embedding.verification import Verification, verify
 from toolkit.errors import ImageError, OptionError
-from toolkit.images import ImagePolicy, decode_image
+from toolkit.images import ImagePolicy, check_header, decode_image
 from toolkit.labels import find_label_file
 from toolkit.manifest import Manifest, read_manifest
 from toolkit.progress import Progress, silent
@@ -107,7 +109,8 @@ def embed(
             "graphs": Path(artifacts) / "graphs",
         }
         runner = _runner(devices, network, reading, _pictures(manifest, policy), progress)
-        return run_pass(manifest, runner, target, options, progress=progress, lock=lock)
+        with contextlib.closing(runner):
+            return run_pass(manifest, runner, target, options, progress=progress, lock=lock)
 
 
 def _runner(
@@ -117,10 +120,12 @@ def _runner(
     calibration: Callable[[Preprocessing], list[Pixels]],
     progress: Progress,
 ) -> Runner:
-    if len(devices) > 1:
-        return ManyDevices(devices, network, reading)
-    one = load_backbone(**network, device=devices[0], calibration=calibration, progress=progress)
-    return OneDevice(one, reading)
+    first = partial(load_backbone, device=devices[0], calibration=calibration, progress=progress)
+    if len(devices) == 1:
+        return OneDevice(first(**network), reading)
+    if network["precision"] == "int8":  # calibrated here, once, for all of them
+        network |= {"precision": first(**network).spec.precision}
+    return ManyDevices(devices, network, reading)
 
 
 def store_name(source: Path) -> str:
@@ -158,7 +163,10 @@ def _pictures(manifest: Manifest, policy: ImagePolicy) -> Callable[[Preprocessin
         pictures = []
         for entry in manifest.entries[::step][:CALIBRATION]:
             try:
-                data = entry.path.read_bytes()
+                with entry.path.open("rb") as file:
+                    check_header(file, policy, name=entry.id)
+                    file.seek(0)
+                    data = file.read()
                 picture = decode_image(data, policy, name=entry.id, least_side=preprocessing.least_side)
             except (ImageError, OSError):
                 continue  # the pass itself will say so, in failed.csv

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from toolkit.backbones.base import Backbone, Decoded, Pixels
+from toolkit.cores import usable_cores
 from toolkit.embedding.augment import augmented
 from toolkit.errors import ImageError, OptionError
 from toolkit.images import ImagePolicy, check_header, decode_image
@@ -67,15 +68,6 @@ class ReadImage:
 
     row: Row
     pixels: list[Pixels]
-
-
-def usable_cores() -> int:
-    """Return how many processor cores this process may use: in a container or a job fewer than there are."""
-    if hasattr(os, "process_cpu_count"):
-        return os.process_cpu_count() or 1  # it has a switch of Python's own too
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def digest_of(data: bytes) -> str:

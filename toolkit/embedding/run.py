@@ -61,7 +61,7 @@ class PassReport:
     """What a pass did: the store, and numbers of images.
 
     `kept` counts rows taken over, `renamed` those of them whose image has another name now, `dropped` images
-    that have gone.
+    that have gone, `skipped` the files of a folder that are no images by their names.
     """
 
     store: EmbeddingStore
@@ -70,6 +70,7 @@ class PassReport:
     dropped: int
     failed: int
     renamed: int = 0
+    skipped: tuple[str, ...] = ()
 
 
 def run_pass(
@@ -154,6 +155,7 @@ def _run(
         dropped=len(gone - set(known.renamed.values())),
         failed=len(store.failures),
         renamed=len(known.renamed),
+        skipped=manifest.skipped,
     )
 
 

@@ -100,11 +100,6 @@ class ManyDevices:
 
     def __init__(self, devices: Sequence[str], backbone: Mapping[str, Any], options: ReadOptions) -> None:
         """Start a process a device and load the backbone with its options in each."""
-        if backbone.get("precision") == "int8":
-            raise OptionError(
-                f"--precision int8 is calibrated on one device: embed once with --device cpu, then "
-                f"go on with --device {','.join(devices)}"
-            )
         self.options = options
         each = replace(options, num_workers=max(options.threads // len(devices), 1))
         self._loaded = False

@@ -14,7 +14,7 @@ from toolkit.backbones.fidelity import LEAST_WORST, cosines
 from toolkit.backbones.preprocessing import options_of
 from toolkit.backbones.weights import FILES
 from toolkit.embedding.forward import embed_entries
-from toolkit.embedding.read import ReadOptions, digest_of
+from toolkit.embedding.read import ReadOptions, digest_of_file
 from toolkit.errors import OptionError, StoreError
 from toolkit.manifest import Entry
 from toolkit.progress import Progress, silent
@@ -175,6 +175,6 @@ def _weights(store: str, spec: EmbeddingSpec) -> str:
 
 def _is(entry: Entry, digest: str) -> bool:
     try:
-        return digest_of(entry.path.read_bytes()) == digest
+        return digest_of_file(entry.path) == digest
     except OSError:
         return False

@@ -32,9 +32,8 @@ features are that much longer: on standardised 2048-d features these are C = .00
 """
 DEFAULT_STRENGTH = 20.0  # where no row is left to choose on
 PATIENCE = 2  # worse values of C in a row after which larger ones, which take longest, are not tried
-CHOOSING_TOL = (
-    1e-5  # of the optima C is chosen by; scores within .01 of the exact ones rank values of C alike
-)
+# of the optima C is chosen by; scores within .01 of the exact ones rank values of C alike
+CHOOSING_TOL = 1e-5
 CONSTANT_LOGIT = 30.0  # of a tag that all or none of the rows have: a score of 1 or 0 in float32
 CHOOSING_BYTES = 2**28
 """What the scores, and the features, of the validation rows C is chosen on may take.

@@ -83,9 +83,10 @@ class StoreMeta:
 
     def require_same(self, meta: "StoreMeta", what: str) -> None:
         """Raise unless the rows of `what`, which this is about, and a pass of `meta` may be mixed."""
-        remedy = "give the new one another --name, or --force to make it anew"
+        anew = "another --name, or --force to make it anew"
         if not self.may_be_of(meta.root):
-            raise StoreError(f"{what} holds the images of {self.root}, these are of {meta.root}; {remedy}")
+            raise StoreError(f"{what} holds the images of {self.root}, these are of {meta.root}; give {anew}")
+        remedy = f"give the old options, {anew}"
         self.spec.require(meta.spec, have=what, want="this pass", remedy=remedy)
         for name in ("dtype", "views", *(["seed"] if meta.views else [])):
             have, want = getattr(self, name), getattr(meta, name)
