@@ -171,10 +171,7 @@ def test_decode__a_header_that_lies_is_left_to_pillow():
     bomb = bytearray(jpeg(photo(300, 200)))
     frame = bomb.index(b"\xff\xc0")
     bomb[frame + 5 : frame + 9] = b"\xff\xff\xff\xff"  # 65,535 x 65,535 pixels
-    exif = Image.Exif()
-    exif[0x0112] = 1
-    broken = jpeg(photo(300, 200), exif=exif).replace(b"MM\0*", b"MM\0*\xff\xff", 1)
-    assert decode_on([bytes(bomb), broken], preprocessing, max_pixels=10**6)[0] is None
+    assert decode_on([bytes(bomb)], preprocessing, max_pixels=10**6) == [None]
 
 
 def test_backbone__decodes_on_the_device_only_where_asked_to():

@@ -60,6 +60,11 @@ class Backbone(Protocol):
 
         One answer a file, in order; None leaves it to Pillow and `preprocess`, as a picture of more than
         `max_pixels` is.
+
+        Raises
+        ------
+        OptionError
+            The device's memory is full.
         """
 
     def forward(self, batch: Pixels) -> Rows:

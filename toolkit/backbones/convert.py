@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.backbones.graphs import Graph
+from toolkit.backbones.graphs import FACTS, Graph
 from toolkit.backbones.openvino_import import import_openvino
 from toolkit.errors import OptionError, ToolkitError
 
@@ -44,7 +44,7 @@ def convert(job: dict[str, Any], target: Path) -> None:
     shape = openvino.PartialShape([-1, *sides, 3])
     graph = openvino.convert_model(wrapped, example_input=example, input=[(shape, openvino.Type.u8)])
     openvino.save_model(graph, target / "graph.xml", compress_to_fp16=False)
-    facts_of(network, job["backbone"], job["weights"]).write(target / "graph.json")
+    facts_of(network, job["backbone"], job["weights"]).write(target / FACTS)
 
 
 def quantize(job: dict[str, Any], target: Path) -> None:
@@ -61,7 +61,7 @@ def quantize(job: dict[str, Any], target: Path) -> None:
     dataset = nncf.Dataset([picture[None] for picture in pixels])
     quantized = nncf.quantize(graph, dataset, subset_size=len(pixels))
     openvino.save_model(quantized, target / "graph.xml", compress_to_fp16=False)
-    source.facts.write(target / "graph.json")
+    source.facts.write(target / FACTS)
 
 
 if __name__ == "__main__":

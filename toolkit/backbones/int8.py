@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from toolkit.backbones.base import Pixels
-from toolkit.backbones.graphs import Graph, convert, make_folder
+from toolkit.backbones.graphs import FACTS, Graph, convert, make_folder
 from toolkit.backbones.preprocessing import Preprocessing
 from toolkit.errors import OptionError
 from toolkit.progress import Progress
@@ -35,7 +35,7 @@ def int8_graph(
     if graphs is None:
         raise OptionError("int8 needs a folder to keep its calibrated graph in; name one with graphs=")
     if precision != "int8":
-        if not (graphs / precision / "graph.json").is_file():
+        if not (graphs / precision / FACTS).is_file():
             raise OptionError(
                 f"the graph {precision} is not in {graphs}; it was calibrated where the features were made: "
                 "copy that folder, or embed again"

@@ -7,7 +7,7 @@ from typing import Any
 
 from toolkit.backbones.engines import choose_engine
 from toolkit.backbones.fidelity import measured
-from toolkit.backbones.graphs import Graph, cache_folder
+from toolkit.backbones.graphs import FACTS, Graph, cache_folder
 from toolkit.devices import cuda_count, resolve_devices
 from toolkit.errors import ToolkitError
 from toolkit.experiment.dataset import store_names
@@ -61,7 +61,7 @@ def _network(folder: Path) -> dict[str, Any]:
     """Say what is kept of a network: its graph, for OpenVINO, and how faithful precisions are."""
     try:
         fidelity = measured(folder)
-        graph = (folder / "graph.json").is_file()
+        graph = (folder / FACTS).is_file()
         known = asdict(Graph.open(folder).facts) if graph else fidelity[0]
     except (ToolkitError, OSError, ValueError, KeyError, TypeError) as error:
         return {"folder": str(folder), "error": f"{folder} cannot be read ({error}); it can be deleted"}

@@ -156,11 +156,11 @@ class StoreWriter:
             are = counted(len(missing), "image is", "images are")
             raise StoreError(f"{are} neither embedded nor failed, first {first}")
         with writing(self.target):
-            store = self._finished()
+            store = self._complete()
         self.lock.release()
         return store
 
-    def _finished(self) -> EmbeddingStore:
+    def _complete(self) -> EmbeddingStore:
         self._close()
         kept = np.array(sorted(self.done), dtype=np.intp)
         final = self.folder if len(kept) == len(self.ids) else self._closed_up(kept)
