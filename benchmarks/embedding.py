@@ -26,11 +26,11 @@ from PIL import Image
 
 from benchmarks.embedding_ways import WAYS, WEIGHTS
 from benchmarks.tables import table, write_section
-from toolkit.backbones import load_backbone
 from toolkit.backbones.fidelity import cosines
+from toolkit.backbones.frozen import load_backbone
 from toolkit.backbones.preprocessing import Decode, Preprocessing, Recipe, ResizeMode
-from toolkit.demo_pictures import draw_picture
-from toolkit.images import decode_image
+from toolkit.images.decode import decode_image
+from toolkit.images.drawn import draw_picture
 
 DRAWN = 256
 SMALL = (100, 20_000)  # files, of 64 x 48 pixels: does memory grow?

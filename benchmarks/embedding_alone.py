@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.embedding_ways import CORES, WEIGHTS
-from toolkit.backbones import load_backbone
+from toolkit.backbones.frozen import load_backbone
 from toolkit.embedding.read import ReadImage, ReadOptions, read_images
-from toolkit.images import configure_pillow, decode_image
-from toolkit.manifest import Entry, read_manifest
+from toolkit.images.decode import configure_pillow, decode_image
+from toolkit.images.manifest import Entry, read_manifest
 
 READ = 4000  # images: a few seconds in one process
 SECONDS = 3.0  # of the network

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from toolkit.cores import usable_cores
-from toolkit.devices import cuda_count
+from toolkit.runtime.cores import usable_cores
+from toolkit.runtime.devices import cuda_count
 
 START = time.perf_counter()
 WEIGHTS = os.environ.get("TOOLKIT_WEIGHTS", "random:0")
@@ -114,7 +114,7 @@ def _timm_model() -> tuple[Any, Any]:
 
 
 def _toolkit(folder: Path, **options: Any) -> dict[str, Any]:
-    from toolkit.embedding import embed
+    from toolkit.verbs.embed import embed
 
     ready: list[float] = []
 

@@ -15,10 +15,10 @@ from benchmarks.heads_on_real import ours
 from benchmarks.real_sets import random_splits
 from benchmarks.tables import table, write_section
 from toolkit.backbones.fidelity import cosines
-from toolkit.decisions import parse_rule
-from toolkit.embedding import embed
-from toolkit.experiment import DataOptions, load_dataset
-from toolkit.metrics import evaluate
+from toolkit.evaluation.decisions.registry import parse_rule
+from toolkit.evaluation.metrics import evaluate
+from toolkit.experiment.dataset import DataOptions, load_dataset
+from toolkit.verbs.embed import embed
 
 REFERENCE = "fp32, crop"
 WAYS: dict[str, dict[str, Any]] = {

@@ -27,10 +27,10 @@ from sklearn.preprocessing import StandardScaler
 
 from benchmarks.contest_like import contest_like
 from benchmarks.tables import table, write_section
-from toolkit.decisions import parse_rule
+from toolkit.evaluation.decisions.registry import parse_rule
+from toolkit.evaluation.metrics import evaluate
 from toolkit.experiment.worker import peak_mb
-from toolkit.heads import get_head
-from toolkit.metrics import evaluate
+from toolkit.heads.registry import get_head
 
 C, K, HIDDEN, EPOCHS = 1e-2, 20, 512, 10
 EVEN = 1e3  # a temperature at which all k neighbours vote alike, as scikit-learn's do

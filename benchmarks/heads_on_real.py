@@ -17,9 +17,9 @@ import numpy as np
 from benchmarks.real_sets import Part, RealSet, real_sets
 from benchmarks.sklearn_twins import PLAIN, TWINS, Scorer, twins
 from benchmarks.tables import table, write_section
-from toolkit.decisions import RULES, parse_rule
-from toolkit.heads import get_head
-from toolkit.metrics import evaluate, per_image_counts
+from toolkit.evaluation.decisions.registry import RULES, parse_rule
+from toolkit.evaluation.metrics import evaluate, per_image_counts
+from toolkit.heads.registry import get_head
 
 FIXED, TUNED = "fixed:0.5", "global"
 AVERAGES = ("micro", "macro", "samples")

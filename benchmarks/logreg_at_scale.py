@@ -16,9 +16,9 @@ from sklearn.linear_model import LogisticRegression
 
 from benchmarks.contest_like import contest_like
 from benchmarks.tables import table, write_section
+from toolkit.evaluation.splits import stratified_split
 from toolkit.experiment.worker import peak_mb
-from toolkit.heads.logreg import Logreg
-from toolkit.splits import stratified_split
+from toolkit.heads.logreg.head import Logreg
 
 SOLVERS = {"newton-cholesky": (np.float64, 1e-10), "lbfgs": (np.float32, 1e-4)}  # rows as, tolerance
 OURS = ("C", "seconds", "iterations (median / most)", "largest gap", "unsolved tags", "peak MiB")

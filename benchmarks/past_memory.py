@@ -1,7 +1,7 @@
 """How time and memory of fitting a head grow past memory: float16 features on disk, read by blocks.
 
-Every fit runs in a process of its own on `toolkit.features.Features` of a file, told that it may hold only
-so many bytes of it (``--in-memory``). Options are given, none chosen: two epochs, one C, one k.
+Every fit runs in a process of its own on `Features` of a file, told that it may hold only so
+many bytes of it (``--in-memory``). Options are given, none chosen: two epochs, one C, one k.
 The default grid takes about ten minutes on two cores, a million rows about as long again for each head.
 """
 
@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-import toolkit.features
+import toolkit.arrays.features
 from benchmarks.contest_like import write_contest_like
 from benchmarks.tables import table, write_section
-from toolkit.decisions import best_threshold
+from toolkit.evaluation.decisions.cuts import best_threshold
 from toolkit.experiment.worker import peak_mb
-from toolkit.heads import get_head
+from toolkit.heads.registry import get_head
 
 D = 2048
 HELD = 2000  # rows scored afterwards
@@ -117,8 +117,8 @@ def _run(
 
 def fit(head: str, X: str, Y: str, N: int, L: int, in_memory: int) -> dict[str, float]:
     """Fit `head` on the first N rows and L of the tags, spread from frequent to rare; score the last rows."""
-    toolkit.features.IN_MEMORY = in_memory
-    features = toolkit.features.Features([Path(X)])
+    toolkit.arrays.features.IN_MEMORY = in_memory
+    features = toolkit.arrays.features.Features([Path(X)])
     tags = sp.load_npz(Y).tocsr()
     columns = np.linspace(0, tags.shape[1] - 1, L).astype(int)
     tags = sp.csr_array(tags[:, columns])

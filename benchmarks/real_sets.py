@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from toolkit.experiment import DataOptions, load_dataset
-from toolkit.splits import stratified_split
+from toolkit.evaluation.splits import stratified_split
+from toolkit.experiment.dataset import DataOptions, load_dataset
 
 Part = tuple[np.ndarray, sp.csr_array]
 Rows = np.ndarray

@@ -17,8 +17,8 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
 
-from toolkit.decisions import best_threshold
-from toolkit.features import unit_rows
+from toolkit.arrays.features import unit_rows
+from toolkit.evaluation.decisions.cuts import best_threshold
 
 Part = tuple[np.ndarray, sp.csr_array]
 Scorer = Callable[[np.ndarray], np.ndarray]

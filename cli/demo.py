@@ -5,8 +5,9 @@ from typing import Any
 
 import click
 
-from cli import options
-from toolkit.wording import counted
+from toolkit.runtime.messages import counted
+
+from . import options
 
 
 @click.command()
@@ -20,10 +21,11 @@ from toolkit.wording import counted
 @options.quiet
 def demo(*, quiet: bool, **given: Any) -> None:
     """Draw a small data set, embed it, fit and compare the heads, predict and evaluate. No download."""
-    from cli.fit import show
-    from cli.predict import show_failures
-    from cli.progress import TerminalProgress
-    from toolkit.demo import demo as run
+    from toolkit.verbs.demo import demo as run
+
+    from .fit import show
+    from .predict import show_failures
+    from .progress import TerminalProgress
 
     with TerminalProgress(quiet=quiet) as progress:
         report = run(progress=progress, **given)

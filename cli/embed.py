@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from cli import options
-from toolkit.wording import counted
+from toolkit.runtime.messages import counted
+
+from . import options
 
 
 @click.command()
@@ -79,8 +80,9 @@ def embed(
     A second run embeds only what is new or changed. Ctrl-C and kills lose at most the last seconds: the same
     command goes on.
     """
-    from cli.progress import TerminalProgress
-    from toolkit.embedding import embed as run
+    from toolkit.verbs.embed import embed as run
+
+    from .progress import TerminalProgress
 
     with TerminalProgress(quiet=quiet) as progress:
         report = run(source, progress=progress, **given)
@@ -151,8 +153,9 @@ def verify(context: click.Context, /, *, as_json: bool, quiet: bool, **given: An
 
     Exit with 1 if they do not agree.
     """
-    from cli.progress import TerminalProgress
-    from toolkit.embedding import verify as run
+    from toolkit.verbs.verify import verify as run
+
+    from .progress import TerminalProgress
 
     with TerminalProgress(quiet=quiet) as progress:
         found = run(progress=progress, **given)
@@ -184,8 +187,9 @@ def import_features(
     array: Path, *, names: Path, name: str | None, artifacts: Path, force: bool, quiet: bool
 ) -> None:
     """Make a store of features computed elsewhere: float16 or float32, one row an image, any dimension."""
-    from cli.progress import TerminalProgress
-    from toolkit.imported import import_features as run
+    from toolkit.verbs.import_features import import_features as run
+
+    from .progress import TerminalProgress
 
     target = artifacts / "embeddings" / (name or array.stem)
     with TerminalProgress(quiet=quiet) as progress:

@@ -5,8 +5,9 @@ from typing import Any
 
 import click
 
-from cli import options
-from toolkit.wording import counted
+from toolkit.runtime.messages import counted
+
+from . import options
 
 
 @click.command()
@@ -44,8 +45,9 @@ def fit(
     Store, labels and split are found by themselves where that is clear. Options of the head (-o) are those of
     its constructor; an unknown name lists them.
     """
-    from cli.progress import TerminalProgress
-    from toolkit.experiment import fit as run
+    from toolkit.verbs.fit import fit as run
+
+    from .progress import TerminalProgress
 
     if add_tags:
         _add_tags(context, head, quiet=quiet, as_json=as_json, **given)
@@ -60,7 +62,7 @@ def fit(
         }
         click.echo(json.dumps(document, ensure_ascii=False))
     elif not quiet:
-        from cli.tables import print_rows
+        from .tables import print_rows
 
         for note in report.notes:
             click.echo(note, err=True)
@@ -72,8 +74,9 @@ FITTING = ("head_options", "metric", "rule", "min_tags", "folds", "join", "refit
 
 
 def _add_tags(context: click.Context, head: str, *, quiet: bool, as_json: bool, **given: Any) -> None:
-    from cli.progress import TerminalProgress
-    from toolkit.experiment import add_tags as run
+    from toolkit.verbs.add_tags import add_tags as run
+
+    from .progress import TerminalProgress
 
     for name in FITTING:
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
@@ -97,7 +100,7 @@ def _add_tags(context: click.Context, head: str, *, quiet: bool, as_json: bool, 
         }
         click.echo(json.dumps(document, ensure_ascii=False))
     elif not quiet:
-        from cli.tables import print_rows
+        from .tables import print_rows
 
         for note in report.notes:
             click.echo(note, err=True)
@@ -125,8 +128,9 @@ def _add_tags(context: click.Context, head: str, *, quiet: bool, as_json: bool, 
 @options.as_json
 def compare(*, heads: str, head_options: tuple[str, ...], quiet: bool, as_json: bool, **given: Any) -> None:
     """Fit several heads on the same split, print the F1 table, mark the best for predict."""
-    from cli.progress import TerminalProgress
-    from toolkit.experiment import compare as run
+    from toolkit.verbs.compare import compare as run
+
+    from .progress import TerminalProgress
 
     names = [name.strip() for name in heads.split(",") if name.strip()]
     with TerminalProgress(quiet=quiet) as progress:
@@ -139,7 +143,7 @@ def compare(*, heads: str, head_options: tuple[str, ...], quiet: bool, as_json: 
 
 def show(comparison: Any) -> None:
     """Print what was found, the table, and what it says."""
-    from cli.tables import print_rows
+    from .tables import print_rows
 
     document = comparison.to_dict()
     for note in comparison.dataset.notes:

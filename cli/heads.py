@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from cli import options
+from . import options
 
 
 @click.command()
@@ -26,7 +26,7 @@ def tune(*, quiet: bool, as_json: bool, **given: Any) -> None:
 
     From the scores kept when it was fitted: the head itself is not run.
     """
-    from toolkit.experiment import tune as run
+    from toolkit.verbs.tune import tune as run
 
     report = run(**given)
     rows = [each.row() for each in report.tuned]
@@ -42,7 +42,7 @@ def tune(*, quiet: bool, as_json: bool, **given: Any) -> None:
         }
         click.echo(json.dumps(document, ensure_ascii=False))
     elif not quiet:
-        from cli.tables import RULE_TITLES, print_rows
+        from .tables import RULE_TITLES, print_rows
 
         which = f"{given['metric'] or 'micro'}_f1"
         flattery = [{"flattery": each.optimism[which]} for each in report.tuned]
@@ -73,7 +73,7 @@ def export(*, quiet: bool, as_json: bool, **given: Any) -> None:
 
     With joblib it is a dict of head (predict_proba), tags and rule; load only such files you trust.
     """
-    from toolkit.experiment import export as run
+    from toolkit.verbs.export import export as run
 
     path: Path = run(**given)
     if as_json:

@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from cli import options
-from toolkit.wording import counted
+from toolkit.runtime.messages import counted
+
+from . import options
 
 
 @click.command()
@@ -15,7 +16,7 @@ from toolkit.wording import counted
 @options.as_json
 def info(*, artifacts: Path, as_json: bool) -> None:
     """Show what this machine embeds with, and the stores and fitted heads in the artifacts folder."""
-    from toolkit.experiment.inventory import info as run
+    from toolkit.verbs.info import info as run
 
     found = run(artifacts)
     if as_json:

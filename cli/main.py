@@ -9,17 +9,17 @@ from importlib.metadata import version
 import click
 
 COMMANDS = {
-    "embed": ("cli.embed:embed", "Cache features of a folder or csv of images."),
-    "fit": ("cli.fit:fit", "Train one head on a cached store."),
-    "compare": ("cli.fit:compare", "Fit several heads, print the F1 table, mark the best."),
-    "tune": ("cli.heads:tune", "Compare a fitted head's decision rules, or set one."),
-    "predict": ("cli.predict:predict", "Tag a folder, csv or store; write img_path,tags."),
-    "evaluate": ("cli.predict:evaluate", "Score any predictions csv against a label file."),
-    "export": ("cli.heads:export", "Write a fitted head as one file, for numpy or scikit-learn."),
-    "info": ("cli.info:info", "Show this machine, stores and fitted heads."),
-    "verify": ("cli.embed:verify", "Embed some rows of a store again, another way, and compare."),
-    "import": ("cli.embed:import_features", "Make a store of features computed elsewhere."),
-    "demo": ("cli.demo:demo", "The whole job on a data set it draws itself."),
+    "embed": (".embed:embed", "Cache features of a folder or csv of images."),
+    "fit": (".fit:fit", "Train one head on a cached store."),
+    "compare": (".fit:compare", "Fit several heads, print the F1 table, mark the best."),
+    "tune": (".heads:tune", "Compare a fitted head's decision rules, or set one."),
+    "predict": (".predict:predict", "Tag a folder, csv or store; write img_path,tags."),
+    "evaluate": (".predict:evaluate", "Score any predictions csv against a label file."),
+    "export": (".heads:export", "Write a fitted head as one file, for numpy or scikit-learn."),
+    "info": (".info:info", "Show this machine, stores and fitted heads."),
+    "verify": (".embed:verify", "Embed some rows of a store again, another way, and compare."),
+    "import": (".embed:import_features", "Make a store of features computed elsewhere."),
+    "demo": (".demo:demo", "The whole job on a data set it draws itself."),
 }
 
 
@@ -51,7 +51,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
+        command: click.Command = getattr(importlib.import_module(module, __package__), attribute)
         if all(parameter.name != "debug" for parameter in command.params):
             command.params.append(_debug())
         return command

@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from cli import options
-from toolkit.wording import counted
+from toolkit.runtime.messages import counted
+
+from . import options
 
 
 @click.command()
@@ -53,8 +54,9 @@ def predict(
     One row for every image, in the input's order. Images that cannot be read get a row without tags. SOURCE
     may be the .scores.npz of an earlier prediction too: with another --rule it is decided again in a moment.
     """
-    from cli.progress import TerminalProgress
-    from toolkit.experiment import predict as run
+    from toolkit.verbs.predict import predict as run
+
+    from .progress import TerminalProgress
 
     default = click.core.ParameterSource.DEFAULT
     said = {name: value for name, value in given.items() if context.get_parameter_source(name) is not default}
@@ -112,7 +114,7 @@ def show_failures(report: Any, *, quiet: bool) -> None:
 @options.as_json
 def evaluate(*, predictions: Path, labels: Path, quiet: bool, as_json: bool, **given: Any) -> None:
     """Score FILE, a csv img_path,tags by whomever, against a label file."""
-    from toolkit.experiment import evaluate as run
+    from toolkit.verbs.evaluate import evaluate as run
 
     found = run(predictions, labels, **given)
     document = found.metrics.to_dict() | {
@@ -123,7 +125,7 @@ def evaluate(*, predictions: Path, labels: Path, quiet: bool, as_json: bool, **g
     if as_json:
         click.echo(json.dumps(document, ensure_ascii=False))
         return
-    from cli.tables import print_rows
+    from .tables import print_rows
 
     print_rows([document])
     if not quiet:

@@ -6,7 +6,7 @@ from typing import Self
 
 
 class TerminalProgress:
-    """A `toolkit.progress.Progress` that draws one bar a stage on stderr, with rate and time left."""
+    """A `toolkit.runtime.progress.Progress` that draws one bar a stage on stderr, with rate and time left."""
 
     def __init__(self, *, quiet: bool) -> None:
         from rich.console import Console

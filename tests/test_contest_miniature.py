@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from toolkit.experiment import DataOptions, load_dataset
-from toolkit.textfiles import read_csv, write_csv
+from toolkit.experiment.dataset import DataOptions, load_dataset
+from toolkit.files.text import read_csv, write_csv
 
 CHARACTERS = "天地玄黄宇宙洪荒日月盈昃辰宿列张寒来暑往秋收冬藏"
 TAGS = [a + b for a in CHARACTERS[:20] for b in CHARACTERS[:15]]
@@ -45,7 +45,7 @@ def contest(tmp_path_factory):
 
 
 def run(home, *arguments):
-    command = [sys.executable, "-m", "cli", *arguments]
+    command = [sys.executable, "-m", "toolkit", *arguments]
     done = subprocess.run(command, cwd=home, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done

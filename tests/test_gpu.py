@@ -9,14 +9,15 @@ import scipy.sparse as sp
 import torch
 from PIL import Image
 
-from toolkit.backbones import load_backbone
 from toolkit.backbones.fidelity import cosines
-from toolkit.embedding import embed, verify
+from toolkit.backbones.frozen import load_backbone
 from toolkit.embedding.forward import embed_entries
 from toolkit.embedding.read import ReadOptions
-from toolkit.heads.logreg import Logreg
-from toolkit.heads.mlp import Mlp
-from toolkit.manifest import read_manifest
+from toolkit.heads.logreg.head import Logreg
+from toolkit.heads.mlp.head import Mlp
+from toolkit.images.manifest import read_manifest
+from toolkit.verbs.embed import embed
+from toolkit.verbs.verify import verify
 
 CUDA = torch.cuda.is_available()
 DEVICE = "cuda" if CUDA else "mps"

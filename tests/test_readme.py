@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from toolkit.demo_data import draw_demo_images
-from toolkit.textfiles import read_csv, write_csv
+from toolkit.files.text import read_csv, write_csv
+from toolkit.images.drawn_set import draw_demo_images
 
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -53,7 +53,7 @@ def run(command, home):
 def test_commands__run_in_order(home):
     commands = [line for block in blocks("sh") for line in block.splitlines()]
     assert len(commands) == 18 and all(command.startswith("toolkit ") for command in commands)
-    out = {c: run([sys.executable, "-m", "cli", *shlex.split(c)[1:]], home) for c in commands}
+    out = {c: run([sys.executable, "-m", "toolkit", *shlex.split(c)[1:]], home) for c in commands}
     assert "59 embedded, 0 unchanged, 0 gone, 1 failed" in out["toolkit embed train/"]
     assert out["toolkit compare"].count("★") == 2
     assert "submit.csv: 40 images by" in out["toolkit predict test/ --out submit.csv"]
@@ -85,7 +85,7 @@ def test_python__runs(home, number):
 
 
 def test_output_shown__has_the_columns_there_are():
-    from cli.tables import TITLES
+    from toolkit.cli.tables import TITLES
 
     shown = next(block for block in blocks("text") if " ★ " in block)
     header = next(line for line in shown.splitlines() if line.startswith(" head"))

@@ -13,9 +13,9 @@ from sklearn.metrics import f1_score
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neighbors import KNeighborsClassifier
 
-from toolkit.decisions import best_threshold
-from toolkit.heads import get_head
+from toolkit.evaluation.decisions.cuts import best_threshold
 from toolkit.heads.base import hold_out
+from toolkit.heads.registry import get_head
 
 pytestmark = pytest.mark.slow
 
@@ -65,7 +65,7 @@ def test_coco_small__the_whole_job(shared_data, shared_weights, tmp_path):
     source = shared_data / "coco_small"
 
     def run(*arguments):
-        command = [sys.executable, "-m", "cli", *map(str, arguments)]
+        command = [sys.executable, "-m", "toolkit", *map(str, arguments)]
         env = os.environ | {"TOOLKIT_WEIGHTS": str(shared_weights)}
         done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr

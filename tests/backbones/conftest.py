@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from toolkit.backbones import load_backbone
+from toolkit.backbones.frozen import load_backbone
 
 
 def photo(width, height, seed=0):

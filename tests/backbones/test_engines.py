@@ -13,11 +13,12 @@ import torchvision
 from PIL import Image
 
 from tests.backbones.conftest import photo
-from toolkit.backbones import DeviceMemoryError, load_backbone
-from toolkit.backbones.engines import choose_engine
+from toolkit.backbones.base import DeviceMemoryError
+from toolkit.backbones.engines.choice import choose_engine
 from toolkit.backbones.engines.openvino import fast_precisions
 from toolkit.backbones.engines.torch import TorchEngine, batch_size_within
 from toolkit.backbones.fidelity import cosines
+from toolkit.backbones.frozen import load_backbone
 from toolkit.backbones.graphs import cache_folder
 from toolkit.backbones.network import build_network
 from toolkit.errors import OptionError

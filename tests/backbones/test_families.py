@@ -5,8 +5,8 @@ import importlib.metadata
 import numpy as np
 import pytest
 
-from toolkit.backbones import load_backbone
 from toolkit.backbones.families import FAMILIES, default_weights, family_of
+from toolkit.backbones.frozen import load_backbone
 from toolkit.errors import OptionError
 
 PLUGIN = """

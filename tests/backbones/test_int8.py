@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from toolkit.backbones import load_backbone
-from toolkit.embedding import embed
+from toolkit.backbones.frozen import load_backbone
 from toolkit.errors import OptionError
+from toolkit.verbs.embed import embed
 
 NETWORK = {"backbone": "resnet18", "weights": "random:0", "input_size": 64, "precision": "int8"}
 

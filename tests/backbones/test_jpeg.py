@@ -15,12 +15,12 @@ from torchvision.io import decode_jpeg
 
 from tests.backbones.conftest import photo
 from tests.backbones.test_preprocessing import V1
-from toolkit.backbones import load_backbone
+from toolkit.backbones.frozen import load_backbone
 from toolkit.backbones.jpeg import AT_ONCE, DeviceDecoder
 from toolkit.backbones.preprocessing import Preprocessing
 from toolkit.backbones.resizing import resize_picture
 from toolkit.errors import OptionError
-from toolkit.images import decode_image
+from toolkit.images.decode import decode_image
 
 
 def decode_on(files, preprocessing, *, max_pixels):

@@ -8,14 +8,15 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from toolkit.backbones import DeviceMemoryError, load_backbone
-from toolkit.backbones.engines import device_for
+from toolkit.backbones.base import DeviceMemoryError
 from toolkit.backbones.engines import torch as engines
+from toolkit.backbones.engines.choice import device_for
+from toolkit.backbones.frozen import load_backbone
 from toolkit.backbones.network import build_network
 from toolkit.backbones.preprocessing import Preprocessing
 from toolkit.backbones.resizing import resize
 from toolkit.errors import OptionError
-from toolkit.experiment.inventory import info
+from toolkit.verbs.info import info
 
 GPU = "cuda:0"
 EACH = 1_000_000  # bytes a picture takes on the made-up GPU
@@ -53,7 +54,7 @@ def gpu(monkeypatch):
     network = build_network("toolkit.backbones.torchvision_models:build", "resnet18", "random:0")
     monkeypatch.setattr("toolkit.backbones.network.build_network", lambda *names: network)
     monkeypatch.setattr(engines, "TorchEngine", FakeEngine)
-    monkeypatch.setattr("toolkit.devices.cuda_count", lambda: 1)
+    monkeypatch.setattr("toolkit.runtime.devices.cuda_count", lambda: 1)
     monkeypatch.setattr(FakeEngine, "held", 0)
     for name, made_up in {
         "device": lambda device: contextlib.nullcontext(),
@@ -107,7 +108,7 @@ def test_load__with_no_room_for_the_smallest_batch_leaves_the_halving_to_the_pas
 
 def test_info__names_the_gpu_and_what_auto_takes(gpu, monkeypatch, tmp_path):
     monkeypatch.setenv("TOOLKIT_CACHE", str(tmp_path))
-    monkeypatch.setattr("toolkit.experiment.inventory.cuda_count", lambda: 1)
+    monkeypatch.setattr("toolkit.verbs.info.cuda_count", lambda: 1)
     load_backbone("resnet18", weights="random:0", device=GPU, input_size=64)
     machine = info(tmp_path)["machine"]
     assert (machine["device"], machine["processor"], machine["gpus"]) == (GPU, "made-up GPU", 1)

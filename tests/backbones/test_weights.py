@@ -7,7 +7,7 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
-from toolkit.backbones import load_backbone
+from toolkit.backbones.frozen import load_backbone
 from toolkit.backbones.network import build_network
 from toolkit.backbones.torchvision_models import build
 from toolkit.backbones.weights import RESNET50_FILE, digest_of, identity, torch_cache

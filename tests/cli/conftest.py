@@ -13,7 +13,7 @@ def toolkit():
 
     def run(*arguments, cwd, **env):
         return subprocess.run(
-            [sys.executable, "-m", "cli", *map(str, arguments)],
+            [sys.executable, "-m", "toolkit", *map(str, arguments)],
             cwd=cwd,
             capture_output=True,
             text=True,

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from tests.experiment.conftest import made_up, names, write_labels, write_store
-from toolkit.textfiles import read_csv
+from tests.made_up import made_up, names, write_labels, write_store
+from toolkit.files.text import read_csv
 
 CONTRACT = {
     "head", "micro_f1", "macro_f1", "samples_f1", "micro_precision", "micro_recall", "map", "rule",
@@ -70,9 +70,9 @@ def test_compare__prints_the_table_and_marks_the_best(toolkit, home):
 
 
 def test_compare__options_of_a_head_given_by_its_class(toolkit, home):
-    given = ("--store", "train", "--labels", "labels.csv", "--heads", "toolkit.heads.knn:Knn,logreg")
+    given = ("--store", "train", "--labels", "labels.csv", "--heads", "toolkit.heads.knn.head:Knn,logreg")
     done = toolkit(
-        "compare", *given, "-o", "toolkit.heads.knn:Knn.k=7", "-o", "logreg.C=0.1", "--json", cwd=home
+        "compare", *given, "-o", "toolkit.heads.knn.head:Knn.k=7", "-o", "logreg.C=0.1", "--json", cwd=home
     )
     assert done.returncode == 0, done.stderr
     assert {row["head"] for row in json.loads(done.stdout)["heads"]} == {"knn", "logreg"}
@@ -128,7 +128,7 @@ def test_errors__exit_2_and_one_line(toolkit, home, arguments, text):
 
 def test_ctrl_c__exits_130_and_leaves_nothing(home):
     command = [
-        sys.executable, "-m", "cli", "fit", "--head", "mlp", "--store", "train", "--labels", "labels.csv",
+        sys.executable, "-m", "toolkit", "fit", "--head", "mlp", "--store", "train", "--labels", "labels.csv",
         "-o", "epochs=100000", "-o", "lr_drops=1", "--artifacts", "artifacts",
     ]  # fmt: skip
     # a runner started in the background (nohup, CI) hands its children an ignored SIGINT

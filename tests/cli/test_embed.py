@@ -8,9 +8,10 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from toolkit.cli.main import COMMANDS
 
-from cli.main import COMMANDS
-from toolkit.store import EmbeddingStore, StoreLock
+from toolkit.files.locks import StoreLock
+from toolkit.store.reading import EmbeddingStore
 
 
 @pytest.fixture
@@ -134,7 +135,7 @@ def test_debug__shows_the_traceback(toolkit, home, arguments):
 
 def test_help__answers_without_heavy_imports(home):
     code = (
-        "import sys, cli.main as m\ntry:\n m.toolkit.main(['--help'])\nexcept SystemExit: pass\n"
+        "import sys, toolkit.cli.main as m\ntry:\n m.toolkit.main(['--help'])\nexcept SystemExit: pass\n"
         "print(sorted({'torch', 'numpy', 'rich', 'PIL'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -6,8 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
-from tests.experiment.conftest import made_up, names, write_labels, write_store
-from toolkit.textfiles import write_csv
+from tests.made_up import made_up, names, write_labels, write_store
+from toolkit.files.text import write_csv
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from toolkit.backbones.engines.openvino import fast_precisions
-from toolkit.embedding import embed
-from toolkit.store import EmbeddingStore
+from toolkit.store.reading import EmbeddingStore
+from toolkit.verbs.embed import embed
 
 NETWORK = {"backbone": "resnet18", "weights": "random:0", "input_size": 96, "device": "cpu"}
 ENGINES = [("openvino", "fp32"), ("torch", "fp32"), *(("openvino", name) for name in fast_precisions())]
@@ -57,7 +57,7 @@ def test_kill_9_and_rerun__is_bit_equal(pictures, tmp_path, engine, precision):
     options = NETWORK | {"engine": engine, "precision": precision, "artifacts": tmp_path}
     whole = embed(many, name="whole", **options).store
     command = [
-        sys.executable, "-m", "cli", "embed", str(many), "--name", "killed", "--artifacts", str(tmp_path),
+        sys.executable, "-m", "toolkit", "embed", str(many), "--name", "killed", "--artifacts", str(tmp_path),
         "--engine", engine, "--precision", precision, "--backbone", "resnet18", "--weights", "random:0",
         "--input-size", "96", "--device", "cpu", "--quiet",
     ]  # fmt: skip

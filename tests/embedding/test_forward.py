@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 
 from tests.embedding.test_run import MeanBackbone, picture
-from toolkit.backbones import DeviceMemoryError
+from toolkit.backbones.base import DeviceMemoryError
 from toolkit.embedding.forward import Forward, embed_entries
 from toolkit.embedding.read import ReadOptions
 from toolkit.errors import OptionError
-from toolkit.manifest import Entry
+from toolkit.images.manifest import Entry
 
 
 class Shaped(MeanBackbone):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from toolkit.embedding import embed, store_name
 from toolkit.errors import OptionError
+from toolkit.verbs.embed import embed, store_name
 
 
 @pytest.mark.parametrize(

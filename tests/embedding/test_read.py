@@ -9,7 +9,7 @@ from PIL import Image
 from tests.embedding.test_run import MeanBackbone, expected, picture
 from toolkit.embedding import read
 from toolkit.embedding.read import ReadOptions, digest_of, digest_of_file, read_images
-from toolkit.manifest import Entry
+from toolkit.images.manifest import Entry
 
 
 class Recording(MeanBackbone):

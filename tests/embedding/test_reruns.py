@@ -6,8 +6,8 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
-from test_run import MeanBackbone, expected, folder, go, picture
 
+from tests.embedding.test_run import MeanBackbone, expected, folder, go, picture
 from toolkit.errors import StoreError
 
 __all__ = ["folder"]  # a fixture

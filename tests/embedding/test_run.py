@@ -16,9 +16,10 @@ from toolkit.embedding.read import Known, ReadOptions, digest_of
 from toolkit.embedding.run import PassOptions, run_pass
 from toolkit.embedding.runners import OneDevice
 from toolkit.errors import OptionError, SpecMismatchError
-from toolkit.manifest import Entry, read_manifest
-from toolkit.spec import EmbeddingSpec
-from toolkit.store import EmbeddingStore, Row
+from toolkit.images.manifest import Entry, read_manifest
+from toolkit.store.reading import EmbeddingStore
+from toolkit.store.records import Row
+from toolkit.store.spec import EmbeddingSpec
 
 SIZE = 8
 
@@ -284,7 +285,7 @@ SCRIPT = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from test_run import MeanBackbone, go
+from tests.embedding.test_run import MeanBackbone, go
 class Slow(MeanBackbone):
     def forward(self, batch):
         time.sleep(0.1)
@@ -297,7 +298,7 @@ def test_pass__kill_9_and_rerun_is_bit_equal(folder, tmp_path):
     home, _ = folder
     whole = go(home, tmp_path / "whole", batch_size=1).store
     target = tmp_path / "killed"
-    script = SCRIPT.format(tests=str(Path(__file__).parent), home=str(home), target=str(target))
+    script = SCRIPT.format(tests=str(Path(__file__).parents[2]), home=str(home), target=str(target))
     process = subprocess.Popen([sys.executable, "-c", script])
     journal = tmp_path / ".killed.partial" / "journal.csv"
     deadline = time.monotonic() + 60

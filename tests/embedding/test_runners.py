@@ -15,11 +15,11 @@ import pytest
 from PIL import Image
 
 import toolkit.embedding.runners as module
-from toolkit.embedding import embed
 from toolkit.embedding.read import ReadOptions
 from toolkit.embedding.runners import MORE, ManyDevices
 from toolkit.errors import OptionError, SpecMismatchError, WeightsError
-from toolkit.manifest import Entry
+from toolkit.images.manifest import Entry
+from toolkit.verbs.embed import embed
 
 NETWORK = {"name": "resnet18", "weights": "random:0", "input_size": 64, "precision": "fp32"}
 
@@ -165,7 +165,7 @@ def test_a_script_without_a_guard_is_told_so(pictures, tmp_path):
 
 @pytest.mark.parametrize("seconds", [0.0, 0.2, 0.5])
 def test_ctrl_c_while_processes_start_is_one_line(pictures, tmp_path, seconds):
-    command = ["-m", "cli", "embed", str(pictures), "--artifacts", str(tmp_path), "--device", "cpu,cpu"]
+    command = ["-m", "toolkit", "embed", str(pictures), "--artifacts", str(tmp_path), "--device", "cpu,cpu"]
     with subprocess.Popen(
         [sys.executable, *command, "--weights", "random:0", "--quiet"],
         stderr=subprocess.PIPE,

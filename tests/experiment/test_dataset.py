@@ -5,10 +5,10 @@ import logging
 import numpy as np
 import pytest
 
-from tests.experiment.conftest import TAGS, made_up, names, write_labels, write_store
+from tests.made_up import TAGS, made_up, names, write_labels, write_store
 from toolkit.errors import LabelError, OptionError, SplitError, StoreError
-from toolkit.experiment import DataOptions, load_dataset
-from toolkit.textfiles import write_csv
+from toolkit.experiment.dataset import DataOptions, load_dataset
+from toolkit.files.text import write_csv
 
 
 def test_load__joins_rows_and_labels(home, given):

@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from tests.experiment.conftest import made_up
-from toolkit.decisions import parse_rule
+from tests.made_up import made_up
 from toolkit.errors import OptionError, SplitError
-from toolkit.experiment import DataOptions, compare, fit, load_dataset
-from toolkit.experiment.keptscores import KeptScores
-from toolkit.heads import get_head, load_head
-from toolkit.splits import stratified_split
+from toolkit.evaluation.decisions.registry import parse_rule
+from toolkit.evaluation.splits import stratified_split
+from toolkit.experiment.dataset import DataOptions, load_dataset
+from toolkit.experiment.saved_scores import KeptScores
+from toolkit.heads.registry import get_head, load_head
+from toolkit.verbs.compare import compare
+from toolkit.verbs.fit import fit
 
 C = {"C": 0.5}
 

@@ -5,13 +5,17 @@ import json
 import numpy as np
 import pytest
 
-from tests.experiment.conftest import made_up, names, write_labels, write_store
-from toolkit.calibration import clipped_logits
-from toolkit.decisions import parse_rule
+from tests.made_up import made_up, names, write_labels, write_store
 from toolkit.errors import OptionError, SpecMismatchError, StoreError
-from toolkit.experiment import DataOptions, SavedHead, compare, fit, load_dataset, predict
-from toolkit.heads import get_head, load_head
-from toolkit.textfiles import read_csv, write_csv
+from toolkit.evaluation.calibration import clipped_logits
+from toolkit.evaluation.decisions.registry import parse_rule
+from toolkit.experiment.dataset import DataOptions, load_dataset
+from toolkit.experiment.saved import SavedHead
+from toolkit.files.text import read_csv, write_csv
+from toolkit.heads.registry import get_head, load_head
+from toolkit.verbs.compare import compare
+from toolkit.verbs.fit import fit
+from toolkit.verbs.predict import predict
 
 N = 160
 

@@ -6,14 +6,18 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, precision_score, recall_score
 
-from tests.experiment.conftest import made_up, names, write_labels
-from toolkit.bootstrap import METRICS
-from toolkit.decisions import parse_rule
+from tests.made_up import made_up, names, write_labels
 from toolkit.errors import HeadError, OptionError
-from toolkit.experiment import DataOptions, SavedHead, compare, fit, load_dataset, measuring
-from toolkit.heads import get_head, load_head
-from toolkit.splits import read_split
-from toolkit.textfiles import read_csv
+from toolkit.evaluation.bootstrap import METRICS
+from toolkit.evaluation.decisions.registry import parse_rule
+from toolkit.evaluation.splits import read_split
+from toolkit.experiment import measuring
+from toolkit.experiment.dataset import DataOptions, load_dataset
+from toolkit.experiment.saved import SavedHead
+from toolkit.files.text import read_csv
+from toolkit.heads.registry import get_head, load_head
+from toolkit.verbs.compare import compare
+from toolkit.verbs.fit import fit
 
 FAST = {"mlp": {"epochs": 5, "hidden": (8,)}}
 

@@ -10,11 +10,11 @@ from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from toolkit.decisions import best_threshold
 from toolkit.errors import HeadError, OptionError
-from toolkit.heads import get_head, head_names, load_head
+from toolkit.evaluation.decisions.cuts import best_threshold
 from toolkit.heads.base import Head
 from toolkit.heads.options import describe_options, option_types
+from toolkit.heads.registry import get_head, head_names, load_head
 
 FAST = {
     "mlp": {"epochs": 30, "hidden": (16,), "lr": 0.01, "patience": 8},

@@ -6,14 +6,14 @@ import scipy.sparse as sp
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
-from toolkit import features
-from toolkit.decisions import best_threshold
+from toolkit.arrays import features
+from toolkit.arrays.features import Features
 from toolkit.errors import HeadError, OptionError
-from toolkit.features import Features
+from toolkit.evaluation.decisions.cuts import best_threshold
+from toolkit.evaluation.metrics import average_precision
 from toolkit.heads.ensemble import Ensemble
-from toolkit.heads.knn import Knn
-from toolkit.heads.logreg import Logreg
-from toolkit.metrics import average_precision
+from toolkit.heads.knn.head import Knn
+from toolkit.heads.logreg.head import Logreg
 
 
 def two_views(n=400, L=6, seed=0):
@@ -69,7 +69,7 @@ def test_combine__a_useless_member_costs_nothing():
 def test_combine__samples_rows_of_large_arrays(monkeypatch):
     scores, Y = two_views(2000)
     whole = Ensemble(members=("logreg", "knn")).combine(scores, Y).coefficients_
-    monkeypatch.setattr("toolkit.calibration.ENTRIES", 6000)
+    monkeypatch.setattr("toolkit.evaluation.calibration.ENTRIES", 6000)
     part = Ensemble(members=("logreg", "knn")).combine(scores, Y).coefficients_
     assert part != whole
     np.testing.assert_allclose(part, whole, atol=0.15)
@@ -119,7 +119,7 @@ class Tagger(Knn):
 @pytest.fixture
 def two_heads(monkeypatch):
     kinds = {"knn": Knn, "tagger": Tagger}
-    monkeypatch.setattr("toolkit.heads.get_head", kinds.__getitem__)
+    monkeypatch.setattr("toolkit.heads.registry.get_head", kinds.__getitem__)
     return Ensemble(members=("knn", "tagger"))
 
 

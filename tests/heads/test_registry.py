@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from toolkit.errors import OptionError
-from toolkit.heads import get_head, head_names
-from toolkit.heads.knn import Knn
+from toolkit.heads.knn.head import Knn
+from toolkit.heads.registry import get_head, head_names
 
 
 def test_names__ours_in_order():
@@ -15,7 +15,7 @@ def test_names__ours_in_order():
 
 
 def test_get__by_name_and_import_string():
-    assert get_head("knn") is Knn is get_head("toolkit.heads.knn:Knn")
+    assert get_head("knn") is Knn is get_head("toolkit.heads.knn.head:Knn")
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ def test_get__by_name_and_import_string():
     [
         ("logrg", "there is no head 'logrg'; did you mean 'logreg'\\? heads are mlp, logreg, knn, ensemble"),
         ("nope.module:Head", "cannot be imported from 'nope.module:Head'"),
-        ("toolkit.heads.knn:K_GRID", "is no head: a head is a class with name, fit, scores"),
+        ("toolkit.heads.knn.head:K_GRID", "is no head: a head is a class with name, fit, scores"),
     ],
 )
 def test_get__errors(name, message):
@@ -34,8 +34,8 @@ def test_get__errors(name, message):
 def test_get__a_head_of_another_package(monkeypatch):
     from importlib import metadata
 
-    point = metadata.EntryPoint("mine", "toolkit.heads.knn:Knn", "toolkit.heads")
-    stolen = metadata.EntryPoint("mlp", "toolkit.heads.knn:Knn", "toolkit.heads")
+    point = metadata.EntryPoint("mine", "toolkit.heads.knn.head:Knn", "toolkit.heads")
+    stolen = metadata.EntryPoint("mlp", "toolkit.heads.knn.head:Knn", "toolkit.heads")
     monkeypatch.setattr(metadata, "entry_points", lambda group: [point, stolen])
     assert get_head("mine") is Knn and head_names()[-1] == "mine"
     assert get_head("mlp") is not Knn

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from toolkit.spec import EmbeddingSpec
+from toolkit.store.spec import EmbeddingSpec
 
 Pixels = NDArray[np.uint8]
 Rows = NDArray[np.float32]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.backbones.base import Pixels, Rows
-from toolkit.demo_pictures import draw_picture
+from toolkit.images.drawn import draw_picture
 
 logger = logging.getLogger(__name__)
 

@@ -9,17 +9,17 @@ import numpy as np
 from PIL import Image
 
 from toolkit.backbones.base import Decoded, DeviceMemoryError, Pixels, Rows
-from toolkit.backbones.engines import Engine, EngineName, Precision, choose_engine, device_for
+from toolkit.backbones.engines.choice import Engine, EngineName, Precision, choose_engine, device_for
 from toolkit.backbones.families import default_weights, family_of
 from toolkit.backbones.fidelity import check
 from toolkit.backbones.graphs import Graph, GraphFacts, graph_folder, load_graph
 from toolkit.backbones.int8 import INT8, Calibration, int8_graph
 from toolkit.backbones.preprocessing import Decode, Preprocessing, Recipe, ResizeMode
 from toolkit.backbones.weights import FILES
-from toolkit.devices import resolve_device
 from toolkit.errors import OptionError
-from toolkit.progress import Progress, silent
-from toolkit.spec import EmbeddingSpec
+from toolkit.runtime.devices import resolve_device
+from toolkit.runtime.progress import Progress, silent
+from toolkit.store.spec import EmbeddingSpec
 
 if TYPE_CHECKING:
     from toolkit.backbones.jpeg import DeviceDecoder

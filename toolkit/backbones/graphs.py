@@ -25,7 +25,7 @@ from toolkit import errors
 from toolkit.backbones.preprocessing import Recipe
 from toolkit.backbones.weights import identity
 from toolkit.errors import OptionError, ToolkitError, WeightsError
-from toolkit.progress import Progress, silent
+from toolkit.runtime.progress import Progress, silent
 
 FORMAT = 1  # of the folder; raised when the meaning of its files changes
 FACTS = "graph.json"  # written last: a folder that has it is finished

@@ -11,7 +11,7 @@ from toolkit.backbones.base import Pixels
 from toolkit.backbones.graphs import FACTS, Graph, convert, make_folder
 from toolkit.backbones.preprocessing import Preprocessing
 from toolkit.errors import OptionError
-from toolkit.progress import Progress
+from toolkit.runtime.progress import Progress
 
 INT8 = "int8-"  # and the digest of the graph: which pictures calibrated it decides the features
 Calibration = Callable[[Preprocessing], Sequence[Pixels]]

@@ -1,6 +1,6 @@
 """Torch networks without their classifier, whatever engine runs them.
 
-A family is a function ``build(name, weights) -> Network``; `toolkit.backbones.FAMILIES` lists them.
+A family is a function ``build(name, weights) -> Network``; `toolkit.backbones.families.FAMILIES` lists them.
 """
 
 import importlib

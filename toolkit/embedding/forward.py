@@ -14,13 +14,12 @@ from itertools import islice
 
 import numpy as np
 
-from toolkit.backbones import Backbone, DeviceMemoryError
-from toolkit.backbones.base import Pixels, Rows
+from toolkit.backbones.base import Backbone, DeviceMemoryError, Pixels, Rows
 from toolkit.embedding.read import ReadImage, ReadOptions, read_images
 from toolkit.errors import OptionError
-from toolkit.images import configure_pillow
-from toolkit.manifest import Entry
-from toolkit.store import Row
+from toolkit.images.decode import configure_pillow
+from toolkit.images.manifest import Entry
+from toolkit.store.records import Row
 
 logger = logging.getLogger(__name__)
 

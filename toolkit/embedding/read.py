@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from toolkit.backbones.base import Backbone, Decoded, Pixels
-from toolkit.cores import usable_cores
 from toolkit.embedding.augment import augmented
 from toolkit.errors import ImageError, OptionError
-from toolkit.images import ImagePolicy, check_header, decode_image
-from toolkit.manifest import Entry
-from toolkit.store import Row
+from toolkit.images.decode import ImagePolicy, check_header, decode_image
+from toolkit.images.manifest import Entry
+from toolkit.runtime.cores import usable_cores
+from toolkit.store.records import Row
 
 DIGEST_BYTES = 16
 MOST_AT_ONCE = 4096  # images a forward pass: beyond, a GPU gains nothing and memory runs out

@@ -12,22 +12,14 @@ from toolkit.embedding.forward import Embedded
 from toolkit.embedding.read import Known
 from toolkit.embedding.runners import Runner
 from toolkit.errors import StoreError
-from toolkit.manifest import Manifest
-from toolkit.progress import Progress, silent
-from toolkit.store import (
-    EmbeddingStore,
-    Failure,
-    Keep,
-    Row,
-    StoreDtype,
-    StoreLock,
-    StoreMeta,
-    StoreWriter,
-    earlier,
-    interrupted,
-    recover,
-)
-from toolkit.storearrays import fits
+from toolkit.files.locks import StoreLock
+from toolkit.files.npy import is_finite_as
+from toolkit.images.manifest import Manifest
+from toolkit.runtime.progress import Progress, silent
+from toolkit.store.folders import earlier, interrupted, recover
+from toolkit.store.reading import EmbeddingStore
+from toolkit.store.records import Failure, Row, StoreDtype, StoreMeta
+from toolkit.store.writing import Keep, StoreWriter
 
 logger = logging.getLogger(__name__)
 
@@ -236,9 +228,9 @@ def _fill(
 
 def _unfit(embedded: Embedded, meta: StoreMeta) -> str:
     """Return why the store cannot hold these rows, or nothing."""
-    if all(fits(rows, meta.dtype) for rows in embedded.rows):
+    if all(is_finite_as(rows, meta.dtype) for rows in embedded.rows):
         return ""
-    if all(fits(rows, "float32") for rows in embedded.rows):
+    if all(is_finite_as(rows, "float32") for rows in embedded.rows):
         return f"its features are too large for {meta.dtype}; use --dtype float32"
     if meta.spec.precision == "fp32":
         return "its features are not finite, even in fp32; check the weights"

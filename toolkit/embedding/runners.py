@@ -19,12 +19,13 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any, Protocol
 
-from toolkit.backbones import Backbone, load_backbone
+from toolkit.backbones.base import Backbone
+from toolkit.backbones.frozen import load_backbone
 from toolkit.embedding.forward import Embedded, embed_entries
 from toolkit.embedding.read import ReadOptions
 from toolkit.errors import OptionError, ToolkitError
-from toolkit.manifest import Entry
-from toolkit.spec import EmbeddingSpec
+from toolkit.images.manifest import Entry
+from toolkit.store.spec import EmbeddingSpec
 
 LOT = 64  # images handed out at a time: small, so that all devices end together
 ROWS = 32  # rows sent back at a time

@@ -10,10 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from toolkit.errors import LabelError, OptionError, SplitError, StoreError
-from toolkit.experiment.sources import Source
-from toolkit.experiment.stages import Stages
-from toolkit.labels import LabelMatch, LabelSpace, LabelTable, find_label_file, match_labels, read_labels
-from toolkit.splits import (
+from toolkit.evaluation.splits import (
     PARTS,
     TEST_FRACTION,
     VAL_FRACTION,
@@ -23,8 +20,15 @@ from toolkit.splits import (
     near_duplicate_groups,
     read_split,
 )
-from toolkit.store import EmbeddingStore
-from toolkit.wording import counted
+from toolkit.experiment.sources import Source
+from toolkit.labels.find import find_label_file
+from toolkit.labels.match import LabelMatch, match_labels
+from toolkit.labels.read import read_labels
+from toolkit.labels.space import LabelSpace
+from toolkit.labels.table import LabelTable
+from toolkit.runtime.messages import counted
+from toolkit.runtime.stages import Stages
+from toolkit.store.reading import EmbeddingStore
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +49,7 @@ class DataOptions:
         Several stores are joined: the images all of them have, their features side by side.
     labels, tags, split : path, optional
     format, separator, encoding, ignore_unknown_tags
-        As `toolkit.labels.read_labels` takes them.
+        As `toolkit.labels.read.read_labels` takes them.
     val_fraction, test_fraction : float
         Of the default split.
     seed : int

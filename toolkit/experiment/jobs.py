@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from toolkit import errors
 from toolkit.errors import HeadError, ToolkitError
-from toolkit.progress import Progress
-from toolkit.splits import Split
+from toolkit.evaluation.splits import Split
+from toolkit.runtime.progress import Progress
 
 Rows = NDArray[np.intp]
 

@@ -10,14 +10,16 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from toolkit.bootstrap import Draws, resampled_map
-from toolkit.decisions import RULES, DecisionRule, ScoreMatrix, cross_fitted, optimism, parse_rule
+from toolkit.evaluation.bootstrap import Draws, resampled_map
+from toolkit.evaluation.decisions.base import DecisionRule, ScoreMatrix
+from toolkit.evaluation.decisions.crossfit import cross_fitted, optimism
+from toolkit.evaluation.decisions.registry import RULES, parse_rule
+from toolkit.evaluation.metrics import Metrics, evaluate
+from toolkit.evaluation.splits import write_split
 from toolkit.experiment.dataset import Dataset
-from toolkit.experiment.keptscores import KeptScores, Part
 from toolkit.experiment.saved import SPLIT, write_facts
-from toolkit.metrics import Metrics, evaluate
-from toolkit.splits import write_split
-from toolkit.wording import counted
+from toolkit.experiment.saved_scores import KeptScores, Part
+from toolkit.runtime.messages import counted
 
 Scores = NDArray[np.float32]
 Rows = NDArray[np.intp]
@@ -74,7 +76,7 @@ class Fitted:
 
 @dataclass(frozen=True, kw_only=True)
 class Deciding:
-    """How scores become tags: `rule` as `toolkit.decisions.parse_rule` reads it, and tags at least."""
+    """How scores become tags: `rule` as `parse_rule` reads it, and tags at least."""
 
     rule: str
     min_tags: int = 0
@@ -113,7 +115,7 @@ class FitReport:
     rows : ndarray (n,)
         The rows of the dataset that were measured.
     map_draws : ndarray (B,) or None
-        mAP on resamples of them (`toolkit.bootstrap.resampled_map`); None past `MAP_SCORES` scores.
+        mAP on resamples of them (`resampled_map`); None past `MAP_SCORES` scores.
     predicted : csr_array (n, L) bool
         For these.
     """
@@ -245,7 +247,7 @@ def complete(report: FitReport, done: Fitted, dataset: Dataset, tuning: Rows, *,
 def flattery(
     rule: DecisionRule, scores: ScoreMatrix, truth: sp.csr_array, groups: Rows | None = None
 ) -> dict[str, float | None]:
-    """Return `toolkit.decisions.optimism`; None for what is undefined, as from rows too few for two folds."""
+    """Return `optimism`; None for what is undefined, as from rows too few for two folds."""
     if len(np.arange(truth.shape[0]) if groups is None else np.unique(groups)) < 2:
         return dict.fromkeys(("micro_f1", "macro_f1", "samples_f1"))
     found = optimism(rule, scores, truth, groups=groups)

@@ -7,9 +7,9 @@ from typing import Any, Literal, get_args
 
 from toolkit.errors import OptionError
 from toolkit.experiment.dataset import DataOptions
-from toolkit.heads import get_head
 from toolkit.heads.ensemble import BLOCK_MARK, Ensemble
 from toolkit.heads.options import check_options, parse_options
+from toolkit.heads.registry import get_head
 
 Join = Literal["side-by-side", "average"]
 JOINS: tuple[Join, ...] = get_args(Join)

@@ -22,14 +22,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from toolkit.decisions import DecisionRule, parse_rule, rule_from_dict
 from toolkit.errors import HeadError, OptionError
+from toolkit.evaluation.decisions.base import DecisionRule
+from toolkit.evaluation.decisions.registry import parse_rule, rule_from_dict
 from toolkit.experiment.sources import Part
-from toolkit.heads import get_head
-from toolkit.labels import LabelSpace
-from toolkit.store import EmbeddingStore
-from toolkit.textfiles import read_csv, write_csv
-from toolkit.wording import counted
+from toolkit.files.text import read_csv, write_csv
+from toolkit.heads.registry import get_head
+from toolkit.labels.space import LabelSpace
+from toolkit.runtime.messages import counted
+from toolkit.store.reading import EmbeddingStore
 
 BEST = "best"
 SPLIT = "split.csv"

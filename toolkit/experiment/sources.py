@@ -8,10 +8,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from toolkit.arrays.features import Features, blocks
 from toolkit.errors import StoreError
-from toolkit.features import Features, blocks
-from toolkit.spec import EmbeddingSpec
-from toolkit.store import EmbeddingStore, array_names
+from toolkit.store.reading import EmbeddingStore
+from toolkit.store.records import array_names
+from toolkit.store.spec import EmbeddingSpec
 
 Rows = NDArray[np.intp]
 

@@ -1,37 +1,32 @@
 """Fit heads on one split: each in a process of its own, the ensemble from what they left."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.bootstrap import Metric
-from toolkit.decisions import default_rule, parse_rule
 from toolkit.errors import OptionError, SplitError
-from toolkit.experiment.dataset import Dataset, load_dataset
+from toolkit.evaluation.decisions.registry import parse_rule
+from toolkit.evaluation.splits import stratified_split
+from toolkit.experiment.dataset import Dataset
 from toolkit.experiment.jobs import run_job, save_data, work_folder
 from toolkit.experiment.measuring import Deciding, FitReport, Fitted, complete, measure
 from toolkit.experiment.planning import (
     JOINS,
     Join,
     Planned,
-    data_options,
-    default_options,
     one_a_store,
-    plan_heads,
 )
 from toolkit.experiment.saved import place_head
-from toolkit.experiment.stages import Stages
-from toolkit.heads import load_head
 from toolkit.heads.ensemble import Ensemble
 from toolkit.heads.options import options_from_json
-from toolkit.progress import Progress, silent
-from toolkit.splits import stratified_split
-from toolkit.wording import counted
+from toolkit.heads.registry import load_head
+from toolkit.runtime.messages import counted
+from toolkit.runtime.progress import Progress
+from toolkit.runtime.stages import Stages
 
 Rows = NDArray[np.intp]
 
@@ -80,51 +75,6 @@ class FitOptions:
         if self.refit:
             return "all labelled rows"
         return "train and val rows" if self.folds else "train rows"
-
-
-def fit(
-    head: str = "mlp",
-    *,
-    options: Mapping[str, Any] | Sequence[str] = (),
-    metric: Metric = "micro",
-    rule: str | None = None,
-    min_tags: int = 0,
-    refit: bool = True,
-    folds: int = 0,
-    join: Join = "side-by-side",
-    device: str = "auto",
-    progress: Progress = silent,
-    **data: Any,
-) -> FitReport:
-    """Fit one head on a cached store and save it as ``artifacts/heads/<head>/``.
-
-    Parameters
-    ----------
-    head : str
-        A name of `toolkit.heads.head_names`, or ``package.module:Class``.
-    options : mapping, or sequence of ``name=value``
-        Of the head's constructor.
-    metric : {"micro", "macro", "samples"}
-        The F1 that matters: it picks the rule where none is given (`toolkit.decisions.default_rule`).
-    rule, min_tags : str, int
-        See `Deciding`.
-    refit, folds, join
-        See `FitOptions`.
-    device : str
-        Where heads that have such an option train: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-    **data
-        See `DataOptions`: ``artifacts, store, labels, tags, split, seed, ...``.
-
-    Raises
-    ------
-    ToolkitError
-        Something is missing, contradicts something else or has a value that is not allowed.
-    """
-    where = data_options(data)
-    deciding = Deciding(rule=rule or default_rule(metric), min_tags=min_tags)
-    given = FitOptions(deciding=deciding, refit=refit, folds=folds, join=join, seed=where.seed)
-    plan = plan_heads([head], {head: options}, default_options(device, data))
-    return run_plan(plan, load_dataset(where), given, where.artifacts, progress, Stages())[-1]
 
 
 def run_plan(

@@ -18,16 +18,16 @@ import psutil
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from toolkit.arrays.features import Features, blocks, loaded
 from toolkit.errors import ToolkitError
 from toolkit.experiment.jobs import load_labels
 from toolkit.experiment.sources import read_features
-from toolkit.experiment.stages import Stages
-from toolkit.features import Features, blocks, loaded
-from toolkit.heads import get_head, load_head
+from toolkit.files.npy import write_header
 from toolkit.heads.adding import Scorer, new_tag_scorer
 from toolkit.heads.base import Head
 from toolkit.heads.options import options_from_json
-from toolkit.storearrays import write_header
+from toolkit.heads.registry import get_head, load_head
+from toolkit.runtime.stages import Stages
 
 Rows = NDArray[np.intp]
 
@@ -185,7 +185,7 @@ def peak_mb() -> float:
 
 
 class _Reporter:
-    """A `toolkit.progress.Progress` that writes lines, not too often."""
+    """A `toolkit.runtime.progress.Progress` that writes lines, not too often."""
 
     def __init__(self) -> None:
         self._last: dict[str, float] = {}

@@ -13,12 +13,12 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from toolkit.arrays.features import Features, Matrix, finite, loaded
 from toolkit.errors import HeadError
-from toolkit.features import Features, Matrix, finite, loaded
+from toolkit.evaluation.splits import Rows, stratified_split
 from toolkit.heads.options import options_from_json
-from toolkit.progress import Progress, silent
-from toolkit.splits import Rows, stratified_split
-from toolkit.wording import counted
+from toolkit.runtime.messages import counted
+from toolkit.runtime.progress import Progress, silent
 
 HOLD_OUT = 0.15
 
@@ -38,7 +38,7 @@ class Head(Protocol):
     def fit(self, X: Any, Y: sp.csr_array, *, val: Val | None = None, progress: Progress = silent) -> Self:
         """Learn from X (N, D) float16/32 and Y (N, L) CSR; a second call starts afresh.
 
-        X, and that of `val`, are arrays or, past `toolkit.features.IN_MEMORY` bytes, `Features` to be gone
+        X, and that of `val`, are arrays or, past `IN_MEMORY` bytes, `Features` to be gone
         over in blocks; to numpy these are an array, read whole.
 
         `val` is an ``(X, Y)`` pair that chooses options left at ``None`` (C, k, the best epoch, ...). Without
@@ -223,7 +223,7 @@ def as_labels(Y: Any) -> sp.csr_array:
 def check_fit(X: Any, Y: Any) -> tuple[Matrix, sp.csr_array]:
     """Return (X, Y) checked for fitting: equal, non-zero numbers of rows and at least one tag.
 
-    X is an array, or `Features` where it is too large to load (`toolkit.features`).
+    X is an array, or `Features` where it is too large to load (`toolkit.arrays.features`).
     """
     features, labels = as_matrix(X), as_labels(Y)
     if features.shape[0] != labels.shape[0]:

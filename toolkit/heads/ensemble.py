@@ -11,13 +11,13 @@ from annotated_types import Ge
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from toolkit.calibration import clipped_logits, non_negative_logistic, tuning_rows
+from toolkit.arrays.features import Features, Matrix, blocks, take
 from toolkit.errors import HeadError, OptionError
-from toolkit.features import Features, Matrix, blocks, take
+from toolkit.evaluation.calibration import clipped_logits, non_negative_logistic, tuning_rows
 from toolkit.heads.base import Array, Head, HeadBase, Val, check_fit, check_val, hold_out
 from toolkit.heads.options import check_options
-from toolkit.progress import Progress, silent
-from toolkit.wording import counted
+from toolkit.runtime.messages import counted
+from toolkit.runtime.progress import Progress, silent
 
 BLOCK_MARK = "@"  # in a member's name before the block of columns it is fitted on
 _BLOCK = 4096
@@ -229,7 +229,7 @@ class Ensemble(HeadBase):
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read an ensemble and its members."""
-        from toolkit.heads import load_head
+        from toolkit.heads.registry import load_head
 
         head = super().load(folder)
         return head.attach({name: load_head(folder / name) for name in head.members})
@@ -271,7 +271,7 @@ class Ensemble(HeadBase):
         views: Sequence[Any] | None,
         progress: Progress,
     ) -> dict[str, Head]:
-        from toolkit.heads import get_head
+        from toolkit.heads.registry import get_head
 
         out: dict[str, Head] = {}
         for name in self.members:

@@ -10,7 +10,7 @@ from typing import Literal, Self, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.features import Matrix, blocks, unit_rows
+from toolkit.arrays.features import Matrix, blocks, unit_rows
 
 TransformName = Literal["raw", "standardize", "sqrt-standardize", "l2", "centered-sqrt-l2"]
 TRANSFORMS: tuple[TransformName, ...] = get_args(TransformName)

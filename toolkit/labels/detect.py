@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from toolkit.errors import LabelError
-from toolkit.labels.peek import peek_csv
+from toolkit.files.text import IMAGE_COLUMNS, listed
 from toolkit.labels.raw import TAG_COLUMNS
 from toolkit.labels.readers import folders, sidecar
 from toolkit.labels.readers._files import walk
-from toolkit.textfiles import IMAGE_COLUMNS, listed
-from toolkit.wording import counted
+from toolkit.labels.readers._peek import peek_csv
+from toolkit.runtime.messages import counted
 
 _BY_SUFFIX = {".npz": "npz", ".json": "coco"}
 

@@ -4,7 +4,7 @@ import logging
 import os
 from pathlib import Path
 
-from toolkit.labels.peek import peek_csv
+from toolkit.labels.readers._peek import peek_csv
 
 _log = logging.getLogger(__name__)
 

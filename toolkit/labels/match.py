@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from toolkit.errors import LabelError
 from toolkit.labels.space import nfc
 from toolkit.labels.table import LabelTable
-from toolkit.wording import counted
+from toolkit.runtime.messages import counted
 
 Rows = NDArray[np.intp]
 Key = Callable[[str], str]

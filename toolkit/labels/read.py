@@ -30,7 +30,7 @@ def read_labels(
         no other tag is allowed. Without it the columns are the tags found (or declared) in code-point order;
         for an ``.npz`` they are the list beside it.
     format : str
-        A name in `toolkit.labels.READERS`, or ``auto`` to tell by suffix and content.
+        A name in `toolkit.labels.readers.READERS`, or ``auto`` to tell by suffix and content.
     separator : str
         What stands between tags in a cell or a text: ``,`` ``|`` ``;`` ``space`` ``tab``.
     encoding : str

@@ -12,8 +12,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from toolkit.errors import LabelError
-from toolkit.textfiles import decode_text, need_column, read_bytes, read_csv, split_lines
-from toolkit.wording import counted
+from toolkit.files.text import decode_text, need_column, read_bytes, read_csv, split_lines
+from toolkit.runtime.messages import counted
 
 Columns = NDArray[np.intp]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from toolkit.errors import LabelError
 from toolkit.labels.raw import RawLabels, ReadOptions
 from toolkit.labels.space import LabelSpace, map_columns, nfc
-from toolkit.wording import counted
+from toolkit.runtime.messages import counted
 
 
 @dataclass(frozen=True, eq=False)

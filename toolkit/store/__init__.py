@@ -12,25 +12,3 @@ A pass writes beside it, into ``.<name>.partial/``: rows go straight to their pl
 a journal line follows them once they are written, so a kill loses only the rows not yet in the journal.
 Finishing is one rename. A lock on ``.<name>.lock`` keeps a second pass out meanwhile.
 """
-
-from toolkit.store.folders import described, earlier, interrupted, recover
-from toolkit.store.locking import StoreLock
-from toolkit.store.reading import EmbeddingStore
-from toolkit.store.records import Failure, Row, StoreDtype, StoreMeta, array_names
-from toolkit.store.writing import Keep, StoreWriter
-
-__all__ = [
-    "EmbeddingStore",
-    "Failure",
-    "Keep",
-    "Row",
-    "StoreDtype",
-    "StoreLock",
-    "StoreMeta",
-    "StoreWriter",
-    "array_names",
-    "described",
-    "earlier",
-    "interrupted",
-    "recover",
-]

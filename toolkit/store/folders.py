@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Literal
 
 from toolkit.errors import StoreError
-from toolkit.store.disk import writing
+from toolkit.files.disk import writing
+from toolkit.files.npy import open_array
 from toolkit.store.records import StoreMeta, array_names
-from toolkit.storearrays import open_array
 
 logger = logging.getLogger(__name__)
 

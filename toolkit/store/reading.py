@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from toolkit.errors import StoreError
-from toolkit.store.disk import writing
+from toolkit.files.disk import writing
+from toolkit.files.npy import EmbeddingArray, open_array
+from toolkit.runtime.messages import counted
 from toolkit.store.records import Failure, Row, StoreMeta, array_names
 from toolkit.store.tables import read_rows, read_table, write_failed, write_index
-from toolkit.storearrays import Features, open_array
-from toolkit.wording import counted
 
 
 class EmbeddingStore:
@@ -54,7 +54,7 @@ class EmbeddingStore:
         """Image ids, one a row."""
         return tuple(row.img_path for row in self.rows)
 
-    def embeddings(self) -> Features:
+    def embeddings(self) -> EmbeddingArray:
         """Return the (N, D) array, memory-mapped and read-only."""
         return open_array(self.folder / "embeddings.npy")
 
@@ -82,7 +82,7 @@ class EmbeddingStore:
                 meta.write(self.folder / "meta.json")
         return EmbeddingStore(self.folder)
 
-    def views(self) -> list[Features]:
+    def views(self) -> list[EmbeddingArray]:
         """Return the augmented (N, D) arrays, memory-mapped; an empty list if there are none."""
         return [open_array(path) for path in self._array_paths()[1:]]
 

@@ -9,7 +9,7 @@ from typing import Literal, Self
 import numpy as np
 
 from toolkit.errors import StoreError
-from toolkit.spec import EmbeddingSpec
+from toolkit.store.spec import EmbeddingSpec
 
 StoreDtype = Literal["float32", "float16"]
 

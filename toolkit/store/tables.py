@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Literal, Self
 
 from toolkit.errors import StoreError
+from toolkit.files.text import read_csv
+from toolkit.runtime.messages import counted
 from toolkit.store.records import Failure, Row
-from toolkit.textfiles import read_csv
-from toolkit.wording import counted
 
 INDEX_COLUMNS = ("row", "img_path", "bytes", "mtime_ns", "digest", "width", "height", "mode")
 

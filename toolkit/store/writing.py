@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.errors import StoreError
-from toolkit.store.disk import writing
+from toolkit.files.disk import writing
+from toolkit.files.locks import StoreLock
+from toolkit.files.npy import EmbeddingArray, copy_rows, open_array, read_header, write_header
+from toolkit.runtime.messages import counted
 from toolkit.store.folders import beside, discard, interrupted, recover, replace
-from toolkit.store.locking import StoreLock
 from toolkit.store.reading import EmbeddingStore
 from toolkit.store.records import Failure, Row, StoreMeta, array_names
 from toolkit.store.tables import add_to_journal, read_journal, write_failed, write_index
-from toolkit.storearrays import Features, copy_rows, data_offset, open_array, write_header
-from toolkit.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ class StoreWriter:
         """Return the slots that still need embedding, in order."""
         return [slot for slot in range(len(self.ids)) if slot not in self.done and slot not in self._pending]
 
-    def write(self, slot: int, row: Row, arrays: Sequence[Features]) -> None:
+    def write(self, slot: int, row: Row, arrays: Sequence[EmbeddingArray]) -> None:
         """Put one image's rows, (D,) each: the plain one, then its views. Counted only after `flush`."""
         with self._writing():
             for file, values in zip(self._files, arrays, strict=True):
@@ -229,7 +229,7 @@ class StoreWriter:
         self._files = []
         for name in array_names(self.meta.views):
             file = (self.folder / name).open("r+b")
-            self._offset = data_offset(file)
+            self._offset = read_header(file).offset
             self._files.append(file)
 
     def _close(self) -> None:

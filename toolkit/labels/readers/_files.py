@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from toolkit.errors import LabelError
-from toolkit.imagehints import NOT_IMAGES, is_litter
+from toolkit.images.hints import NOT_IMAGES, is_litter
 
 
 def need_folder(path: Path, kind: str) -> None:

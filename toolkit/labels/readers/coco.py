@@ -5,8 +5,8 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from toolkit.errors import LabelError
+from toolkit.files.text import read_text
 from toolkit.labels.raw import RawLabels, ReadOptions, RowCollector
-from toolkit.textfiles import read_text
 
 Key = int | str
 

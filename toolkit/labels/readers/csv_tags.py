@@ -4,9 +4,9 @@ from collections import Counter
 from pathlib import Path
 
 from toolkit.errors import LabelError
+from toolkit.files.text import IMAGE_COLUMNS, need_column, read_csv
 from toolkit.labels.raw import TAG_COLUMNS, RawLabels, ReadOptions, RowCollector, split_tags
-from toolkit.textfiles import IMAGE_COLUMNS, need_column, read_csv
-from toolkit.wording import counted
+from toolkit.runtime.messages import counted
 
 _OTHER_SEPARATORS = ("|", ";", "\t", "，", "、")
 

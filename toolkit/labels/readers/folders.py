@@ -5,7 +5,7 @@ from pathlib import Path
 from toolkit.errors import LabelError
 from toolkit.labels.raw import RawLabels, ReadOptions, RowCollector
 from toolkit.labels.readers._files import may_be_image, need_folder, walk
-from toolkit.wording import counted
+from toolkit.runtime.messages import counted
 
 
 def read(path: Path, options: ReadOptions) -> RawLabels:

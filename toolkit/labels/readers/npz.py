@@ -10,12 +10,12 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from toolkit.errors import LabelError
-from toolkit.labels.peek import peek_csv
+from toolkit.files.text import IMAGE_COLUMNS, listed, need_column, read_csv
 from toolkit.labels.raw import RawLabels, ReadOptions, RowCollector
 from toolkit.labels.readers import csv_tags
+from toolkit.labels.readers._peek import peek_csv
 from toolkit.labels.space import LabelSpace, boolean_csr, map_columns
-from toolkit.textfiles import IMAGE_COLUMNS, listed, need_column, read_csv
-from toolkit.wording import counted
+from toolkit.runtime.messages import counted
 
 KEY = "tag_train"
 """The array's name in the reference contest's ``tag_train.npz``."""

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.errors import LabelError
+from toolkit.files.text import IMAGE_COLUMNS, need_column, read_csv
 from toolkit.labels.raw import RawLabels, ReadOptions, RowCollector
 from toolkit.labels.space import nfc
-from toolkit.textfiles import IMAGE_COLUMNS, need_column, read_csv
 
 VALUES = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
 """What a cell may hold, in any case."""

@@ -3,10 +3,10 @@
 from pathlib import Path, PurePosixPath
 
 from toolkit.errors import LabelError
+from toolkit.files.text import read_text, split_lines
 from toolkit.labels.raw import RawLabels, ReadOptions, RowCollector, split_tags
 from toolkit.labels.readers._files import may_be_image, need_folder, walk
-from toolkit.textfiles import read_text, split_lines
-from toolkit.wording import counted
+from toolkit.runtime.messages import counted
 
 
 def read(path: Path, options: ReadOptions) -> RawLabels:

@@ -8,9 +8,9 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from toolkit.errors import LabelError
+from toolkit.files.text import decode_text, read_bytes
 from toolkit.labels.raw import RawLabels, ReadOptions, RowCollector
 from toolkit.labels.readers._files import need_folder, walk
-from toolkit.textfiles import decode_text, read_bytes
 
 
 def read(path: Path, options: ReadOptions) -> RawLabels:

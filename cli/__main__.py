@@ -1,5 +1,0 @@
-"""``python -m cli``: the same as ``toolkit``."""
-
-from cli.main import main
-
-main()

@@ -1,0 +1,222 @@
+"""Decoding, csv rows with physical line numbers, columns by alias, writing."""
+
+import csv
+
+import pytest
+
+from toolkit.errors import LabelError, ManifestError, OptionError
+from toolkit.files.text import (
+    IMAGE_COLUMNS,
+    decode_text,
+    find_column,
+    listed,
+    need_column,
+    read_csv,
+    read_text,
+    split_lines,
+    write_csv,
+)
+
+CHINESE = "img_path,tags\n一.jpg,天空\n二.jpg,大海和沙滩\n"
+
+
+def rows_of(path, **options):
+    return list(read_csv(path, error=LabelError, **options))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_read_csv__utf8_with_and_without_bom(tmp_path, encoding):
+    path = tmp_path / "a.csv"
+    path.write_bytes(CHINESE.encode(encoding))
+    assert rows_of(path) == [
+        (1, ["img_path", "tags"]),
+        (2, ["一.jpg", "天空"]),
+        (3, ["二.jpg", "大海和沙滩"]),
+    ]
+    assert read_text(path, error=LabelError) == CHINESE
+
+
+@pytest.mark.parametrize("encoding", ["gb18030", "gbk", "GB2312"])
+def test_read_csv__gb18030_is_recognised_and_read_on_request(tmp_path, encoding):
+    path = tmp_path / "a.csv"
+    path.write_bytes(CHINESE.encode("gb18030"))
+    with pytest.raises(
+        LabelError, match=r"a\.csv is not UTF-8 \(at line 2\); it looks like GB18030 .*--encoding gb18030$"
+    ):
+        rows_of(path)
+    with pytest.raises(ManifestError, match="looks like GB18030"):
+        read_text(path, error=ManifestError)
+    assert rows_of(path, encoding=encoding)[2] == (3, ["二.jpg", "大海和沙滩"])
+
+
+def test_read_csv__gb18030_mark_is_dropped(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(('\ufeff"img_path",tags\n一.jpg,天空\n').encode("gb18030"))
+    assert rows_of(path, encoding="gb18030")[0] == (1, ["img_path", "tags"])
+
+
+def test_read_csv__undecodable_far_into_a_long_file_names_the_line(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"img_path,tags\n" + b"a.jpg,x\n" * 50_000 + "二.jpg,大海\n".encode("gbk"))
+    with pytest.raises(LabelError, match=r"at line 50002.*GB18030"):
+        rows_of(path)
+
+
+@pytest.mark.parametrize("text", ["Köln,Übersee\n", "café,x\n", "Müller,naïve façade\n"])
+def test_decode_text__latin1_is_not_called_gb18030(text):
+    with pytest.raises(
+        LabelError, match=r"f is not UTF-8 \(at line 1\); save it as UTF-8 or name its encoding"
+    ):
+        decode_text(text.encode("latin-1"), name="f", error=LabelError)
+
+
+def test_decode_text__wrong_encoding_named_by_the_user():
+    with pytest.raises(LabelError, match="f is not GB18030"):
+        decode_text("é\n".encode("latin-1"), name="f", error=LabelError, encoding="gb18030")
+    with pytest.raises(LabelError, match="f is not UTF-16"):
+        decode_text(b"\xff\xfea", name="f", error=LabelError, encoding="utf-16")
+
+
+@pytest.mark.parametrize(("codec", "hint"), [("utf-16", "utf-16"), ("utf-32", "utf-32")])
+def test_decode_text__utf16_and_utf32_marks_are_named(tmp_path, codec, hint):
+    path = tmp_path / "a.csv"
+    path.write_bytes(CHINESE.encode(codec))
+    with pytest.raises(LabelError, match=f"a.csv is {hint.upper()} .*--encoding {hint}$"):
+        rows_of(path)
+    with pytest.raises(LabelError, match=f"a.csv is {hint.upper()}"):
+        read_text(path, error=LabelError)
+    assert rows_of(path, encoding=hint)[1] == (2, ["一.jpg", "天空"])
+    assert read_text(path, error=LabelError, encoding=hint) == CHINESE
+
+
+def test_decode_text__utf16_without_mark_or_binary():
+    with pytest.raises(LabelError, match=r"f is not a text file: it holds NUL bytes.*--encoding utf-16-le"):
+        decode_text("a,b".encode("utf-16-le"), name="f", error=LabelError)
+    assert decode_text("a,b".encode("utf-16-le"), name="f", error=LabelError, encoding="utf-16-le") == "a,b"
+
+
+def test_read_csv__utf16_asked_for_but_without_its_mark(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes("a,b\n1,2\n".encode("utf-16-le"))
+    with pytest.raises(LabelError, match=r"a\.csv is not UTF-16 \(at line 1\); save it as UTF-8"):
+        rows_of(path, encoding="utf-16")
+    assert rows_of(path, encoding="utf-16-le") == [(1, ["a", "b"]), (2, ["1", "2"])]
+
+
+@pytest.mark.parametrize("encoding", ["gb999", "base64", "rot13"])
+def test_decode_text__unknown_encoding(encoding):
+    with pytest.raises(OptionError, match=f"unknown encoding '{encoding}'; name one Python knows"):
+        decode_text(b"", name="f", error=LabelError, encoding=encoding)
+
+
+def test_read__missing_file(tmp_path):
+    with pytest.raises(LabelError, match=r"none\.csv cannot be read \(No such file or directory\)"):
+        rows_of(tmp_path / "none.csv")
+    with pytest.raises(LabelError, match=r"none\.txt cannot be read \(No such file or directory\)"):
+        read_text(tmp_path / "none.txt", error=LabelError)
+    with pytest.raises(LabelError, match=r"cannot be read \(Is a directory\)"):
+        rows_of(tmp_path)
+
+
+def test_read_csv__line_numbers_are_physical(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b'img_path,tags\r\n\r\n"two\r\nlines.jpg","a\nb"\r\nlast.jpg,c')
+    assert rows_of(path) == [
+        (1, ["img_path", "tags"]),
+        (3, ["two\r\nlines.jpg", "a\nb"]),
+        (6, ["last.jpg", "c"]),
+    ]
+
+
+def test_read_csv__line_separators_of_unicode_do_not_end_a_row(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("img_path,tags\na\u2028b\x85c.jpg,x\n", encoding="utf-8")
+    assert rows_of(path)[1] == (2, ["a\u2028b\x85c.jpg", "x"])
+
+
+def test_read_csv__wrong_number_of_cells(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("img_path,tags\na.jpg,x\nb.jpg,x,y,z,w\n", encoding="utf-8")
+    with pytest.raises(LabelError, match=r"a\.csv line 3: row has 5 cells, header has 2: quote the tag list"):
+        rows_of(path)
+    path.write_text("img_path,tags\na.jpg\n", encoding="utf-8")
+    with pytest.raises(LabelError, match=r"line 2: row has 1 cell, header has 2: a cell is missing$"):
+        rows_of(path)
+
+
+def test_read_csv__quote_that_never_closes_names_where_it_opens(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text('img_path,tags\na.jpg,x\nb.jpg,"y\nc.jpg,z\n', encoding="utf-8")
+    with pytest.raises(LabelError, match=r"a\.csv line 3: .*check the quotes of the row that starts there"):
+        rows_of(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"\xef\xbb\xbf"])
+def test_read_csv__empty(tmp_path, content):
+    path = tmp_path / "a.csv"
+    path.write_bytes(content)
+    with pytest.raises(LabelError, match=r"a\.csv is empty; its first line must name the columns"):
+        rows_of(path)
+
+
+def test_find_column__first_alias_wins_in_any_case():
+    assert find_column(["id", " File_Name ", "x"], IMAGE_COLUMNS) == 1
+    assert find_column(["x", "ID"], IMAGE_COLUMNS) == 1
+    assert find_column(["x", "y"], IMAGE_COLUMNS) is None
+
+
+def test_need_column__errors_list_what_there_is(tmp_path):
+    path = tmp_path / "a.csv"
+    with pytest.raises(
+        LabelError, match="no image column: columns found are 'pic', 'tags'; name it one of img_path"
+    ):
+        need_column(["pic", "tags"], IMAGE_COLUMNS, what="image", path=path, error=LabelError)
+    with pytest.raises(LabelError, match="has two columns 'tags'; rename one"):
+        need_column(["tags", "TAGS"], ("tags",), what="tag", path=path, error=LabelError)
+
+
+def test_listed__cuts_long_lists():
+    assert listed(["a", "b"]) == "'a', 'b'"
+    assert listed(list("abcd"), most=2) == "'a', 'b' and 2 more"
+
+
+def test_split_lines__only_real_line_ends():
+    assert split_lines("a\r\nb\rc\n\nd\u2028e\x0bf\n") == ["a", "b", "c", "", "d\u2028e\x0bf"]
+    assert split_lines("") == []
+    assert split_lines("a") == ["a"]
+
+
+NASTY = [
+    ["a,b.jpg", "x"],
+    ['q"uote.jpg', "y,z"],
+    ["line\nfeed.jpg", ""],
+    ["carriage\rreturn.jpg", "r"],
+    [" outer blank ", "N/A"],
+    ["表情😀.jpg", "100%"],
+    ["\udcff\udcfe.jpg", "not utf-8"],
+]
+
+
+@pytest.mark.parametrize("bom", [False, True])
+def test_write_csv__reads_back_cell_by_cell(tmp_path, bom):
+    path = tmp_path / "out.csv"
+    write_csv(path, ["img_path", "tags"], NASTY, bom=bom)
+    assert path.read_bytes().startswith(b"\xef\xbb\xbf") is bom
+    assert [cells for _, cells in rows_of(path, escape=True)] == [["img_path", "tags"], *NASTY]
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
+        assert list(csv.reader(stream)) == [["img_path", "tags"], *NASTY]
+
+
+def test_write_csv__exact_text(tmp_path):
+    path = tmp_path / "out.csv"
+    write_csv(path, ["img_path", "tags"], [["1.jpg", "天空,大海"], ["2.jpg", ""], ["3.jpg", 7]])
+    assert path.read_bytes().decode() == 'img_path,tags\n1.jpg,"天空,大海"\n2.jpg,\n3.jpg,7\n'
+    assert b"\xff" not in path.read_bytes()
+
+
+def test_write_csv__odd_bytes_are_an_error_without_escape(tmp_path):
+    path = tmp_path / "out.csv"
+    write_csv(path, ["img_path"], [["\udcff.jpg"]])
+    assert path.read_bytes() == b"img_path\n\xff.jpg\n"
+    with pytest.raises(LabelError, match="is not UTF-8"):
+        rows_of(path)

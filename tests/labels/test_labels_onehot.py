@@ -1,0 +1,144 @@
+"""read_labels on one-hot csv files, the registry of readers, and telling the format of a file."""
+
+from pathlib import Path
+
+import pytest
+
+from toolkit.errors import LabelError, OptionError
+from toolkit.labels.read import read_labels
+from toolkit.labels.readers import READERS, get_reader
+
+
+def write(path, text, encoding="utf-8"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def as_dict(table):
+    return dict(zip(table.ids, table.space.decode(table.Y), strict=True))
+
+
+@pytest.fixture
+def labels(tmp_path):
+    return tmp_path / "labels.csv"
+
+
+def test_onehot__every_spelling_of_a_bit(labels):
+    write(
+        labels,
+        "dog,img_path, 猫 ,owl\n0,1.jpg,1,0\n1.0,2.jpg,0.0,0\nTrue,3.jpg,false,0\n FALSE ,4.jpg,tRUE,0\n",
+    )
+    table = read_labels(labels)
+    assert table.ids == ("1.jpg", "2.jpg", "3.jpg", "4.jpg")
+    assert table.space.tags == ("dog", "owl", "猫")
+    assert table.Y.toarray().astype(int).tolist() == [[0, 0, 1], [1, 0, 0], [1, 0, 0], [0, 0, 1]]
+    assert table.notes[0] == "4 images, 3 tags, 1.0 tags an image"
+    assert table.notes[1] == "1 tag without an image"
+
+
+@pytest.mark.parametrize("cell", ["-1", "2", "", "0.5", "yes", "nan"])
+def test_onehot__anything_else_names_the_cell(labels, cell):
+    write(labels, f"img_path,cat,dog\n1.jpg,1,0\n2.jpg,0,{cell}\n")
+    with pytest.raises(LabelError, match=rf"line 3, column 'dog': '{cell}' is neither 0 nor 1"):
+        read_labels(labels)
+    write(labels, f"img_path,cat,dog\n1.jpg,1,{cell}\n")
+    with pytest.raises(
+        LabelError, match=rf"considered: csv \(no tag .* onehot \(column 'dog' holds '{cell}'\)"
+    ):
+        read_labels(labels)
+    with pytest.raises(LabelError, match=rf"line 2, column 'dog': '{cell}' is neither 0 nor 1"):
+        read_labels(labels, format="onehot")
+
+
+def test_onehot__columns_must_have_names_of_their_own(labels):
+    write(labels, "img_path,cat,cat \n1.jpg,1,0\n")
+    with pytest.raises(LabelError, match="has two columns 'cat'; rename or drop one"):
+        read_labels(labels)
+    write(labels, ",img_path,cat\n0,1.jpg,0\n")
+    with pytest.raises(
+        LabelError, match=r"column 1 has no name \(a pandas index\? write it with index=False\)"
+    ):
+        read_labels(labels)
+    write(labels, "img_path\n1.jpg\n")
+    with pytest.raises(LabelError, match=r"onehot \(there is no other column\)"):
+        read_labels(labels)
+    with pytest.raises(LabelError, match="has no column besides 'img_path'"):
+        read_labels(labels, format="onehot")
+    write(labels, "cat,dog\n1,0\n")
+    with pytest.raises(LabelError, match="no image column"):
+        read_labels(labels, format="onehot")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("img_path,cat\n", "there are no rows"),
+        ("img_path,cat\na\n", "the first row and the header differ in length"),
+    ],
+)
+def test_onehot__auto_says_why_not(labels, text, reason):
+    write(labels, text)
+    with pytest.raises(LabelError, match=rf"onehot \({reason}\)"):
+        read_labels(labels)
+
+
+def test_onehot__a_tag_column_wins_over_bits(labels):
+    write(labels, "img_path,cat,tags\n1.jpg,1,0\n")
+    assert read_labels(labels).space.tags == ("0",)
+
+
+def test_onehot__duplicates_and_tag_list(labels, tmp_path):
+    write(labels, "img_path,a,b,c\n1.jpg,1,0,0\n1.jpg,1,0,0\n2.jpg,0,1,0\n")
+    table = read_labels(labels, tags=write(tmp_path / "tags.txt", "b\na\n"))
+    assert as_dict(table) == {"1.jpg": ["a"], "2.jpg": ["b"]}
+    write(labels, "img_path,a,b\n1.jpg,1,0\n1.jpg,0,0\n")
+    with pytest.raises(LabelError, match=r"'1\.jpg' has different tags on line 2 and line 3"):
+        read_labels(labels)
+
+
+def test_registry__every_reader_loads_and_unknown_names_are_refused(labels):
+    assert list(READERS) == ["csv", "onehot", "npz", "sidecar", "folders", "coco", "voc"]
+    assert all(callable(get_reader(name)) for name in READERS)
+    write(labels, "img_path,tags\n1.jpg,a\n")
+    with pytest.raises(
+        OptionError, match="unknown label format 'yolo'; choose auto or one of csv, onehot, npz"
+    ):
+        read_labels(labels, format="yolo")
+
+
+def test_registry__a_reader_is_one_function_and_one_line(tmp_path, monkeypatch):
+    module = tmp_path / "my_reader.py"
+    module.write_text(
+        "from toolkit.labels.raw import RowCollector\n"
+        "def read(path, options):\n"
+        "    found = RowCollector()\n"
+        "    found.add(path.name, ['x'], 1)\n"
+        "    return found.finish(path.parent)\n",
+        encoding="utf-8",
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(READERS, "mine", "my_reader:read")
+    assert as_dict(read_labels(write(tmp_path / "a.bin", ""), format="mine")) == {"a.bin": ["x"]}
+
+
+def test_auto__unknown_suffix_names_the_formats_considered(tmp_path):
+    with pytest.raises(
+        LabelError,
+        match=r"no label format goes by the suffix '\.xlsx'; considered: csv and onehot \(\.csv\), "
+        r"npz \(\.npz\), coco \(\.json\), and voc, sidecar and folders \(a folder\); name one with --format",
+    ):
+        read_labels(write(tmp_path / "labels.xlsx", "x"))
+
+
+def test_auto__something_else_called_csv(tmp_path, monkeypatch):
+    path = write(tmp_path / "labels.csv", "x" * 200_000)
+    with pytest.raises(LabelError, match=r"labels\.csv is empty or no csv; considered: csv, onehot"):
+        read_labels(path)
+
+    def refuse(path, *args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(LabelError, match=r"labels\.csv cannot be read \(Permission denied\)"):
+        read_labels(path)

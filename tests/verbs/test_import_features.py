@@ -1,0 +1,45 @@
+"""Features computed elsewhere: what is taken, and what is refused with which words."""
+
+import numpy as np
+import pytest
+
+from toolkit.errors import StoreError
+from toolkit.verbs.import_features import import_features
+
+
+def make(tmp_path, X, names):
+    np.save(tmp_path / "x.npy", X, allow_pickle=X.dtype == object)
+    (tmp_path / "n.txt").write_text(names, encoding="utf-8")
+    return import_features(tmp_path / "x.npy", tmp_path / "n.txt", tmp_path / "stores" / "s")
+
+
+def test_import__float32_rows_in_order(tmp_path):
+    X = np.random.default_rng(0).normal(size=(5000, 3)).astype(np.float32)
+    store = make(tmp_path, X, "\n".join(f"{row}.jpg" for row in range(5000)))
+    np.testing.assert_array_equal(store.embeddings(), X)
+    assert store.ids[4999] == "4999.jpg" and store.meta.spec.backbone == "imported"
+
+
+@pytest.mark.parametrize(
+    ("X", "names", "text"),
+    [
+        (np.zeros((2, 3), np.float32), "a\n", "has 2 rows but .* has 1 name;"),
+        (np.zeros((2, 3), np.float32), "a\na\n", "names 'a' twice, in lines 1 and 2"),
+        (np.zeros((2, 3), np.float32), "a\n\nb\n", "line 2 is blank"),
+        (np.zeros(3, np.float32), "a\n", r"float32 of shape \(3,\); it must be float16 or float32"),
+        (np.zeros((2, 3)), "a\nb\n", "float64 of shape"),
+        (np.float32([[1, 2], [np.nan, 0]]), "a\nb\n", "row 1 holds NaN or infinity"),
+        (np.array([[{}]], dtype=object), "a\n", "is not a plain .npy array"),
+    ],
+)
+def test_import__refused(tmp_path, X, names, text):
+    with pytest.raises(StoreError, match=text):
+        make(tmp_path, X, names)
+    assert not (tmp_path / "stores" / "s").exists()
+
+
+def test_import__a_file_of_another_kind(tmp_path):
+    (tmp_path / "x.npy").write_text("img_path,tags\n")
+    (tmp_path / "names.txt").write_text("a\n")
+    with pytest.raises(StoreError, match=r"is not a plain .npy array \(it does not begin as one\); save it"):
+        import_features(tmp_path / "x.npy", tmp_path / "names.txt", tmp_path / "stores" / "s")

@@ -1,0 +1,1 @@
+"""Feature matrices larger than memory, row sampling and ranking."""

@@ -1,0 +1,80 @@
+"""The scores a head was tuned and measured on, kept compactly with their truth: rules can be tuned again.
+
+They lie in ``heads/<head>/scores/``: ``tuning.npz`` and ``test.npz`` (see `TopScores`),
+and beside each the tags the images really have (``tuning-tags.npz``) and which are near-duplicates of one
+another (``tuning-groups.npy``).
+"""
+
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from toolkit.errors import HeadError, LabelError
+from toolkit.evaluation.topscores import TopScores
+from toolkit.experiment.jobs import load_labels, save_labels
+
+Rows = NDArray[np.intp]
+Part = Literal["tuning", "test"]
+_DAMAGE = (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error)
+
+
+@dataclass(frozen=True, eq=False)
+class KeptScores:
+    """Scores and truth of the images one head was tuned, or measured, on.
+
+    Attributes
+    ----------
+    top : TopScores
+        Of n images.
+    Y : csr_array (n, L) bool
+    groups : ndarray (n,) intp
+        Near-duplicates have equal numbers.
+    """
+
+    top: TopScores
+    Y: sp.csr_array
+    groups: Rows
+
+    @classmethod
+    def of(
+        cls,
+        scores: NDArray[np.float32],
+        ids: Sequence[str],
+        tags: Sequence[str],
+        Y: sp.csr_array,
+        groups: Rows,
+    ) -> Self:
+        """Keep the best of scores (n, L) of the images `ids`, their truth Y (n, L) and their groups (n,)."""
+        return cls(TopScores.of(scores, np.arange(len(ids)), ids, tags), Y, groups)
+
+    def write(self, head: Path, part: Part) -> None:
+        """Write into the folder of a head."""
+        folder = head / "scores"
+        folder.mkdir(exist_ok=True)
+        self.top.write(folder / f"{part}.npz")
+        save_labels(folder / f"{part}-tags.npz", self.Y)
+        np.save(folder / f"{part}-groups.npy", self.groups)
+
+    @classmethod
+    def read(cls, head: Path, part: Part) -> Self:
+        """Read what `write` wrote; `HeadError` if it is not there or damaged."""
+        folder = head / "scores"
+        if not folder.is_dir():
+            raise HeadError(f"no scores are kept with head {head.name!r}; fit it again to have them")
+        try:
+            top, Y = TopScores.read(folder / f"{part}.npz"), load_labels(folder / f"{part}-tags.npz")
+            groups = np.load(folder / f"{part}-groups.npy", allow_pickle=False)
+            if not top.shape == Y.shape == (*groups.shape, len(top.tags)):
+                raise ValueError(f"scores {top.shape}, tags {Y.shape} and groups {groups.shape} differ")
+            return cls(top, Y, groups)
+        except (LabelError, *_DAMAGE) as error:
+            raise HeadError(
+                f"the scores of head {head.name!r} are damaged ({error}); fit it again"
+            ) from error

@@ -1,0 +1,3 @@
+"""The `knn` head."""
+
+from toolkit.heads.knn.head import Knn as Knn

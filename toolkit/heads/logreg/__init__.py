@@ -1,0 +1,3 @@
+"""The `logreg` head."""
+
+from toolkit.heads.logreg.head import Logreg as Logreg

@@ -1,0 +1,79 @@
+"""L-BFGS for many tags in step (Nocedal and Wright, Numerical Optimization, 2nd ed., algorithm 7.4)."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toolkit.heads.logreg.arrays import Arrays, Tensor
+
+MEMORY = 10  # pairs of steps and gradient changes kept
+
+
+class History:
+    """The last pairs of steps and changes of the gradient, all (tags, P) float32, and what follows from them.
+
+    Parameters
+    ----------
+    scale : (tags, P)
+        A diagonal approximation of the Hessian, positive.
+    """
+
+    def __init__(self, scale: Tensor, arrays: Arrays) -> None:
+        self.arrays, self.scale = arrays, scale
+        self._steps: list[Tensor] = []
+        self._changes: list[Tensor] = []
+        self._inverse: list[Tensor] = []  # 1 / (step . change), (tags, 1); 0 where a pair is of no use
+
+    def remember(self, step: Tensor, change: Tensor) -> None:
+        """Add a pair and forget the oldest beyond `MEMORY`."""
+        product = self.dots(step, change)
+        usable = product > 1e-10 * np.sqrt(self.dots(step, step) * self.dots(change, change))
+        inverse = np.zeros_like(product)
+        np.divide(1, product, out=inverse, where=usable)
+        column = self.arrays.put(inverse[:, None].astype(np.float32))
+        for history, new in ((self._steps, step), (self._changes, change), (self._inverse, column)):
+            history.append(new)
+            del history[:-MEMORY]
+
+    def cut(self, kept: Tensor) -> None:
+        """Forget the tags not `kept`, a boolean (tags,)."""
+        self.scale = self.scale[kept]
+        for history in (self._steps, self._changes, self._inverse):
+            history[:] = [array[kept] for array in history]
+
+    def newton(self, gradient: Tensor) -> Tensor:
+        """Return minus the approximate inverse Hessian times the gradient, (tags, P)."""
+        out = self.arrays.empty(*gradient.shape)
+        size = max(1, self.arrays.tile // gradient.shape[1])
+        for first in range(0, len(gradient), size):
+            tags = slice(first, first + size)
+            out[tags] = -self._times(gradient[tags], tags)
+        return out
+
+    def _times(self, vector: Tensor, tags: slice) -> Tensor:
+        """Return the product for some tags; its core is 1 / `scale`, rescaled by the last pair."""
+        xp = self.arrays.xp
+        pairs = [
+            (step[tags], change[tags], inverse[tags])
+            for step, change, inverse in zip(self._steps, self._changes, self._inverse, strict=True)
+        ]
+        out = vector + 0
+        alphas = []
+        for step, change, inverse in reversed(pairs):
+            alpha = inverse * xp.einsum("tp,tp->t", step, out)[:, None]
+            out -= alpha * change
+            alphas.append(alpha)
+        core = 1 / self.scale[tags]
+        if pairs:
+            step, change, inverse = pairs[-1]
+            length = xp.einsum("tp,tp->t", change, change * core)[:, None]
+            core *= xp.where(inverse > 0, 1 / xp.clip(inverse * length, 1e-30, None), 1)
+        out *= core
+        for (step, change, inverse), alpha in zip(pairs, reversed(alphas), strict=True):
+            beta = inverse * xp.einsum("tp,tp->t", change, out)[:, None]
+            out += (alpha - beta) * step
+        return out
+
+    def dots(self, a: Tensor, b: Tensor) -> NDArray[np.float64]:
+        """Return the dot product of each pair of rows, (tags,), in numpy."""
+        out: NDArray[np.float64] = self.arrays.get(self.arrays.xp.einsum("tp,tp->t", a, b)).astype(np.float64)
+        return out

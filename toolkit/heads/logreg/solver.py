@@ -1,0 +1,200 @@
+"""One-vs-rest L2 logistic regression for all tags at once, by shared matrix products.
+
+For every tag l on its own, scikit-learn's objective with an unpenalised intercept::
+
+    f(w, b) = sum_i log(1 + exp z_i) - y_i z_i  +  |w|^2 / (2 C),      z = X w + b
+
+X is centred (exact: the intercept is free) and rotated into the eigenbasis of its covariance (exact: the
+penalty does not see rotations). There the Hessian of a tag of prevalence p is close to the diagonal
+``p (1 - p) s + 1 / C`` with s the eigenvalues, which preconditions L-BFGS run on a block of tags in step: one
+product with X and one with its transpose an iteration, whatever the number of tags. The line search works on
+cached logits and needs no product.
+
+What is one number a tag is numpy's, in float64; what is larger lies where `Rows.arrays` says.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from toolkit.heads.logreg.arrays import Tensor
+from toolkit.heads.logreg.lbfgs import MEMORY, History
+from toolkit.heads.logreg.losses import Losses, Point
+from toolkit.heads.logreg.rows import Rows
+from toolkit.runtime.progress import Progress, silent
+
+Array = NDArray[np.float32]
+
+BLOCK = 512  # tags solved in step, at most
+BUDGET = 2**30  # bytes all arrays of a block may take: at a million rows 126 tags
+DROP_AT = 0.9  # finished tags are cut out of the products when fewer than this share are left
+
+
+@dataclass
+class Solution:
+    """The optimum of every tag, in the basis.
+
+    Attributes
+    ----------
+    params : ndarray (L, R + 1) float32
+        Coefficients, then the intercept (of centred rows).
+    iterations : ndarray (L,) int64
+    gap : ndarray (L,) float64
+        Estimated distance to the optimum's objective, as a share of it: half the squared Newton decrement, by
+        the L-BFGS and by the diagonal approximation of the Hessian, whichever is larger.
+    converged : ndarray (L,) bool
+        Whether `gap` came down to the tolerance.
+    """
+
+    params: Array
+    iterations: NDArray[np.int64]
+    gap: NDArray[np.float64]
+    converged: NDArray[np.bool_]
+
+
+def solve(
+    rows: Rows,
+    Y: sp.csr_array,
+    C: float,
+    *,
+    start: Array | None = None,
+    tol: float = 1e-7,
+    max_iter: int = 500,
+    progress: Progress = silent,
+    note: str = "",
+) -> Solution:
+    """Minimise the objective of each column of Y (N, L); columns must have a positive and a negative.
+
+    Parameters
+    ----------
+    rows : Rows
+        X (N, D) in its basis of R axes.
+    start : ndarray (L, R + 1), optional
+        Where to start, such as the optimum at another C; by default zero and the prevalence's logit.
+    tol : float
+        A tag is done when its `Solution.gap` is at most this.
+    max_iter : int
+        Iterations a tag, at most.
+    progress : Progress
+        Told the number of tags done, with `note`.
+    """
+    L, R = Y.shape[1], len(rows.basis.spread)
+    columns = Y.tocsc()
+    out = Solution(np.empty((L, R + 1), np.float32), np.zeros(L, np.int64), np.zeros(L), np.zeros(L, bool))
+    # tags of like prevalence finish together
+    order = np.argsort(np.diff(columns.indptr), kind="stable")
+    size = tags_at_once(rows.N, R)
+    done = 0
+    progress("fit logreg", done, L, note)
+    with rows.arrays.exact():
+        for first in range(0, L, size):
+            tags = order[first : first + size]
+            block = _Block(rows, columns, tags, C, None if start is None else start[tags])
+            while len(block.tags):
+                done += block.retire(out, tol, everything=block.iteration == max_iter)
+                progress("fit logreg", done, L, note)
+                if len(block.tags):
+                    block.step()
+    return out
+
+
+def tags_at_once(N: int, R: int) -> int:
+    """Return how many tags of N rows and R axes make a block: at most `BLOCK`, within `BUDGET`."""
+    # logits and residuals; history, parameters, gradient, direction, their successors and scale
+    a_tag = 4 * (2 * N + (2 * MEMORY + 8) * (R + 1))
+    return max(1, min(BLOCK, BUDGET // a_tag))
+
+
+class _Block:
+    """Some tags being solved in step; arrays are (tags, ...), a tag's numbers lying together."""
+
+    def __init__(
+        self, rows: Rows, columns: Any, tags: NDArray[np.intp], C: float, start: Array | None
+    ) -> None:
+        self.rows, self.arrays, self.lam = rows, rows.arrays, 1 / C
+        self.tags, self.iteration = tags, 0
+        self._columns = columns
+        self.losses = Losses(columns[:, tags], self.arrays)
+        if start is None:
+            share = np.diff(columns.indptr)[tags] / rows.N
+            first = np.zeros((len(tags), len(rows.basis.spread) + 1), np.float32)
+            first[:, -1] = np.log(share / (1 - share))
+            self.x = self.arrays.put(first)
+            self.z = self.arrays.empty(len(tags), rows.N)
+            self.z[...] = self.x[:, -1:]
+        else:
+            self.x = self.arrays.put(start)
+            self.z = self._logits(self.x)
+        residual, self.point, curvature = self.losses.at(self.z)
+        self.history = History(self._scale(curvature), self.arrays)
+        self.gradient = self._gradient(residual)
+
+    def _scale(self, curvature: NDArray[np.float64]) -> Tensor:
+        """Return the Hessian's diagonal (tags, R + 1) if all rows had the curvature given (tags,)."""
+        weight = np.maximum(curvature, 1e-12)[:, None].astype(np.float32)
+        ridge = np.float32(self.lam)
+        return self.arrays.put(np.hstack([weight * self.rows.basis.spread + ridge, weight * self.rows.N]))
+
+    def step(self) -> None:
+        """Move every tag along its L-BFGS direction."""
+        self.iteration += 1
+        direction, dots = self.direction, self.history.dots
+        slope = dots(self.gradient, direction)
+        bad = slope >= 0  # rounding near the optimum; the preconditioned gradient always goes down
+        if bad.any():
+            chosen = self.arrays.put(bad)
+            direction[chosen] = -self.gradient[chosen] / self.history.scale[chosen]
+            slope[bad] = dots(self.gradient[chosen], direction[chosen])
+        dz = self._logits(direction)
+        linear = self.lam * dots(self.x[:, :-1], direction[:, :-1])
+        square = self.lam * dots(direction[:, :-1], direction[:, :-1])
+        self.point = self.losses.search(self.z, dz, slope, linear, square)
+        direction *= self.arrays.put(self.point.step[:, None].astype(np.float32))
+        self.x += direction
+        before, self.gradient = self.gradient, self._gradient(dz)
+        self.history.remember(direction, self.gradient - before)
+
+    def retire(self, out: Solution, tol: float, *, everything: bool = False) -> int:
+        """Write tags that are done to `out` and cut them out when there are many; return how many."""
+        dots = self.history.dots
+        self.direction = self.history.newton(self.gradient)
+        decrement = np.maximum(
+            -dots(self.gradient, self.direction), dots(self.gradient, self.gradient / self.history.scale)
+        )
+        objective = self.point.loss + self.lam / 2 * dots(self.x[:, :-1], self.x[:, :-1])
+        gap = decrement / 2 / np.maximum(objective, np.finfo(float).tiny)
+        converged = gap <= tol
+        fresh = ~out.converged[self.tags] & (converged | everything)
+        found = self.tags[fresh]
+        out.params[found] = self.arrays.get(self.x[self.arrays.put(fresh)])
+        out.iterations[found] = self.iteration
+        out.gap[found] = gap[fresh]
+        out.converged[found] = converged[fresh]
+        left = ~out.converged[self.tags] & (not everything)
+        if left.mean() < DROP_AT:
+            self._cut(left)
+        return int(fresh.sum())
+
+    def _cut(self, left: NDArray[np.bool_]) -> None:
+        self.tags = self.tags[left]
+        self.losses = Losses(self._columns[:, self.tags], self.arrays)
+        self.point = Point(self.point.loss[left], self.point.residual[left], self.point.step[left])
+        kept = self.arrays.put(left)
+        for name in ("x", "z", "gradient", "direction"):
+            setattr(self, name, getattr(self, name)[kept])
+        self.history.cut(kept)
+
+    def _logits(self, params: Tensor) -> Tensor:
+        out = self.rows.logits(params[:, :-1])
+        out += params[:, -1:]
+        return out
+
+    def _gradient(self, residual: Tensor) -> Tensor:
+        out = self.arrays.empty(*self.x.shape)
+        out[:, :-1] = self.rows.gradient(residual)
+        out[:, :-1] += self.lam * self.x[:, :-1]
+        out[:, -1] = self.arrays.put(self.point.residual)
+        return out

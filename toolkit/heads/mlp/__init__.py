@@ -1,0 +1,3 @@
+"""The `mlp` head."""
+
+from toolkit.heads.mlp.head import Mlp as Mlp

@@ -1,0 +1,262 @@
+"""The training loop of `toolkit.heads.mlp.head`, which imports torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from toolkit.arrays.features import Array, Matrix, Rows, blocks
+from toolkit.errors import HeadError
+from toolkit.heads.mlp.layers import Layers
+from toolkit.heads.mlp.losses import Asymmetric, CrossEntropy, Loss, loss_and_gradient
+from toolkit.heads.mlp.rows import TrainingRows, mixed, sparse_targets
+from toolkit.heads.mlp.schedule import Schedule
+from toolkit.heads.transforms import FeatureTransform
+from toolkit.runtime.devices import resolve_device
+from toolkit.runtime.progress import Progress
+
+if TYPE_CHECKING:
+    from toolkit.heads.mlp.head import Mlp
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+_VAL_ROWS = 1024
+CUTS = 2**16
+"""Thresholds that validation F1 is compared at: k / CUTS. A power of two, so that counting is exact."""
+BF16_PROCESSORS = ("avx512_bf16", "amx_bf16")
+"""Flags of processors that multiply bf16 matrices faster than float32 ones."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training leaves: the weights of `epoch`, and how they came about."""
+
+    layers: Layers
+    epoch: int
+    lr_drops: tuple[int, ...]
+    history: list[dict[str, float]]
+
+
+class Trainer:
+    """Trains networks on rows of the same matrices.
+
+    Parameters
+    ----------
+    device : str
+        As `toolkit.runtime.devices.resolve_device` takes it.
+    matrices : sequence of array or Features (N, D)
+        The plain rows and any augmented views of them.
+    Y : csr_array (N, L) bool
+    transform : FeatureTransform
+    progress : Progress
+        Told once an epoch.
+    """
+
+    def __init__(
+        self,
+        device: str,
+        matrices: Sequence[Matrix],
+        Y: sp.csr_array,
+        transform: FeatureTransform,
+        progress: Progress,
+    ) -> None:
+        self.device = torch.device(resolve_device(device))
+        self.rows = TrainingRows(matrices, transform, self.device)
+        self.Y, self.progress = Y, progress
+
+    def train(self, options: "Mlp", rows: Rows, val: tuple[Matrix, sp.csr_array] | None = None) -> Trained:
+        """Train a network and return the weights of its best epoch, or of the last where none is chosen.
+
+        Parameters
+        ----------
+        options : Mlp
+            Its constructor options.
+        rows : ndarray (n,)
+            The rows to train on.
+        val : (X, Y), optional
+            Rows the epochs are measured on; they choose the epoch unless ``options.lr_drops`` fixes it.
+
+        Raises
+        ------
+        HeadError
+            Training diverges, or rows read on the way hold NaN or infinity.
+        """
+        random = np.random.default_rng(options.seed)
+        network = Network(options, self.rows.shape[1], self.Y[rows], self.device)
+        schedule = Schedule(options, choosing=val is not None and options.lr_drops is None)
+        kept, history = network.layers(), list[dict[str, float]]()
+        for epoch in range(1, options.epochs + 1):
+            lr = schedule.lr(epoch)
+            loss = self._epoch(network, options, rows, lr, random) / len(rows)
+            if not np.isfinite(loss):
+                raise HeadError(
+                    f"training diverged in epoch {epoch} (loss {loss}); give a lower lr than {lr:g}"
+                )
+            record = {"epoch": epoch, "train_loss": loss, "lr": lr}
+            note = f"loss {loss:.3f}"
+            if val is not None:
+                record |= network.measure(self.rows.transform, *val)
+                note += f", validation micro-F1 {record['val_micro_f1']:.4f}"
+            history.append(record)
+            self.progress("train mlp", epoch, options.epochs, note)
+            if schedule.better(record):
+                kept = network.layers()
+            if schedule.over(epoch):
+                break
+        return Trained(kept, schedule.best_epoch, schedule.drops_until_best(), history)
+
+    def _epoch(
+        self, network: "Network", options: "Mlp", rows: Rows, lr: float, random: np.random.Generator
+    ) -> float:
+        """Take one step a batch, rows in random order and each from a random view; return the summed loss."""
+        order = random.permutation(rows)
+        which = random.integers(len(self.rows.matrices), size=len(rows))
+        size = options.rows_a_step(len(rows))
+        total = torch.zeros((), device=self.device)
+        for number, x in enumerate(self.rows.batches(order, which, size)):
+            y = self.Y[order[number * size : number * size + len(x)]]
+            batch = mixed(x, y, options.mixup, random) if options.mixup else (x, y)
+            total += network.step(*batch, lr)
+        return float(total)
+
+
+class Network:
+    """Linear layers with ReLU and dropout between them, as plain tensors, and their AdamW.
+
+    torch's own layers draw from its global generator; these draw from their own. Weights, their optimizer's
+    state and losses are float32; with bf16 the matrix products of training round their factors.
+    """
+
+    def __init__(self, options: "Mlp", D: int, Y: sp.csr_array, device: torch.device) -> None:
+        self.device = device
+        self.dtype = working_dtype(options.precision, device)
+        self.loss, self.smoothing = pick_loss(options), options.label_smoothing
+        self.draw = torch.Generator(device).manual_seed(options.seed)
+        self.keep = (1 - options.dropout, 1 - options.hidden_dropout)
+        widths = [D, *filter(None, options.hidden), Y.shape[1]]
+        first = torch.Generator().manual_seed(options.seed)
+        self.weights: list[Tensor] = []
+        self.biases: list[Tensor] = []
+        for fan_in, fan_out in pairwise(widths):
+            # He et al. 2015 (arXiv 1502.01852) for layers before a ReLU; the last starts at the prevalences
+            bound = (6 / fan_in) ** 0.5 if len(self.weights) < len(widths) - 2 else fan_in**-0.5
+            weight = torch.empty(fan_out, fan_in).uniform_(-bound, bound, generator=first)
+            self.weights.append(weight.to(device).requires_grad_())
+            self.biases.append(torch.zeros(fan_out, device=device).requires_grad_())
+        with torch.no_grad():
+            self.biases[-1].copy_(torch.from_numpy(prior_logits(Y)))
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": self.weights, "weight_decay": options.weight_decay},
+                {"params": self.biases, "weight_decay": 0.0},
+            ],
+            lr=options.lr,
+            fused=True,  # one pass over weights and state instead of a dozen
+        )
+
+    def logits(self, x: Tensor, *, training: bool = False) -> Tensor:
+        """Return the logits (B, L) float32 of transformed rows x (B, D)."""
+        dtype = self.dtype if training else torch.float32
+        for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            keep = self.keep[min(number, 1)]
+            if number:
+                x = F.relu(x)
+            if training and keep < 1:
+                kept = torch.empty(x.shape, device=self.device).bernoulli_(keep, generator=self.draw)
+                x = x * kept.div_(keep)
+            x = F.linear(x.to(dtype), weight.to(dtype), bias.to(dtype))
+        return x.float()
+
+    def step(self, x: Tensor, Y: sp.csr_array, lr: float) -> Tensor:
+        """Learn from transformed rows x (B, D) and their targets Y (B, L); return the sum of their losses.
+
+        The loss is summed over tags: averaged over thousands of them, a rare tag's gradient would drown in
+        Adam's epsilon.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        logits = self.logits(x, training=True)
+        loss, gradient = self._loss(logits.detach(), Y, self.smoothing)
+        self.optimizer.zero_grad()
+        torch.autograd.backward(logits, gradient.div_(len(x)))
+        self.optimizer.step()
+        return loss
+
+    def _loss(self, logits: Tensor, Y: sp.csr_array, smoothing: float) -> tuple[Tensor, Tensor]:
+        at, targets = (torch.from_numpy(each).to(self.device) for each in sparse_targets(Y))
+        return loss_and_gradient(self.loss, logits, at, targets, smoothing)
+
+    @torch.no_grad()
+    def measure(self, transform: FeatureTransform, X: Matrix, Y: sp.csr_array) -> dict[str, float]:
+        """Return the loss, and precision, recall and F1 pooled over all tags, on rows X (n, D), Y (n, L).
+
+        Scores are only counted, by the `CUTS` steps they reach: no matrix (n, L) is held.
+        """
+        loss = 0.0
+        reached, hits = (np.zeros(CUTS + 1, np.int64) for _ in range(2))
+        for part, rows in blocks(X, _VAL_ROWS):
+            logits = self.logits(torch.from_numpy(transform(rows)).to(self.device))
+            if not torch.isfinite(logits).all():
+                lr = self.optimizer.param_groups[0]["lr"]
+                raise HeadError(f"training diverged (scores are no numbers); give a lower lr than {lr:g}")
+            loss += float(self._loss(logits, Y[part], 0.0)[0])
+            steps = (torch.sigmoid(logits) * CUTS).int().view(-1)
+            positives = steps[torch.from_numpy(sparse_targets(Y[part])[0]).to(self.device)]
+            reached += torch.bincount(steps, minlength=CUTS + 1).cpu().numpy()
+            hits += torch.bincount(positives, minlength=CUTS + 1).cpu().numpy()
+        return {"val_loss": loss / X.shape[0]} | _at_best_cut(reached, hits)
+
+    def layers(self) -> Layers:
+        """Return copies of the weights, on the CPU."""
+        pairs = zip(self.weights, self.biases, strict=True)
+        return [(w.detach().cpu().numpy().copy(), b.detach().cpu().numpy().copy()) for w, b in pairs]
+
+
+def _at_best_cut(reached: NDArray[np.int64], hits: NDArray[np.int64]) -> dict[str, float]:
+    """Return F1, precision and recall at the cut with the highest F1, from counts of scores in each step."""
+    predicted, found = (np.cumsum(counts[::-1])[::-1] for counts in (reached, hits))
+    f1 = 2 * found / np.maximum(predicted + found[0], 1)
+    best = int(len(f1) - 1 - np.argmax(f1[::-1]))  # of equal ones the highest
+    cut = best if found[0] else CUTS // 2
+    return {
+        "val_precision": float(found[cut] / max(predicted[cut], 1)),
+        "val_recall": float(found[cut] / max(found[0], 1)),
+        "val_micro_f1": float(f1[cut]),
+        "val_micro_f1_at_half": float(f1[CUTS // 2]),
+        "threshold": cut / CUTS,
+    }
+
+
+def prior_logits(Y: sp.csr_array) -> Array:
+    """Return each tag's logit of its share of rows (L,) float32, with half a row added to either side."""
+    positives = np.asarray(Y.sum(axis=0), np.float64)
+    return np.log((positives + 0.5) / (Y.shape[0] - positives + 0.5)).astype(np.float32)
+
+
+def pick_loss(options: "Mlp") -> Loss:
+    """Return the loss that ``options.loss`` names."""
+    if options.loss == "asymmetric":
+        return Asymmetric(options.gamma_pos, options.gamma_neg, options.clip)
+    return CrossEntropy()
+
+
+def working_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    """Return what training rounds the factors of its matrix products to.
+
+    ``auto`` is bf16 where the device multiplies it natively: a fact of the machine, so that fits repeat.
+    """
+    if precision != "auto":
+        return {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    if device.type == "cuda":
+        native = torch.cuda.get_device_capability(device) >= (8, 0)
+    else:
+        flags = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+        native = device.type == "cpu" and any(flags.get(flag) for flag in BF16_PROCESSORS)
+    return torch.bfloat16 if native else torch.float32

@@ -1,0 +1,98 @@
+"""The heads, by name. To add one: write its file (see `toolkit.heads.base`) and one line in `HEADS`.
+
+The registry holds import strings, so naming a head imports neither torch nor faiss. Another package adds its
+own heads through the entry-point group ``toolkit.heads``, and any ``package.module:Class`` is a name too.
+"""
+
+import difflib
+import importlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from toolkit.errors import HeadError, OptionError
+
+if TYPE_CHECKING:
+    from toolkit.heads.base import Head
+
+HEADS: Mapping[str, str] = MappingProxyType(
+    {
+        "mlp": "toolkit.heads.mlp:Mlp",
+        "logreg": "toolkit.heads.logreg:Logreg",
+        "knn": "toolkit.heads.knn:Knn",
+        "ensemble": "toolkit.heads.ensemble:Ensemble",
+    }
+)
+ENTRY_POINTS = "toolkit.heads"
+_METHODS = ("name", "fit", "scores", "chosen", "save", "load")
+
+
+def _registry() -> dict[str, str]:
+    """Return every known name and its import string; a name of ours cannot be taken over by a plug-in."""
+    from importlib.metadata import entry_points  # 20 ms, and `toolkit --help` imports this module
+
+    plugged = {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
+    return plugged | dict(HEADS)
+
+
+def head_names() -> tuple[str, ...]:
+    """Return the names `get_head` knows: the toolkit's own first, then those of other packages."""
+    return tuple(HEADS) + tuple(sorted(set(_registry()) - set(HEADS)))
+
+
+def get_head(name: str) -> "type[Head]":
+    """Return the head class called `name`, or the one an import string ``package.module:Class`` points at.
+
+    Raises
+    ------
+    OptionError
+        If no head has that name, or the import string leads nowhere or to something that is no head.
+    """
+    target = _registry().get(name, name)
+    if ":" not in target:
+        close = difflib.get_close_matches(name.lower(), head_names(), n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise OptionError(
+            f"there is no head {name!r}; {hint}heads are {', '.join(head_names())}, or package.module:Class"
+        )
+    module, _, attribute = target.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise OptionError(
+            f"head {name!r} cannot be imported from {target!r} ({error}); install its package or mend it"
+        ) from error
+    if not (isinstance(found, type) and all(hasattr(found, method) for method in _METHODS)):
+        raise OptionError(f"{target!r} is no head: a head is a class with {', '.join(_METHODS)}")
+    return found
+
+
+def load_head(folder: Path, given: str = "") -> "Head":
+    """Load the head that was saved into `folder`.
+
+    Parameters
+    ----------
+    folder : Path
+    given : str
+        What the user called it. Only a class named here, as ``package.module:Class``, is imported by its
+        name; other heads are those of the registry. To import whatever a folder names would be to run it.
+
+    Raises
+    ------
+    HeadError
+        If `folder` holds no readable head, or one of no registry.
+    """
+    if ":" in given:
+        return get_head(given).load(folder)
+    try:
+        name = json.loads((folder / "head.json").read_text(encoding="utf-8"))["head"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise HeadError(f"{folder} does not hold a readable head ({error}); fit it again") from error
+    if name not in head_names():
+        raise HeadError(
+            f"head {name!r} is neither the toolkit's nor of an installed package; name it by its class, "
+            "package.module:Class (for predict and fit: with --head)"
+        )
+    return get_head(name).load(folder)

@@ -1,0 +1,1 @@
+"""Image files: listing, decoding, and the pictures the toolkit draws itself."""

@@ -1,0 +1,283 @@
+"""Which images there are: a folder, a csv or a single file becomes a list of ids and paths.
+
+*Folder*: every file below it, whatever its ending (content decides what is an image), except hidden files and
+folders, ``__MACOSX``, ``Thumbs.db``, ``desktop.ini``, and files that are plainly something else: by their
+ending (`NOT_IMAGES`: label files, archives, code, video, sound), pipes and devices. The
+latter are named in `Manifest.skipped`. Links are followed. A folder that can be reached in several ways is
+listed once, by its real place if that is inside the source, so loops end. A link that leads nowhere is listed
+and fails later, when it is read.
+
+*Csv*: the first column named as one of `toolkit.files.text.IMAGE_COLUMNS`, one path a row, relative to the
+csv's folder or to `root`. What a csv from elsewhere needs is done, in this order:
+
+1. a path with backslashes that exists only with slashes is taken with slashes (Windows);
+2. if no row at all exists as written, the leading folders that all rows have in common are dropped, as few as
+   make a file exist (a contest's ``/visual_china/train/1.jpg`` beside ``train/1.jpg``, or beside ``1.jpg``).
+   All rows lose the same folders, so two rows never become one image.
+
+Rows that do not exist stay, and fail later with a reason; if none exists the csv is refused.
+"""
+
+import difflib
+import logging
+import os
+import posixpath
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from toolkit.errors import ManifestError
+from toolkit.files.text import IMAGE_COLUMNS, listed, need_column, read_csv
+from toolkit.images.hints import NOT_IMAGES, is_litter
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One image: its id (a POSIX path relative to the root) and where it is."""
+
+    id: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The images of one source.
+
+    Attributes
+    ----------
+    source : Path
+        What was listed, as given.
+    kind : {"folder", "csv"}
+        A single image file counts as a folder with one file.
+    root : Path
+        What ids are relative to. An image of a csv that lies outside of it has its absolute path as id.
+    entries : tuple of Entry
+        Unique ids; a folder's sorted by code point, a csv's in order of first appearance.
+    inputs : tuple of str
+        The ids in the order of the input with repeats: one a row of a csv. As `entries` for a folder.
+    skipped : tuple of str
+        Ids of the files of a folder that were passed over because they are plainly no images.
+    """
+
+    source: Path
+    kind: Literal["folder", "csv"]
+    root: Path
+    entries: tuple[Entry, ...]
+    inputs: tuple[str, ...]
+    skipped: tuple[str, ...]
+
+
+def read_manifest(source: Path, *, root: Path | None = None, encoding: str = "utf-8") -> Manifest:
+    """List the images of `source`.
+
+    Parameters
+    ----------
+    source : Path
+        A folder, a ``.csv`` file or one image file.
+    root : Path, optional
+        For a csv: what its paths are relative to, if not the csv's own folder.
+    encoding : str
+        Encoding of a csv; UTF-8 may have a byte order mark.
+
+    Raises
+    ------
+    ManifestError
+        `source` does not exist, cannot be read in full, or lists no image; a csv has no image column, an
+        empty cell in it, or only paths that do not exist.
+    OptionError
+        `encoding` is not known.
+    """
+    try:
+        there = source.exists()
+    except OSError as reason:
+        raise ManifestError(f"{source} cannot be reached ({reason.strerror or reason})") from reason
+    if not there:
+        raise ManifestError(_not_there(source))
+    if source.is_file() and source.suffix.lower() == ".csv":
+        return _read_csv(source, source.parent if root is None else root, encoding)
+    if root is not None:
+        raise ManifestError(
+            f"--root is for a csv, and {source} is none; leave it out: ids are relative to a folder"
+        )
+    if source.is_dir():
+        return _read_folder(source)
+    if source.suffix.lower() in NOT_IMAGES:
+        raise ManifestError(
+            f"{source} is no image; give a folder of images, a .csv that lists them, or one image"
+        )
+    entry = Entry(source.name, source)
+    return Manifest(source, "folder", source.parent, (entry,), (entry.id,), ())
+
+
+def _not_there(source: Path) -> str:
+    parent = source.parent
+    try:
+        near = difflib.get_close_matches(source.name, [item.name for item in parent.iterdir()], n=3)
+    except OSError:
+        return f"{source} does not exist, and neither does the folder {parent}; check the path"
+    hint = f"did you mean {' or '.join(str(parent / name) for name in near)}?" if near else "check the path"
+    return f"{source} does not exist; {hint}"
+
+
+# ---------------------------------------------------------------------- folder
+
+
+def _read_folder(source: Path) -> Manifest:
+    images: list[str] = []
+    skipped: list[str] = []
+    for file_id, is_image in _walk(source):
+        (images if is_image else skipped).append(file_id)
+    images.sort()
+    skipped.sort()
+    if not images:
+        raise ManifestError(_no_images(source, skipped))
+    entries = tuple(Entry(file_id, source / file_id) for file_id in images)
+    return Manifest(source, "folder", source, entries, tuple(images), tuple(skipped))
+
+
+def _no_images(source: Path, skipped: list[str]) -> str:
+    looked = f"{source} holds no images (looked in all subfolders, at every file that is not hidden"
+    if not skipped:
+        return f"{looked}); give the folder the images are in"
+    tables = [name for name in skipped if name.endswith(".csv")]
+    hint = f"to read a list of images, give the csv itself: {source / tables[0]}" if tables else ""
+    return f"{looked}; passed over: {listed(skipped, 3)}); {hint or 'give the folder the images are in'}"
+
+
+def _walk(source: Path) -> Iterator[tuple[str, bool]]:
+    """Yield (id, may be an image) of the files below `source`, real folders before linked ones.
+
+    Real folders first, so that a link never takes the place of the folder it leads to.
+    """
+    seen = {_identity(folder) for folder in source.resolve().parents}  # a link to one of these is a loop too
+    real: list[str] = [""]
+    linked: list[str] = []
+    while real or linked:
+        prefix = real.pop() if real else linked.pop()
+        items = _scan(source, prefix, seen)
+        for item in items:
+            if item.name.startswith(".") or is_litter(item.name):
+                continue
+            if _is_folder(item):
+                (linked if item.is_symlink() else real).append(f"{prefix}{item.name}/")
+            else:
+                yield f"{prefix}{item.name}", _may_be_image(item)
+        if not real:
+            linked.sort(reverse=True)  # the disk's order would depend on the disk
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def _scan(source: Path, prefix: str, seen: set[tuple[int, int]]) -> list[os.DirEntry[str]]:
+    """Return what is in the folder `prefix`, or nothing if it is in `seen`, to which it is added."""
+    try:
+        identity = _identity(source / prefix)
+        if identity in seen:
+            logger.info("%s leads to a folder that is listed already, or around; passed over", prefix[:-1])
+            return []
+        seen.add(identity)
+        with os.scandir(source / prefix) as items:
+            return list(items)
+    except OSError as reason:
+        raise ManifestError(
+            f"folder {source / prefix} cannot be listed ({reason.strerror or reason}); "
+            "mend its permissions or move it away, so that no image is lost unseen"
+        ) from reason
+
+
+def _is_folder(item: os.DirEntry[str]) -> bool:
+    try:
+        return item.is_dir()
+    except OSError:  # a link in a circle, or into a locked folder: it is listed and fails when it is read
+        return False
+
+
+def _may_be_image(item: os.DirEntry[str]) -> bool:
+    """Tell whether to list a file: by its ending, and never a pipe or device, where reading could not end."""
+    if posixpath.splitext(item.name)[1].lower() in NOT_IMAGES:
+        return False
+    try:
+        return stat.S_ISREG(item.stat().st_mode)
+    except OSError:  # a link that leads nowhere, or a file that has just gone: fails with a reason when read
+        return True
+
+
+# ---------------------------------------------------------------------- csv
+
+
+def _read_csv(source: Path, root: Path, encoding: str) -> Manifest:
+    if not root.is_dir():
+        raise ManifestError(
+            f"--root {root} is not a folder; give the folder the paths in {source} are relative to"
+        )
+    cells = list(_cells(source, encoding))
+    if not cells:
+        raise ManifestError(f"{source} lists no images: it has a header and no rows")
+    mend = _find_mend(cells, source, root)
+    homes = (root.absolute(), root.resolve())
+    paths: dict[str, Path] = {}
+    inputs = []
+    for cell in cells:
+        name = mend(cell)
+        file_id = _id_of(name, homes)
+        paths.setdefault(file_id, root / name)
+        inputs.append(file_id)
+    entries = tuple(Entry(file_id, path) for file_id, path in paths.items())
+    return Manifest(source, "csv", root, entries, tuple(inputs), ())
+
+
+def _cells(source: Path, encoding: str) -> Iterator[str]:
+    """Yield the image column of a csv, text as written; an empty cell is an error."""
+    rows = read_csv(source, error=ManifestError, encoding=encoding)
+    _, header = next(rows)
+    column = need_column(header, IMAGE_COLUMNS, what="image", path=source, error=ManifestError)
+    for line, row in rows:
+        if not row[column].strip():
+            raise ManifestError(
+                f"{source} line {line}: the cell of column {header[column]!r} is empty; "
+                "name an image there or delete the row"
+            )
+        yield row[column]
+
+
+def _find_mend(cells: list[str], source: Path, root: Path) -> Callable[[str], str]:
+    """Return what turns a cell into a path below `root`, as the module's text says.
+
+    Where the first row exists this is one look at the disk: a list of millions is not checked here.
+    """
+
+    def with_slashes(cell: str) -> str:
+        slashed = cell.replace("\\", "/")
+        return slashed if slashed != cell and not _there(root, cell) and _there(root, slashed) else cell
+
+    if any(_there(root, with_slashes(cell)) for cell in cells):
+        return with_slashes
+    slashed = [cell.replace("\\", "/") for cell in cells]
+    common = os.path.commonprefix(slashed)  # noqa: RUF071 - whole folders are picked below
+    for cut in [place + 1 for place, character in enumerate(common) if character == "/"]:
+        if any(_there(root, cell[cut:]) for cell in slashed):
+            logger.info("%s: no path exists as written; %r is left out of all", source, common[:cut])
+            return lambda cell: cell.replace("\\", "/")[cut:]
+    raise ManifestError(
+        f"{source}: none of the images it lists exists; the first one tried is {root / cells[0]}; "
+        "name the folder its paths are relative to with --root"
+    )
+
+
+def _there(root: Path, name: str) -> bool:
+    return bool(name) and os.path.lexists(root / name)
+
+
+def _id_of(name: str, homes: Iterable[Path]) -> str:
+    """Return the id of a path in a csv: normalised, relative to a home where it lies inside of one."""
+    if not Path(name).is_absolute():
+        return posixpath.normpath(name)
+    path = Path(os.path.normpath(name))
+    return next((path.relative_to(home) for home in homes if path.is_relative_to(home)), path).as_posix()

@@ -1,0 +1,1 @@
+"""How work is run: devices, progress, timing, child processes, messages."""

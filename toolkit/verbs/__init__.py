@@ -1,0 +1,1 @@
+"""The functions of the public door, one file each."""

@@ -1,0 +1,109 @@
+"""EmbeddingArray computed elsewhere become a store like any other."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from toolkit.errors import StoreError
+from toolkit.files.npy import EmbeddingArray
+from toolkit.files.text import read_text, split_lines
+from toolkit.runtime.messages import counted
+from toolkit.runtime.progress import Progress, silent
+from toolkit.store.reading import EmbeddingStore
+from toolkit.store.records import Row, StoreMeta
+from toolkit.store.spec import EmbeddingSpec
+from toolkit.store.writing import StoreWriter
+
+BLOCK_ROWS = 4096
+
+
+def import_features(
+    array: Path, names: Path, target: Path, *, force: bool = False, progress: Progress = silent
+) -> EmbeddingStore:
+    """Make the store `target` from an (N, D) float16/32 ``.npy`` and N image names, one a line.
+
+    Raises
+    ------
+    StoreError
+        The array is not (N, D) float16 or float32, holds NaN or infinity, or does not fit the names; names
+        repeat; or `target` is there already.
+    """
+    if target.exists() and not force:
+        raise StoreError(
+            f"there is a store at {target} already; give another --name, or --force to replace it"
+        )
+    X = _features(array)
+    ids = _names(names)
+    if len(ids) != len(X):
+        raise StoreError(
+            f"{array} has {counted(len(X), 'row')} but {names} has {counted(len(ids), 'name')}; they must be "
+            "the same images"
+        )
+    spec = EmbeddingSpec(
+        backbone="imported",
+        weights=array.name,
+        weights_sha256="",
+        preprocessing="unknown",
+        pooling="unknown",
+        dim=X.shape[1],
+        precision="unknown",
+        engine="unknown",
+    )
+    meta = StoreMeta(spec=spec, dtype="float16" if X.dtype == np.float16 else "float32")
+    writer = StoreWriter.begin(target, meta, ids, keep=lambda *_: None, force=True)
+    try:
+        _copy(X, writer, array, progress)
+    except BaseException:
+        writer.abandon()
+        raise
+    return writer.finish()
+
+
+def _copy(X: EmbeddingArray, writer: StoreWriter, array: Path, progress: Progress) -> None:
+    for start in range(0, len(X), BLOCK_ROWS):
+        block = X[start : start + BLOCK_ROWS]
+        _require_finite(block, start, array)
+        for slot, values in enumerate(block, start):
+            digest = hashlib.blake2b(values.tobytes(), digest_size=16).hexdigest()
+            writer.write(slot, Row(writer.ids[slot], digest=digest), [values])
+        progress("import", start + len(block), len(X))
+
+
+def _features(path: Path) -> EmbeddingArray:
+    try:
+        with path.open("rb") as file:
+            begins = file.read(6).startswith((b"\x93NUMPY", b"PK"))
+        if not begins:  # numpy would take it for a pickle and say how to load that
+            raise ValueError("it does not begin as one")
+        X = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError as error:
+        raise StoreError(f"there is no file {path}; give an .npy of (rows, features)") from error
+    except (OSError, ValueError, EOFError) as error:
+        raise StoreError(f"{path} is not a plain .npy array ({error}); save it with numpy.save") from error
+    if not isinstance(X, np.ndarray) or X.ndim != 2 or X.dtype not in (np.float16, np.float32):
+        what = (
+            f"{X.dtype} of shape {X.shape}" if isinstance(X, np.ndarray) else "an archive of several arrays"
+        )
+        raise StoreError(f"{path} holds {what}; it must be float16 or float32 of shape (rows, features)")
+    return X
+
+
+def _names(path: Path) -> list[str]:
+    ids = split_lines(read_text(path, error=StoreError))
+    first: dict[str, int] = {}
+    for line, name in enumerate(ids, start=1):
+        if not name.strip():
+            raise StoreError(f"{path} line {line} is blank; it must hold one image name a line")
+        if name in first:
+            raise StoreError(f"{path} names {name!r} twice, in lines {first[name]} and {line}")
+        first[name] = line
+    return ids
+
+
+def _require_finite(block: EmbeddingArray, start: int, path: Path) -> None:
+    bad = ~np.isfinite(block).all(axis=1)
+    if bad.any():
+        raise StoreError(
+            f"{path} row {start + int(bad.argmax())} holds NaN or infinity; drop it or compute it again"
+        )

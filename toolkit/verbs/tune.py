@@ -1,0 +1,147 @@
+"""Tune a fitted head's decision rule again, from the scores kept with it: seconds, without the head."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toolkit.errors import HeadError
+from toolkit.evaluation.bootstrap import Metric
+from toolkit.evaluation.decisions.base import DecisionRule
+from toolkit.evaluation.decisions.crossfit import cross_fitted
+from toolkit.evaluation.decisions.registry import default_rule, parse_rule
+from toolkit.evaluation.metrics import Metrics, evaluate
+from toolkit.evaluation.redeciding import redecide, retune
+from toolkit.experiment.measuring import TUNED_RULES, flattery
+from toolkit.experiment.saved import BEST, SavedHead
+from toolkit.experiment.saved_scores import KeptScores, Part
+from toolkit.files.text import listed
+from toolkit.runtime.messages import counted
+
+COMPARED = (*TUNED_RULES, "fixed:0.5")
+
+
+@dataclass(frozen=True, eq=False)
+class Tuned:
+    """One rule, tuned, and how good it is.
+
+    Attributes
+    ----------
+    rule : DecisionRule
+    exact : bool
+        Whether all scores are certain to have tuned it alike (the best 256 of an image are kept).
+    metrics : Metrics
+        On the rows that `TuneReport.measured_on` says.
+    optimism : dict of metric to float or None
+        What measuring on the rows it was tuned on, without cross-fitting, would flatter.
+    """
+
+    rule: DecisionRule
+    exact: bool
+    metrics: Metrics
+    optimism: dict[str, float | None]
+
+    def row(self) -> dict[str, Any]:
+        """Return the rule's line of a table."""
+        names = ("micro_f1", "macro_f1", "samples_f1", "micro_precision", "micro_recall", "n_never_predicted")
+        facts = self.metrics.to_dict()
+        return {"rule": self.rule.describe(), **{name: facts[name] for name in names}}
+
+
+@dataclass(frozen=True, eq=False)
+class TuneReport:
+    """What `tune` found.
+
+    Attributes
+    ----------
+    head : str
+    tuned : tuple of Tuned
+    measured_on : str
+        Rules that are compared: the tuning rows, cross-fitted, so that choosing one by these numbers leaves
+        the test rows to measure it. A rule that is set: the test rows or, where there are none, as before.
+    set_to : DecisionRule or None
+        The rule the head decides by from now on; None if nothing was changed.
+    """
+
+    head: str
+    tuned: tuple[Tuned, ...]
+    measured_on: str
+    set_to: DecisionRule | None
+
+
+def tune(
+    head: str = BEST,
+    *,
+    rule: str | None = None,
+    min_tags: int = 0,
+    metric: Metric | None = None,
+    artifacts: Path | str = "artifacts",
+) -> TuneReport:
+    """Tune and measure rules of a fitted head; with `rule` or `metric` the head decides by that from now on.
+
+    Without either all rules are compared and nothing changes. They are compared on the rows they are tuned
+    on, by cross-fitting; the test rows measure only the rule that is then set.
+
+    Parameters
+    ----------
+    head : str
+        A fitted head; ``best`` is the last comparison's winner, or the only one there is.
+    rule : str, optional
+        As `parse_rule` reads it.
+    min_tags : int
+        Tags every image gets at least.
+    metric : {"micro", "macro", "samples"}, optional
+        Sets the rule that serves this F1 (`default_rule`) where `rule` is not given.
+
+    Raises
+    ------
+    HeadError
+        There is no such head, or no scores are kept with it: tags may have been added.
+    OptionError
+        There is no such rule.
+    """
+    wanted = rule or (default_rule(metric) if metric else None)
+    rules = [parse_rule(name, min_tags=min_tags) for name in ([wanted] if wanted else COMPARED)]
+    saved = SavedHead.open(Path(artifacts), head)
+    tuning, test = (_kept(saved, part) for part in ("tuning", "test"))
+    if not (wanted and test.Y.shape[0]):
+        measured_on = f"{counted(tuning.Y.shape[0], 'tuning row')}, cross-fitted"
+        tuned = tuple(_tuned(each, tuning, None) for each in rules)
+    else:
+        measured_on = counted(test.Y.shape[0], "test row")
+        tuned = (_tuned(rules[0], tuning, test),)
+    if wanted:
+        saved.decide_by(tuned[0].rule, _facts(tuned[0], measured_on))
+    return TuneReport(saved.name, tuned, measured_on, tuned[0].rule if wanted else None)
+
+
+def _kept(saved: SavedHead, part: Part) -> KeptScores:
+    if saved.metrics.get("added") and not (saved.folder / "scores").is_dir():
+        tags = [tag for facts in saved.metrics["added"] for tag in facts["tags"]]
+        given = saved.name if saved.given == BEST else saved.given
+        raise HeadError(
+            f"head {saved.name!r} keeps no scores of the {counted(len(tags), 'tag')} added since it was "
+            f"fitted ({listed(tags, 3)}), and tune needs those of all tags; fit it again with: "
+            f"toolkit fit --head {given} --labels FILE"
+        )
+    return KeptScores.read(saved.folder, part)
+
+
+def _tuned(rule: DecisionRule, tuning: KeptScores, test: KeptScores | None) -> Tuned:
+    """Tune a rule and measure it on the test rows or, without any, by cross-fitting."""
+    found = retune(rule, tuning.top, tuning.Y)
+    if test is not None:
+        metrics = evaluate(test.Y, redecide(found.rule, test.top).predicted)
+    else:
+        predicted = cross_fitted(found.rule, tuning.top, tuning.Y, groups=tuning.groups)
+        metrics = evaluate(tuning.Y, predicted)
+    return Tuned(found.rule, found.exact, metrics, flattery(found.rule, tuning.top, tuning.Y, tuning.groups))
+
+
+def _facts(tuned: Tuned, measured_on: str) -> dict[str, Any]:
+    """Return what a head's metrics.json says of its rule; mAP is not among it, as no rule moves that."""
+    facts = {name: value for name, value in tuned.metrics.to_dict().items() if name != "map"}
+    return facts | {
+        "rule": tuned.rule.describe(),
+        "optimism": tuned.optimism,
+        "measured_on": measured_on,
+    }
