@@ -14,8 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from toolkit.runtime.cores import usable_cores
-from toolkit.runtime.devices import cuda_count
+from toolkit.runtime.devices import cuda_count, usable_cores
 
 START = time.perf_counter()
 WEIGHTS = os.environ.get("TOOLKIT_WEIGHTS", "random:0")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from toolkit.runtime.cores import usable_cores
+from toolkit.runtime.devices import usable_cores
 
 FILE = Path(__file__).resolve().parents[1] / "BENCHMARKS.md"
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "torchvision", "openvino", "pillow", "faiss-cpu")

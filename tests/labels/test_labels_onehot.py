@@ -6,7 +6,7 @@ import pytest
 
 from toolkit.errors import LabelError, OptionError
 from toolkit.labels.read import read_labels
-from toolkit.labels.readers import READERS, get_reader
+from toolkit.labels.registry import READERS, get_reader
 
 
 def write(path, text, encoding="utf-8"):

@@ -11,7 +11,7 @@ from toolkit.embedding.augment import augmented
 from toolkit.errors import ImageError, OptionError
 from toolkit.images.decode import ImagePolicy, check_header, decode_image
 from toolkit.images.manifest import Entry
-from toolkit.runtime.cores import usable_cores
+from toolkit.runtime.devices import usable_cores
 from toolkit.store.records import Row
 
 DIGEST_BYTES = 16

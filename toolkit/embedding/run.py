@@ -18,7 +18,8 @@ from toolkit.images.manifest import Manifest
 from toolkit.runtime.progress import Progress, silent
 from toolkit.store.folders import earlier, interrupted, recover
 from toolkit.store.reading import EmbeddingStore
-from toolkit.store.records import Failure, Row, StoreDtype, StoreMeta
+from toolkit.store.records import Failure, Row, StoreMeta
+from toolkit.store.spec import StoreDtype
 from toolkit.store.writing import Keep, StoreWriter
 
 logger = logging.getLogger(__name__)

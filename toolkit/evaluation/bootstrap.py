@@ -6,7 +6,7 @@ the same resampled images, so what makes an image hard for all of them cancels i
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from toolkit.evaluation.metrics import TAG_BLOCK, per_image_counts
 
-Metric = Literal["micro", "macro", "samples"]
 Draws = NDArray[np.float64]
 
 SAMPLES = 1000

@@ -13,6 +13,7 @@ from scipy.sparse.csgraph import connected_components
 
 from toolkit.arrays.features import blocks, loaded, unit_rows
 from toolkit.errors import OptionError, SplitError
+from toolkit.evaluation.options import TEST_FRACTION, VAL_FRACTION
 from toolkit.files.text import IMAGE_COLUMNS, find_column, need_column, read_csv, write_csv
 from toolkit.runtime.messages import counted
 
@@ -21,8 +22,6 @@ logger = logging.getLogger(__name__)
 Rows = NDArray[np.intp]
 Floats = NDArray[np.float32]
 
-VAL_FRACTION = 0.15
-TEST_FRACTION = 0.15
 PARTS = ("train", "val", "test")
 _ALIASES = {
     "training": "train",

@@ -10,10 +10,9 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from toolkit.errors import LabelError, OptionError, SplitError, StoreError
+from toolkit.evaluation.options import TEST_FRACTION, VAL_FRACTION
 from toolkit.evaluation.splits import (
     PARTS,
-    TEST_FRACTION,
-    VAL_FRACTION,
     Split,
     complete_split,
     default_split,

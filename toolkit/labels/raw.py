@@ -29,7 +29,7 @@ _SEPARATORS = {",": ",", "|": "|", ";": ";", " ": " ", "space": " ", "\t": "\t",
 
 
 @dataclass(frozen=True)
-class ReadOptions:
+class ReaderOptions:
     """What the user said about a label file.
 
     Attributes

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from toolkit.errors import LabelError
 from toolkit.labels.detect import detect_format
-from toolkit.labels.raw import ReadOptions, parse_separator
-from toolkit.labels.readers import get_reader
+from toolkit.labels.raw import ReaderOptions, parse_separator
+from toolkit.labels.registry import get_reader
 from toolkit.labels.space import LabelSpace
 from toolkit.labels.table import LabelTable, build_table
 
@@ -30,7 +30,7 @@ def read_labels(
         no other tag is allowed. Without it the columns are the tags found (or declared) in code-point order;
         for an ``.npz`` they are the list beside it.
     format : str
-        A name in `toolkit.labels.readers.READERS`, or ``auto`` to tell by suffix and content.
+        A name in `toolkit.labels.registry.READERS`, or ``auto`` to tell by suffix and content.
     separator : str
         What stands between tags in a cell or a text: ``,`` ``|`` ``;`` ``space`` ``tab``.
     encoding : str
@@ -49,7 +49,7 @@ def read_labels(
     if not path.exists():
         raise LabelError(f"there is no label file {path}; check the path")
     tags_path = None if tags is None else Path(tags)
-    options = ReadOptions(
+    options = ReaderOptions(
         separator=parse_separator(separator),
         encoding=encoding,
         tags=None if tags_path is None else LabelSpace.read(tags_path, encoding=encoding),

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from toolkit.errors import LabelError
-from toolkit.labels.raw import RawLabels, ReadOptions
+from toolkit.labels.raw import RawLabels, ReaderOptions
 from toolkit.labels.space import LabelSpace, map_columns, nfc
 from toolkit.runtime.messages import counted
 
@@ -42,7 +42,7 @@ class LabelTable:
     notes: tuple[str, ...] = ()
 
 
-def build_table(raw: RawLabels, *, source: Path, options: ReadOptions) -> LabelTable:
+def build_table(raw: RawLabels, *, source: Path, options: ReaderOptions) -> LabelTable:
     """Return the table of `raw`, its columns in the order of the user's tag list if there is one.
 
     Raises
@@ -115,7 +115,7 @@ def _plain_path(image: str) -> str:
     return posixpath.normpath(image) if "//" in image or "./" in image else image
 
 
-def _check_unknown(raw: RawLabels, source: Path, options: ReadOptions) -> list[str]:
+def _check_unknown(raw: RawLabels, source: Path, options: ReaderOptions) -> list[str]:
     """Raise `LabelError` at a tag an image has and the list lacks, or return the note that counts such."""
     assert options.tags is not None
     uses = np.flatnonzero(options.tags.columns(raw.tags)[raw.Y.indices] < 0)
@@ -146,7 +146,7 @@ def _summary(Y: sp.csr_array, repeats: int) -> str:
     return ", ".join(parts)
 
 
-def _unused(Y: sp.csr_array, options: ReadOptions) -> list[str]:
+def _unused(Y: sp.csr_array, options: ReaderOptions) -> list[str]:
     unused = int(np.count_nonzero(np.bincount(Y.indices, minlength=Y.shape[1]) == 0))
     if not unused:
         return []

@@ -2,6 +2,7 @@
 
 import ctypes
 import functools
+import os
 import platform
 import re
 import sys
@@ -11,6 +12,15 @@ from toolkit.errors import OptionError
 
 ONE = "auto, cpu, cuda, cuda:N, mps"
 SEVERAL = f"{ONE}, several joined by commas (cuda:0,cuda:1), or all"
+
+
+def usable_cores() -> int:
+    """Return the number of CPU cores available to this process: fewer than the machine's in a container."""
+    if hasattr(os, "process_cpu_count"):
+        return os.process_cpu_count() or 1  # also honours PYTHON_CPU_COUNT
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @functools.cache

@@ -134,6 +134,19 @@ class Options:
         for each in option_fields(type(self)):
             _check(each, getattr(self, each.name))
 
+    @property
+    def given(self) -> frozenset[str]:
+        """Names of the options that the caller gave, even at their default.
+
+        Of an object that `takes` did not make: those whose value is not the default.
+        """
+        known: frozenset[str] | None = getattr(self, "_given", None)
+        if known is None:
+            known = frozenset(
+                each.name for each in option_fields(type(self)) if getattr(self, each.name) != each.default
+            )
+        return known
+
     def part(self, kind: type[O]) -> O:
         """Return the fields that `kind` has, as a `kind`."""
         return kind(**{each.name: getattr(self, each.name) for each in fields(kind)})  # type: ignore[arg-type]
@@ -233,6 +246,7 @@ def takes(kind: Callable[P, O]) -> Callable[[Callable[[O], R]], Callable[P, R]]:
                 options = kind(*args, **kwargs)
             except TypeError as error:
                 raise _unknown(kind, function.__name__, args, kwargs) from error
+            object.__setattr__(options, "_given", frozenset(kwargs))
             return function(options)
 
         call.__signature__ = _signature(kind, function)  # type: ignore[attr-defined]

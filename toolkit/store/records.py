@@ -4,14 +4,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 
 from toolkit.errors import StoreError
-from toolkit.store.spec import EmbeddingSpec
-
-StoreDtype = Literal["float32", "float16"]
+from toolkit.store.spec import EmbeddingSpec, StoreDtype
 
 
 @dataclass(frozen=True)

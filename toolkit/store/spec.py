@@ -3,9 +3,11 @@
 import re
 from collections.abc import Iterator
 from dataclasses import MISSING, asdict, dataclass, fields
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from toolkit.errors import SpecMismatchError, StoreError
+
+StoreDtype = Literal["float32", "float16"]
 
 DIGITS = 12  # of a digest, in messages
 _COMMA = re.compile(r", (?![^\[]*\])")  # not inside of brackets

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from toolkit.errors import OptionError
-from toolkit.evaluation.bootstrap import LEVEL, METRICS, Interval, Metric, Resampled, resample
+from toolkit.evaluation.bootstrap import LEVEL, METRICS, Interval, Resampled, resample
 from toolkit.evaluation.decisions.registry import default_rule
 from toolkit.evaluation.metrics import support_bands
+from toolkit.evaluation.options import Metric
 from toolkit.evaluation.splits import write_split
 from toolkit.experiment.dataset import Dataset, load_dataset
 from toolkit.experiment.measuring import COLUMNS, Deciding, FitReport

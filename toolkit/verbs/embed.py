@@ -23,7 +23,7 @@ from toolkit.labels.find import find_label_file
 from toolkit.runtime.devices import resolve_devices
 from toolkit.runtime.progress import Progress, silent
 from toolkit.store.folders import described
-from toolkit.store.records import StoreDtype
+from toolkit.store.spec import StoreDtype
 from toolkit.verbs.verify import Verification, verify
 
 __all__ = [

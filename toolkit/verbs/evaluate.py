@@ -69,7 +69,7 @@ def evaluate(
     ----------
     predictions : path
     labels : path
-        The truth, in any format of `toolkit.labels.readers.READERS`.
+        The truth, in any format of `toolkit.labels.registry.READERS`.
     tags : path, optional
         The tag list. Without it the tags are those in either file.
     format, separator, encoding, ignore_unknown_tags

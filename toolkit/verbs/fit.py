@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from toolkit.evaluation.bootstrap import Metric
 from toolkit.evaluation.decisions.registry import default_rule
+from toolkit.evaluation.options import Metric
 from toolkit.experiment.dataset import load_dataset
 from toolkit.experiment.measuring import Deciding, FitReport
 from toolkit.experiment.planning import Join, data_options, default_options, plan_heads

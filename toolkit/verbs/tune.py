@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import HeadError
-from toolkit.evaluation.bootstrap import Metric
 from toolkit.evaluation.decisions.base import DecisionRule
 from toolkit.evaluation.decisions.crossfit import cross_fitted
 from toolkit.evaluation.decisions.registry import default_rule, parse_rule
 from toolkit.evaluation.metrics import Metrics, evaluate
+from toolkit.evaluation.options import Metric
 from toolkit.evaluation.redeciding import redecide, retune
 from toolkit.experiment.measuring import TUNED_RULES, flattery
 from toolkit.experiment.saved import BEST, SavedHead

@@ -1,22 +1,25 @@
-"""The rules by name: from a user's text, from json, and by the metric they serve."""
+"""The rules by name: from a user's text, from json, and by the metric they serve.
 
-import importlib
-from collections.abc import Callable
-from typing import Any
+A new rule is one class (see `toolkit.evaluation.decisions.base.DecisionRule`) and one line in `RULES`.
+"""
+
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
 
 from toolkit.errors import OptionError
-from toolkit.evaluation.decisions.base import DecisionRule
 
-RULES: dict[str, str] = {
-    "fixed": "toolkit.evaluation.decisions.thresholds:Fixed",
-    "global": "toolkit.evaluation.decisions.thresholds:Global",
-    "per-tag": "toolkit.evaluation.decisions.thresholds:PerTag",
-    "logit-adjusted": "toolkit.evaluation.decisions.thresholds:LogitAdjusted",
-    "top-k": "toolkit.evaluation.decisions.ranked:TopK",
-    "expected-f1": "toolkit.evaluation.decisions.ranked:ExpectedF1",
+if TYPE_CHECKING:
+    from toolkit.evaluation.decisions.base import DecisionRule
+
+RULES: dict[str, tuple[str, str]] = {
+    "fixed": ("fixed:T (T in 0..1)", "toolkit.evaluation.decisions.thresholds:Fixed"),
+    "global": ("global", "toolkit.evaluation.decisions.thresholds:Global"),
+    "per-tag": ("per-tag", "toolkit.evaluation.decisions.thresholds:PerTag"),
+    "logit-adjusted": ("logit-adjusted", "toolkit.evaluation.decisions.thresholds:LogitAdjusted"),
+    "top-k": ("top-k:K (K of 1 or more)", "toolkit.evaluation.decisions.ranked:TopK"),
+    "expected-f1": ("expected-f1", "toolkit.evaluation.decisions.ranked:ExpectedF1"),
 }
-ALLOWED = "fixed:T (T in 0..1), global, per-tag, logit-adjusted, top-k:K (K of 1 or more), expected-f1"
-"""What `parse_rule` takes, in words."""
+"""Name of a rule: how it is written, and the import string of its class."""
 
 DEFAULT_RULE = "global"
 DEFAULT_RULES = {"micro": DEFAULT_RULE, "macro": "per-tag", "samples": "expected-f1"}
@@ -30,32 +33,50 @@ def default_rule(metric: str) -> str:
     return DEFAULT_RULES[metric]
 
 
-def parse_rule(text: str, *, min_tags: int = 0) -> DecisionRule:
-    """Build a rule from its text, such as ``global`` or ``fixed:0.5``; else `OptionError` names all."""
+def rule_usages() -> str:
+    """Return how the rules are written, in one line for a help text."""
+    *first, last = (usage.partition(" ")[0] for usage, _ in RULES.values())
+    return f"{', '.join(first)} or {last}"
+
+
+def parse_rule(text: str, *, min_tags: int = 0) -> "DecisionRule":
+    """Build an untuned rule from its text, such as ``global`` or ``fixed:0.5``.
+
+    Raises
+    ------
+    OptionError
+        There is no such rule, or its value is not allowed; the message lists all rules.
+
+    Examples
+    --------
+    >>> parse_rule("fixed:0.5").describe()
+    'fixed 0.500'
+    """
     name, _, value = text.partition(":")
     if min_tags < 0:
         raise OptionError(f"--min-tags got {min_tags}; give 0 or more")
-    try:
-        if name == "fixed" and 0 <= float(value) <= 1:
-            return _rule_class(name)(min_tags=min_tags, thresholds=[float(value)])
-        if name == "top-k" and int(value) >= 1:
-            return _rule_class(name)(k=int(value), min_tags=min_tags)
-        if name in RULES and not value and name not in ("fixed", "top-k"):
-            return _rule_class(name)(min_tags=min_tags)
-    except ValueError as error:
-        raise OptionError(f"--rule got {text!r}; allowed are {ALLOWED}") from error
-    raise OptionError(f"--rule got {text!r}; allowed are {ALLOWED}")
+    rule = rule_class(name).from_text(value, min_tags=min_tags) if name in RULES else None
+    if rule is None:
+        raise OptionError(
+            f"--rule got {text!r}; allowed are {', '.join(usage for usage, _ in RULES.values())}"
+        )
+    return rule
 
 
-def rule_from_dict(document: dict[str, Any]) -> DecisionRule:
+def rule_from_dict(document: dict[str, Any]) -> "DecisionRule":
     """Build the rule that `to_dict` described; `OptionError` if it is none of `RULES`."""
     options = {key: value for key, value in document.items() if key != "rule"}
     if document.get("rule") not in RULES:
         raise OptionError(f"there is no decision rule {document.get('rule')!r}; there are {', '.join(RULES)}")
-    return _rule_class(document["rule"])(**options)
+    return rule_class(document["rule"])(**options)
 
 
-def _rule_class(name: str) -> Callable[..., DecisionRule]:
-    module, _, attribute = RULES[name].partition(":")
-    rule: Callable[..., DecisionRule] = getattr(importlib.import_module(module), attribute)
-    return rule
+def rule_class(name: str) -> "type[DecisionRule]":
+    """Return the class of the rule called `name`."""
+    found: type[DecisionRule] = resolve_name(RULES[name][1])
+    return found
+
+
+def tuned_rules() -> tuple[str, ...]:
+    """Return the names of the rules that are tuned on scores."""
+    return tuple(name for name in RULES if rule_class(name).tuned)

@@ -24,7 +24,7 @@ from toolkit.evaluation.decisions.base import (
     positives,
 )
 from toolkit.evaluation.decisions.cuts import between
-from toolkit.runtime.cores import usable_cores
+from toolkit.runtime.devices import usable_cores
 
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]

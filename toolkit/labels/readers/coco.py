@@ -6,7 +6,7 @@ from pydantic import BaseModel, ValidationError
 
 from toolkit.errors import LabelError
 from toolkit.files.text import read_text
-from toolkit.labels.raw import RawLabels, ReadOptions, RowCollector
+from toolkit.labels.raw import RawLabels, ReaderOptions, RowCollector
 
 Key = int | str
 
@@ -32,7 +32,7 @@ class _Instances(BaseModel):
     categories: list[_Category]
 
 
-def read(path: Path, options: ReadOptions) -> RawLabels:
+def read(path: Path, options: ReaderOptions) -> RawLabels:
     """Read the names of the categories annotated in each image; images without annotations have no tags.
 
     Every category is a tag, used or not. ``iscrowd`` makes no difference.

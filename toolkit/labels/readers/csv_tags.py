@@ -5,13 +5,13 @@ from pathlib import Path
 
 from toolkit.errors import LabelError
 from toolkit.files.text import IMAGE_COLUMNS, need_column, read_csv
-from toolkit.labels.raw import TAG_COLUMNS, RawLabels, ReadOptions, RowCollector, split_tags
+from toolkit.labels.raw import TAG_COLUMNS, RawLabels, ReaderOptions, RowCollector, split_tags
 from toolkit.runtime.messages import counted
 
 _OTHER_SEPARATORS = ("|", ";", "\t", "，", "、")
 
 
-def read(path: Path, options: ReadOptions) -> RawLabels:
+def read(path: Path, options: ReaderOptions) -> RawLabels:
     """Read the image column and the tag column, known by any of their names; other columns are ignored.
 
     ``N/A``, ``null``, ``nan`` and numbers are tags like any other; an empty cell is an image without tags.

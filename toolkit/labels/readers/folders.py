@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from toolkit.errors import LabelError
-from toolkit.labels.raw import RawLabels, ReadOptions, RowCollector
+from toolkit.labels.raw import RawLabels, ReaderOptions, RowCollector
 from toolkit.labels.readers._files import may_be_image, need_folder, walk
 from toolkit.runtime.messages import counted
 
 
-def read(path: Path, options: ReadOptions) -> RawLabels:
+def read(path: Path, options: ReaderOptions) -> RawLabels:
     """Read the name of the top folder as the tag, however deep the image lies, as torchvision does.
 
     Images in no folder have no row: they are not labelled.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from toolkit.errors import LabelError
 from toolkit.files.text import IMAGE_COLUMNS, listed, need_column, read_csv
-from toolkit.labels.raw import RawLabels, ReadOptions, RowCollector
+from toolkit.labels.raw import RawLabels, ReaderOptions, RowCollector
 from toolkit.labels.readers import csv_tags
 from toolkit.labels.readers._peek import peek_csv
 from toolkit.labels.space import LabelSpace, boolean_csr, map_columns
@@ -27,7 +27,7 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error)
 _BLOCK_BYTES = 64 << 20
 
 
-def read(path: Path, options: ReadOptions) -> RawLabels:
+def read(path: Path, options: ReaderOptions) -> RawLabels:
     """Read a dense (N, L) array of 0 and 1 called ``tag_train`` (or the only one), or a scipy sparse matrix.
 
     Row i is the i-th row of the csv beside the file: the one with an image and a tag column or, if none has
@@ -117,7 +117,7 @@ def _check_ones(values: NDArray[Any], path: Path) -> None:
         raise LabelError(f"{path} holds the value {odd[0].item()!r}; a multi-hot matrix has 0 and 1 only")
 
 
-def _tag_list(path: Path, options: ReadOptions) -> tuple[LabelSpace, str]:
+def _tag_list(path: Path, options: ReaderOptions) -> tuple[LabelSpace, str]:
     if options.tags is not None:
         return options.tags, options.tags_name
     beside = [path.with_name(name) for name in TAG_LISTS if path.with_name(name).is_file()]
@@ -132,7 +132,7 @@ def _tag_list(path: Path, options: ReadOptions) -> tuple[LabelSpace, str]:
     return LabelSpace.read(beside[0], encoding=options.encoding), str(beside[0])
 
 
-def _row_order(path: Path, n_rows: int, options: ReadOptions) -> Path:
+def _row_order(path: Path, n_rows: int, options: ReaderOptions) -> Path:
     """Return the csv beside `path` that says which image each row is; of several, the one of that length."""
     peeks = {}
     for other in sorted(path.parent.glob("*.csv")):
@@ -155,11 +155,11 @@ def _row_order(path: Path, n_rows: int, options: ReadOptions) -> Path:
     return candidates[0]
 
 
-def _length(path: Path, options: ReadOptions) -> int:
+def _length(path: Path, options: ReaderOptions) -> int:
     return sum(1 for _ in read_csv(path, error=LabelError, encoding=options.encoding)) - 1
 
 
-def _read_rows(order: Path, options: ReadOptions) -> RawLabels:
+def _read_rows(order: Path, options: ReaderOptions) -> RawLabels:
     if peek_csv(order, options.encoding).has_tags:
         return csv_tags.read(order, options)
     rows = read_csv(order, error=LabelError, encoding=options.encoding)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from toolkit.errors import LabelError
 from toolkit.files.text import IMAGE_COLUMNS, need_column, read_csv
-from toolkit.labels.raw import RawLabels, ReadOptions, RowCollector
+from toolkit.labels.raw import RawLabels, ReaderOptions, RowCollector
 from toolkit.labels.space import nfc
 
 VALUES = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
@@ -17,7 +17,7 @@ VALUES = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
 _CELL = {spelling: bit for text, bit in VALUES.items() for spelling in (text, text.title(), text.upper())}
 
 
-def read(path: Path, options: ReadOptions) -> RawLabels:
+def read(path: Path, options: ReaderOptions) -> RawLabels:
     """Read the image column; every other column is a tag, whether an image has it or not.
 
     Raises

@@ -4,12 +4,12 @@ from pathlib import Path, PurePosixPath
 
 from toolkit.errors import LabelError
 from toolkit.files.text import read_text, split_lines
-from toolkit.labels.raw import RawLabels, ReadOptions, RowCollector, split_tags
+from toolkit.labels.raw import RawLabels, ReaderOptions, RowCollector, split_tags
 from toolkit.labels.readers._files import may_be_image, need_folder, walk
 from toolkit.runtime.messages import counted
 
 
-def read(path: Path, options: ReadOptions) -> RawLabels:
+def read(path: Path, options: ReaderOptions) -> RawLabels:
     """Read ``a.txt`` as the tags of ``a.jpg``, separated by the separator, one a line, or both.
 
     An image without a ``.txt`` has no row: it is not labelled, which is not the same as having no tags. An
@@ -53,6 +53,6 @@ def _stem(name: str) -> str:
     return str(PurePosixPath(name).with_suffix(""))
 
 
-def _tags(path: Path, options: ReadOptions) -> list[str]:
+def _tags(path: Path, options: ReaderOptions) -> list[str]:
     lines = split_lines(read_text(path, error=LabelError, encoding=options.encoding))
     return [tag for line in lines for tag in split_tags(line, options.separator)]

@@ -9,11 +9,11 @@ from defusedxml.ElementTree import fromstring
 
 from toolkit.errors import LabelError
 from toolkit.files.text import decode_text, read_bytes
-from toolkit.labels.raw import RawLabels, ReadOptions, RowCollector
+from toolkit.labels.raw import RawLabels, ReaderOptions, RowCollector
 from toolkit.labels.readers._files import need_folder, walk
 
 
-def read(path: Path, options: ReadOptions) -> RawLabels:
+def read(path: Path, options: ReaderOptions) -> RawLabels:
     """Read the ``<name>`` of every ``<object>``, difficult ones too, of the image ``<filename>`` names.
 
     An id is the ``<filename>`` under the folder of its ``.xml``. In VOC's own layout (``Annotations/`` and

@@ -1,0 +1,56 @@
+"""Options of the frozen network."""
+
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Le
+
+from toolkit.runtime.options import Option, Options
+
+ResizeMode = Literal["full", "crop", "squash"]
+Decode = Literal["scaled", "exact", "device"]
+EngineName = Literal["auto", "torch", "openvino"]
+Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
+
+INT8 = "int8-"
+"""Prefix of the name of an int8 graph, a precision of its own: the images that calibrated it decide the rows."""
+
+
+class NetworkOptions(Options):
+    """Which network runs, what it sees, and how it is run."""
+
+    backbone: Annotated[
+        str,
+        Option("The frozen network: resnet50, another of torchvision, timm:NAME, or a plug-in's."),
+    ] = "resnet50"
+    weights: Annotated[
+        str | None,
+        Option(
+            "imagenet1k-v1 (default), imagenet1k-v2, a .pth or .safetensors file, or random:SEED "
+            "(env TOOLKIT_WEIGHTS).",
+            environment="TOOLKIT_WEIGHTS",
+        ),
+    ] = None
+    resize: Annotated[
+        ResizeMode | None,
+        Option(
+            "The whole image in its own shape (default), its central square, or the whole image made square "
+            "(default for networks that take one size only)."
+        ),
+    ] = None
+    input_size: Annotated[
+        int | None, Ge(32), Le(4096), Option("Pixels a side the network sees; by default the weights' (224).")
+    ] = None
+    flip: Annotated[bool, Option("Average with the mirror image: twice the work, a little more F1.")] = False
+    decode: Annotated[
+        Decode,
+        Option("Large JPEGs: shrunk by the codec to twice the size needed, in full, or by the GPU."),
+    ] = "scaled"
+    device: Annotated[str, Option("auto, cpu, cuda, cuda:N or mps; several: cuda:0,cuda:1 or all.")] = "auto"
+    engine: Annotated[EngineName, Option("auto: openvino on CPUs, torch on GPUs.")] = "auto"
+    precision: Annotated[
+        str,
+        Option(
+            "auto: the fastest that keeps the features faithful; int8 (CPUs only) gives up some.",
+            choices=lambda: ("auto", "fp32", "bf16", "fp16", "int8"),
+        ),
+    ] = "auto"

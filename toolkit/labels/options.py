@@ -1,0 +1,25 @@
+"""Options of reading labels."""
+
+from typing import Annotated
+
+from toolkit.labels.registry import format_names
+from toolkit.runtime.options import Option, Options, PathLike
+
+
+class TagListOption(Options):
+    """The list of tags that are allowed."""
+
+    tags: Annotated[PathLike | None, Option("Tag list, one a line: no other tag is allowed.")] = None
+
+
+class LabelOptions(Options):
+    """How a label file is read."""
+
+    format: Annotated[
+        str, Option("Of the label file; auto tells by suffix and content.", choices=format_names)
+    ] = "auto"
+    separator: Annotated[str, Option("Between tags in a cell: , | ; space tab.")] = ","
+    encoding: Annotated[str, Option("Of the label file, e.g. gb18030.")] = "utf-8"
+    ignore_unknown_tags: Annotated[bool, Option("Drop tags that are not in --tags instead of stopping.")] = (
+        False
+    )
