@@ -12,7 +12,7 @@ EngineName = Literal["auto", "torch", "openvino"]
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 
 INT8 = "int8-"
-"""Prefix of the name of an int8 graph: a precision of its own, as the images that calibrate it decide the rows."""
+"""Prefix of the name of an int8 graph, which is a precision too: its calibration decides the rows."""
 
 
 class NetworkOptions(Options):
