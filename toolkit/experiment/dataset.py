@@ -10,13 +10,13 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from toolkit.errors import LabelError, OptionError, SplitError, StoreError
+from toolkit.evaluation.duplicates import near_duplicate_groups
 from toolkit.evaluation.options import TEST_FRACTION, VAL_FRACTION
 from toolkit.evaluation.splits import (
     PARTS,
     Split,
     complete_split,
     default_split,
-    near_duplicate_groups,
     read_split,
 )
 from toolkit.experiment.sources import Source

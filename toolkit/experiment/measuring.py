@@ -10,7 +10,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from toolkit.evaluation.bootstrap import Draws, resampled_map
+from toolkit.arrays.types import Float64Array as Draws
+from toolkit.evaluation.bootstrap import resampled_map
 from toolkit.evaluation.decisions.base import DecisionRule, ScoreMatrix
 from toolkit.evaluation.decisions.crossfit import cross_fitted, optimism
 from toolkit.evaluation.decisions.registry import RULES, parse_rule

@@ -17,7 +17,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from toolkit.errors import HeadError, LabelError
-from toolkit.evaluation.topscores import TopScores
+from toolkit.evaluation.scorestore import TopScores
 from toolkit.experiment.jobs import load_labels, save_labels
 
 Rows = NDArray[np.intp]

@@ -9,18 +9,11 @@ import numpy as np
 
 from toolkit.errors import OptionError
 from toolkit.evaluation.decisions.base import DecisionRule
-from toolkit.evaluation.redeciding import redecide
-from toolkit.evaluation.topscores import (
-    SCORES_SUFFIX,
-    TopScores,
-    bare_names,
-    check_tags,
-    scores_path,
-    write_predictions,
-)
+from toolkit.evaluation.scorestore import SCORES_SUFFIX, TopScores, redecide, scores_path, warn_if_cut
 from toolkit.experiment.jobs import run_job, work_folder
 from toolkit.experiment.saved import BEST, SavedHead
 from toolkit.experiment.sources import Source
+from toolkit.labels.predictions import bare_names, check_tags, write_predictions
 from toolkit.labels.raw import parse_separator
 from toolkit.runtime.messages import counted
 from toolkit.runtime.progress import Progress, silent
@@ -160,8 +153,8 @@ def _again(
     """Decide again from the scores an earlier prediction left, without images or head."""
     top = TopScores.read(source)
     _check_scores(source, top, saved)
-    decided = redecide(rule, top)
-    tags = saved.space.decode(decided.predicted)
+    warn_if_cut(top, [rule])
+    tags = saved.space.decode(redecide(rule, top))
     path = path or source.with_name(source.name.removesuffix(SCORES_SUFFIX) + ".csv")
     path.parent.mkdir(parents=True, exist_ok=True)
     if scores_path(path) != source:

@@ -10,7 +10,7 @@ from toolkit.evaluation.decisions.crossfit import cross_fitted
 from toolkit.evaluation.decisions.registry import default_rule, parse_rule
 from toolkit.evaluation.metrics import Metrics, evaluate
 from toolkit.evaluation.options import Metric
-from toolkit.evaluation.redeciding import redecide, retune
+from toolkit.evaluation.scorestore import redecide, warn_if_cut
 from toolkit.experiment.measuring import TUNED_RULES, flattery
 from toolkit.experiment.saved import BEST, SavedHead
 from toolkit.experiment.saved_scores import KeptScores, Part
@@ -28,7 +28,7 @@ class Tuned:
     ----------
     rule : DecisionRule
     exact : bool
-        Whether all scores are certain to have tuned it alike (the best 256 of an image are kept).
+        Whether all scores that it decides by are kept: the best 256 of an image are.
     metrics : Metrics
         On the rows that `TuneReport.measured_on` says.
     optimism : dict of metric to float or None
@@ -103,6 +103,7 @@ def tune(
     rules = [parse_rule(name, min_tags=min_tags) for name in ([wanted] if wanted else COMPARED)]
     saved = SavedHead.open(Path(artifacts), head)
     tuning, test = (_kept(saved, part) for part in ("tuning", "test"))
+    warn_if_cut(tuning.top, rules)
     if not (wanted and test.Y.shape[0]):
         measured_on = f"{counted(tuning.Y.shape[0], 'tuning row')}, cross-fitted"
         tuned = tuple(_tuned(each, tuning, None) for each in rules)
@@ -128,13 +129,13 @@ def _kept(saved: SavedHead, part: Part) -> KeptScores:
 
 def _tuned(rule: DecisionRule, tuning: KeptScores, test: KeptScores | None) -> Tuned:
     """Tune a rule and measure it on the test rows or, without any, by cross-fitting."""
-    found = retune(rule, tuning.top, tuning.Y)
+    tuned, exact = rule.fit(tuning.top, tuning.Y), tuning.top.suffices(rule)
     if test is not None:
-        metrics = evaluate(test.Y, redecide(found.rule, test.top).predicted)
+        metrics = evaluate(test.Y, redecide(tuned, test.top))
     else:
-        predicted = cross_fitted(found.rule, tuning.top, tuning.Y, groups=tuning.groups)
+        predicted = cross_fitted(tuned, tuning.top, tuning.Y, groups=tuning.groups)
         metrics = evaluate(tuning.Y, predicted)
-    return Tuned(found.rule, found.exact, metrics, flattery(found.rule, tuning.top, tuning.Y, tuning.groups))
+    return Tuned(tuned, exact, metrics, flattery(tuned, tuning.top, tuning.Y, tuning.groups))
 
 
 def _facts(tuned: Tuned, measured_on: str) -> dict[str, Any]:
