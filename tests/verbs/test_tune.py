@@ -211,4 +211,4 @@ def test_predict__scores_of_an_earlier_fit_or_options_they_cannot_give(home, giv
 
 def _kept(given):
     kept = KeptScores.read(given["artifacts"] / "heads/logreg", "tuning")
-    return kept.Y.toarray(), kept.top.dense(slice(None))
+    return kept.Y.toarray(), kept.top[:]

@@ -10,12 +10,12 @@ import scipy.sparse as sp
 
 from toolkit.arrays.types import RowNumbers
 from toolkit.errors import LabelError, OptionError, SplitError, StoreError
+from toolkit.evaluation.duplicates import near_duplicate_groups
 from toolkit.evaluation.splits import (
     PARTS,
     Split,
     complete_split,
     default_split,
-    near_duplicate_groups,
     read_split,
 )
 from toolkit.experiment.options import DataOptions

@@ -17,7 +17,7 @@ import scipy.sparse as sp
 
 from toolkit.arrays.types import Float32Array, RowNumbers
 from toolkit.errors import HeadError, LabelError
-from toolkit.evaluation.topscores import TopScores
+from toolkit.evaluation.scorestore import TopScores
 from toolkit.experiment.jobs import load_labels, save_labels
 
 ScorePart = Literal["tuning", "test"]

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 from toolkit.arrays.types import Float32Array, RowNumbers
 from toolkit.errors import OptionError
+from toolkit.evaluation.decisions.base import DecisionRule
 from toolkit.evaluation.decisions.crossfit import cross_fitted
 from toolkit.evaluation.decisions.registry import rule_from_dict
 from toolkit.evaluation.metrics import Metrics, evaluate
@@ -152,41 +153,31 @@ def _rows(dataset: Dataset, parts: Sequence[str] | None) -> RowNumbers:
     return np.sort(np.concatenate([getattr(dataset.split, part) for part in parts]))
 
 
-def _extended(
-    saved: SavedHead, scores: Float32Array, Y: sp.csr_array
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the head's rules with thresholds for the new tags, and the rule in use for these alone."""
+def _extended(saved: SavedHead, scores: Float32Array, Y: sp.csr_array) -> tuple[dict[str, Any], DecisionRule]:
+    """Return the head's rules for all tags, and the rule in use for the new tags alone."""
 
-    def tuned(rule: dict[str, Any]) -> dict[str, Any]:
-        """Return the rule for the new tags: tuned where it has a threshold for each tag, else as it is."""
-        if not _one_a_tag(rule):
-            return rule
-        return rule_from_dict(rule).fit(scores, Y).to_dict()
+    def for_new_tags(document: dict[str, Any]) -> DecisionRule:
+        rule = rule_from_dict(document)
+        return rule.fit(scores, Y) if rule.per_tag else rule
 
-    def longer(rule: dict[str, Any]) -> dict[str, Any]:
-        if not _one_a_tag(rule):
-            return rule
-        return rule | {"thresholds": [*rule["thresholds"], *tuned(rule)["thresholds"]]}
+    def for_all_tags(document: dict[str, Any]) -> dict[str, Any]:
+        return rule_from_dict(document).extended(for_new_tags(document)).to_dict()
 
     decision = {
-        "rule": longer(saved.decision["rule"]),
-        "tuned": {name: longer(rule) for name, rule in saved.decision["tuned"].items()},
+        "rule": for_all_tags(saved.decision["rule"]),
+        "tuned": {name: for_all_tags(rule) for name, rule in saved.decision["tuned"].items()},
     }
-    return decision, tuned(saved.decision["rule"])
-
-
-def _one_a_tag(rule: dict[str, Any]) -> bool:
-    return "thresholds" in rule and rule["rule"] not in ("fixed", "global")
+    return decision, for_new_tags(saved.decision["rule"])
 
 
 def _measured(
-    dataset: Dataset, Y: sp.csr_array, rule: dict[str, Any], val: Float32Array, test: Float32Array
+    dataset: Dataset, Y: sp.csr_array, rule: DecisionRule, val: Float32Array, test: Float32Array
 ) -> tuple[Metrics, str]:
-    split, decision = dataset.split, rule_from_dict(rule)
+    split = dataset.split
     if len(split.test):
-        return evaluate(Y[split.test], decision.apply(test), test), counted(len(split.test), "test row")
-    truth, where = Y[split.val], counted(len(split.val), "val row")
-    if not _one_a_tag(rule):  # as it was before there were these tags: no row of theirs tuned it
-        return evaluate(truth, decision.apply(val), val), where
-    predicted = cross_fitted(decision, val, truth, groups=dataset.groups[split.val])
-    return evaluate(truth, predicted, val), f"{where}, cross-fitted"
+        return evaluate(Y[split.test], rule.apply(test), test), counted(len(split.test), "test row")
+    truth, rows = Y[split.val], counted(len(split.val), "val row")
+    if not rule.per_tag:  # it was tuned before there were these tags, so no row of theirs tuned it
+        return evaluate(truth, rule.apply(val), val), rows
+    predicted = cross_fitted(rule, val, truth, groups=dataset.groups[split.val])
+    return evaluate(truth, predicted, val), f"{rows}, cross-fitted"

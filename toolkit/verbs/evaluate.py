@@ -10,7 +10,7 @@ from toolkit.arrays.types import Float32Array
 from toolkit.errors import LabelError
 from toolkit.evaluation.metrics import Metrics
 from toolkit.evaluation.metrics import evaluate as measure
-from toolkit.evaluation.topscores import TopScores, scores_path
+from toolkit.evaluation.scorestore import TopScores, scores_path
 from toolkit.labels.match import LabelMatch, match_labels
 from toolkit.labels.raw import parse_separator
 from toolkit.labels.read import read_labels

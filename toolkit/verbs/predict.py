@@ -11,15 +11,7 @@ from toolkit.arrays.types import Float32Array
 from toolkit.embedding.options import BatchOptions
 from toolkit.errors import OptionError
 from toolkit.evaluation.decisions.base import DecisionRule
-from toolkit.evaluation.redeciding import redecide
-from toolkit.evaluation.topscores import (
-    SCORES_SUFFIX,
-    TopScores,
-    bare_names,
-    check_tags,
-    scores_path,
-    write_predictions,
-)
+from toolkit.evaluation.scorestore import SCORES_SUFFIX, TopScores, redecide, scores_path, warn_if_cut
 from toolkit.experiment.dataset import store_names
 from toolkit.experiment.jobs import run_job, work_folder
 from toolkit.experiment.options import DeviceOption
@@ -27,6 +19,7 @@ from toolkit.experiment.saved import SavedHead
 from toolkit.experiment.stores import StoreSet
 from toolkit.images.manifest import read_manifest
 from toolkit.images.options import ImagePolicy
+from toolkit.labels.predictions import bare_names, check_tags, write_predictions
 from toolkit.labels.raw import parse_separator
 from toolkit.runtime.messages import counted
 from toolkit.runtime.options import option_fields, takes
@@ -287,7 +280,8 @@ def _decide_again(
     """Decide from the scores an earlier prediction left, without images or head."""
     top = TopScores.read(source)
     _check_scores(source, top, saved)
-    tags = saved.space.decode(redecide(rule, top).predicted)
+    warn_if_cut(top, [rule])
+    tags = saved.space.decode(redecide(rule, top))
     path = out or source.with_name(source.name.removesuffix(SCORES_SUFFIX) + ".csv")
     path.parent.mkdir(parents=True, exist_ok=True)
     if scores_path(path) != source:

@@ -9,7 +9,7 @@ from toolkit.evaluation.decisions.base import DecisionRule
 from toolkit.evaluation.decisions.crossfit import cross_fitted
 from toolkit.evaluation.decisions.registry import default_rule, parse_rule, tuned_rules
 from toolkit.evaluation.metrics import Metrics, evaluate
-from toolkit.evaluation.redeciding import redecide, retune
+from toolkit.evaluation.scorestore import redecide, warn_if_cut
 from toolkit.experiment.measuring import optimism_or_none
 from toolkit.experiment.saved import SavedHead
 from toolkit.experiment.saved_scores import SavedScores, ScorePart
@@ -27,7 +27,7 @@ class Tuned:
     ----------
     rule : DecisionRule
     exact : bool
-        Whether all scores are certain to have tuned it alike (the best 256 of an image are kept).
+        Whether all scores that it decides by are kept: the best 256 of an image are.
     metrics : Metrics
         On the rows that `TuneReport.measured_on` says.
     optimism : dict of metric to float or None
@@ -101,6 +101,8 @@ def tune(options: TuneOptions) -> TuneReport:
     rules = [parse_rule(name, min_tags=options.min_tags) for name in compared]
     saved = SavedHead.open(Path(options.artifacts), options.head)
     tuning, test = (_scores(saved, part) for part in ("tuning", "test"))
+    warn_if_cut(tuning.top, rules)
+    warn_if_cut(tuning.top, rules)
     if not (wanted and test.Y.shape[0]):
         measured_on = f"{counted(tuning.Y.shape[0], 'tuning row')}, cross-fitted"
         tuned = tuple(_tuned(each, tuning, None) for each in rules)
@@ -126,18 +128,13 @@ def _scores(saved: SavedHead, part: ScorePart) -> SavedScores:
 
 def _tuned(rule: DecisionRule, tuning: SavedScores, test: SavedScores | None) -> Tuned:
     """Tune a rule and measure it on the test rows or, without any, by cross-fitting."""
-    retuned = retune(rule, tuning.top, tuning.Y)
+    tuned, exact = rule.fit(tuning.top, tuning.Y), tuning.top.suffices(rule)
     if test is not None:
-        metrics = evaluate(test.Y, redecide(retuned.rule, test.top).predicted)
+        metrics = evaluate(test.Y, redecide(tuned, test.top))
     else:
-        predicted = cross_fitted(retuned.rule, tuning.top, tuning.Y, groups=tuning.groups)
+        predicted = cross_fitted(tuned, tuning.top, tuning.Y, groups=tuning.groups)
         metrics = evaluate(tuning.Y, predicted)
-    return Tuned(
-        retuned.rule,
-        retuned.exact,
-        metrics,
-        optimism_or_none(retuned.rule, tuning.top, tuning.Y, tuning.groups),
-    )
+    return Tuned(tuned, exact, metrics, optimism_or_none(tuned, tuning.top, tuning.Y, tuning.groups))
 
 
 def _facts(tuned: Tuned, measured_on: str) -> dict[str, Any]:
