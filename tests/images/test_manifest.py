@@ -132,7 +132,7 @@ def test_folder__unlistable_subfolder_is_an_error(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(manifest.os, "scandir", refuse)
     with pytest.raises(
-        ManifestError, match=r"folder .*locked cannot be listed \(Permission denied\); mend its"
+        ManifestError, match=r"folder .*locked cannot be listed \(Permission denied\); fix its"
     ):
         read_manifest(tmp_path)
 
