@@ -64,16 +64,16 @@ def read(path: Path, options: ReaderOptions) -> RawLabels:
 
 def _tags_by_image(document: _Instances, categories: dict[Id, str], path: Path) -> dict[Id, list[str]]:
     tags: dict[Id, list[str]] = {}
-    for image in document.images:
-        if image.id in tags:
-            raise LabelError(f"{path}: two images have the id {image.id!r}; ids must differ")
-        tags[image.id] = []
+    for entry in document.images:
+        if entry.id in tags:
+            raise LabelError(f"{path}: two images have the id {entry.id!r}; ids must differ")
+        tags[entry.id] = []
     for number, annotation in enumerate(document.annotations, start=1):
-        keys = annotation.image_id, annotation.category_id
-        for kind, key, known in zip(("image", "category"), keys, (tags, categories), strict=True):
-            if key not in known:
-                raise LabelError(f"{path}: annotation {number} names {kind} {key!r}, which is not listed")
-        tags[keys[0]].append(categories[keys[1]])
+        image, category = annotation.image_id, annotation.category_id
+        if image not in tags or category not in categories:
+            unknown = f"category {category!r}" if image in tags else f"image {image!r}"
+            raise LabelError(f"{path}: annotation {number} names {unknown}, which is not listed")
+        tags[image].append(categories[category])
     return tags
 
 
