@@ -1,12 +1,13 @@
 """read_labels on one-hot csv files, the registry of readers, and telling the format of a file."""
 
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 
 from toolkit.errors import LabelError, OptionError
 from toolkit.labels.read import read_labels
-from toolkit.labels.registry import READERS, get_reader
+from toolkit.labels.registry import READERS
 
 
 def write(path, text, encoding="utf-8"):
@@ -99,7 +100,7 @@ def test_onehot__duplicates_and_tag_list(labels, tmp_path):
 
 def test_registry__every_reader_loads_and_unknown_names_are_refused(labels):
     assert list(READERS) == ["csv", "onehot", "npz", "sidecar", "folders", "coco", "voc"]
-    assert all(callable(get_reader(name)) for name in READERS)
+    assert all(callable(resolve_name(reader)) for reader in READERS.values())
     write(labels, "img_path,tags\n1.jpg,a\n")
     with pytest.raises(OptionError, match="--format got 'yolo'; allowed are auto, csv, onehot, npz"):
         read_labels(labels, format="yolo")

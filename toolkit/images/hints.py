@@ -112,7 +112,7 @@ def _other_kind(data: bytes) -> tuple[str, str] | None:
         if _starts(data, offset, magic):
             return kind
     if not data.strip(b"\0"):
-        return "nothing but zero bytes, as a download or copy that broke off leaves them", "fetch it again"
+        return "nothing but zero bytes, as after an interrupted download or copy", "fetch it again"
     head = data[:1000].removeprefix(b"\xef\xbb\xbf").lstrip()
     for pattern, kind in _TEXTS:
         if re.match(pattern, head):

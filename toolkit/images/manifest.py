@@ -99,13 +99,13 @@ def read_manifest(source: Path, *, root: Path | None = None, encoding: str = "ut
         return _read_csv(source, source.parent if root is None else root, encoding)
     if root is not None:
         raise ManifestError(
-            f"--root is for a csv, and {source} is none; leave it out: ids are relative to a folder"
+            f"--root is for a csv, and {source} is not one; leave it out: ids are relative to a folder"
         )
     if source.is_dir():
         return _read_folder(source)
     if not may_be_image(source.name):
         raise ManifestError(
-            f"{source} is no image; give a folder of images, a .csv that lists them, or one image"
+            f"{source} is not an image; give a folder of images, a .csv that lists them, or one image"
         )
     entry = Entry(source.name, source)
     return Manifest(source, "folder", source.parent, (entry,), (entry.id,), ())
@@ -140,12 +140,13 @@ def _read_folder(source: Path) -> Manifest:
 
 
 def _no_images(source: Path, skipped: list[str]) -> str:
-    looked = f"{source} holds no images (looked in all subfolders, at every file that is not hidden"
-    if not skipped:
-        return f"{looked}); give the folder the images are in"
-    tables = [name for name in skipped if name.endswith(".csv")]
-    hint = f"to read a list of images, give the csv itself: {source / tables[0]}" if tables else ""
-    return f"{looked}; passed over: {listed(skipped, 3)}); {hint or 'give the folder the images are in'}"
+    others = f"; skipped: {listed(skipped, 3)}" if skipped else ""
+    table = next((name for name in skipped if name.endswith(".csv")), None)
+    hint = "give the folder the images are in"
+    if table is not None:
+        hint = f"to read a list of images, give the csv itself: {source / table}"
+    looked = "looked in all subfolders, at every file that is not hidden"
+    return f"{source} holds no images ({looked}{others}); {hint}"
 
 
 def walk(source: Path, *, error: type[ToolkitError]) -> Iterator[tuple[str, int]]:

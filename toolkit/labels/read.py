@@ -1,12 +1,14 @@
 """`read_labels`: any label file or folder to a `LabelTable`."""
 
+from collections.abc import Callable
 from pathlib import Path
+from pkgutil import resolve_name
 
 from toolkit.errors import LabelError
 from toolkit.labels.detect import detect_format
 from toolkit.labels.options import LabelOptions, ReadLabelsOptions, TagListOption
-from toolkit.labels.raw import ReaderOptions, parse_separator
-from toolkit.labels.registry import get_reader
+from toolkit.labels.raw import RawLabels, ReaderOptions, parse_separator
+from toolkit.labels.registry import READERS
 from toolkit.labels.space import LabelSpace
 from toolkit.labels.table import LabelTable, build_table
 from toolkit.runtime.options import takes
@@ -61,4 +63,5 @@ def read_label_file(path: Path, options: LabelOptions) -> LabelTable:
         ignore_unknown_tags=options.ignore_unknown_tags,
     )
     format = detect_format(path, options.encoding) if options.format == "auto" else options.format
-    return build_table(get_reader(format)(path, resolved), source=path, options=resolved)
+    reader: Callable[[Path, ReaderOptions], RawLabels] = resolve_name(READERS[format])
+    return build_table(reader(path, resolved), source=path, options=resolved)

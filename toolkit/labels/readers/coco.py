@@ -46,7 +46,9 @@ def read(path: Path, options: ReaderOptions) -> RawLabels:
     try:
         document = _Instances.model_validate_json(text)
     except ValidationError as reason:
-        raise LabelError(f"{path} is not COCO instances json: {_first_problem(reason)}") from reason
+        problem = reason.errors(include_url=False, include_input=False)[0]
+        text = ": ".join(filter(None, (".".join(map(str, problem["loc"])), problem["msg"])))
+        raise LabelError(f"{path} is not COCO instances json: {text}") from reason
     categories: dict[Id, str] = {}
     for category in document.categories:
         name = category.name.strip()
@@ -75,9 +77,3 @@ def _tags_by_image(document: _Instances, categories: dict[Id, str], path: Path) 
             raise LabelError(f"{path}: annotation {number} names {unknown}, which is not listed")
         tags[image].append(categories[category])
     return tags
-
-
-def _first_problem(reason: ValidationError) -> str:
-    problem = reason.errors(include_url=False, include_input=False)[0]
-    place = ".".join(str(part) for part in problem["loc"])
-    return f"{place}: {problem['msg']}" if place else problem["msg"]

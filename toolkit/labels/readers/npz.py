@@ -62,9 +62,14 @@ def _read_matrix(path: Path) -> sp.csr_array:
         if not zipfile.is_zipfile(path):
             raise LabelError(f"{path} is not an .npz archive, whatever its name; save it with numpy.savez")
         with np.load(path, allow_pickle=False) as archive:
-            if {"format", "shape", "data"} <= set(archive.files):
+            keys = archive.files
+            if {"format", "shape", "data"} <= set(keys):
                 return _from_sparse(path)
-            return _from_dense(archive[_key(archive.files, path)], path)
+            if KEY not in keys and len(keys) != 1:
+                raise LabelError(
+                    f"{path} holds the arrays {listed(keys)}; name the matrix {KEY!r} or keep it alone"
+                )
+            return _from_dense(archive[KEY if KEY in keys else keys[0]], path)
     except (ValueError, EOFError, OSError, KeyError, NotImplementedError, *_DAMAGE) as reason:
         if "allow_pickle" in str(reason):
             raise LabelError(
@@ -74,24 +79,15 @@ def _read_matrix(path: Path) -> sp.csr_array:
         raise LabelError(f"{path} is not a readable .npz ({reason}); write it again") from reason
 
 
-def _key(keys: list[str], path: Path) -> str:
-    if KEY in keys:
-        return KEY
-    if len(keys) != 1:
-        raise LabelError(f"{path} holds the arrays {listed(keys)}; name the matrix {KEY!r} or keep it alone")
-    return keys[0]
-
-
 def _from_sparse(path: Path) -> sp.csr_array:
     matrix = sp.load_npz(path)
     if hasattr(matrix, "check_format"):
         matrix.check_format(full_check=True)  # later, indices are not checked
     Y = sp.csr_array(matrix)
     Y.sum_duplicates()
-    _check_ones(Y.data[Y.data != 0], path)
-    Y = Y.astype(bool)
     Y.eliminate_zeros()
-    return Y
+    _check_ones(Y.data, path)
+    return Y.astype(bool)
 
 
 def _from_dense(array: NDArray[Any], path: Path) -> sp.csr_array:
@@ -104,9 +100,9 @@ def _from_dense(array: NDArray[Any], path: Path) -> sp.csr_array:
     step = max(1, _BLOCK_BYTES // max(1, array.shape[1] * array.itemsize))
     blocks = []
     for start in range(0, len(array), step):
-        held = array[start : start + step] != 0
-        _check_ones(array[start : start + step][held], path)
-        blocks.append(sp.csr_array(held))
+        block = array[start : start + step]
+        _check_ones(block[block != 0], path)
+        blocks.append(sp.csr_array(block != 0))
     return sp.csr_array(sp.vstack(blocks, format="csr")) if blocks else boolean_csr([], [0], array.shape[1])
 
 
