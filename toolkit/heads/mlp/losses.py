@@ -1,8 +1,8 @@
-"""Losses of the network, as the sum of their values and the gradient in the logits.
+"""Losses of the network: the sum of their values, and the gradient by the logits.
 
 All are linear in the target y of an entry: ``y positive(z) + (1 - y) negative(z)``. Of thousands of tags an
-image has a few dozen, so the negative part is taken everywhere and corrected at the targets that are not 0:
-no dense target is made, and autograd keeps nothing of the size of the logits.
+image has a few dozen, so the negative part is computed for all entries and corrected at the targets that are
+not 0: no dense target is made, and autograd keeps nothing of the size of the logits.
 """
 
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ LEAST = 1e-8
 """Below this a probability counts as this in the asymmetric loss, as in its authors' code."""
 
 Part = tuple[Tensor, Tensor]
-"""Values and derivatives in the logits, of the logits' shape."""
+"""Values, and derivatives by the logits, of the logits' shape."""
 
 
 class Loss(Protocol):
-    """What an entry costs if its tag is there, and if it is not."""
+    """The loss of an entry of Y whose target is 1, and of one whose target is 0."""
 
     def positive(self, z: Tensor) -> Part:
-        """Return values and derivatives at logits z where the target is 1."""
+        """Return values and derivatives at logits z if the target is 1."""
 
     def negative(self, z: Tensor) -> Part:
-        """Return values and derivatives at logits z where the target is 0."""
+        """Return values and derivatives at logits z if the target is 0."""
 
 
 class CrossEntropy:
@@ -45,8 +45,8 @@ class CrossEntropy:
 class Asymmetric:
     """The asymmetric loss of Ridnik et al. 2021 (arXiv 2009.14119), equations 4 to 6.
 
-    ``-(1 - p)^gamma_pos log p`` where the tag is there, ``-m^gamma_neg log(1 - m)`` with
-    ``m = max(p - clip, 0)`` where it is not.
+    ``-(1 - p)^gamma_pos log p`` if the target is 1, ``-m^gamma_neg log(1 - m)`` with ``m = max(p - clip, 0)``
+    if it is 0.
     """
 
     gamma_pos: float
@@ -54,13 +54,13 @@ class Asymmetric:
     clip: float
 
     def positive(self, z: Tensor) -> Part:
-        """Return the value where the tag is there, and its derivative."""
+        """See `Loss`."""
         p, q, surprise = torch.sigmoid(z), torch.sigmoid(-z), softplus(-z)
         focus = q**self.gamma_pos
         return focus * surprise, -focus * (self.gamma_pos * p * surprise + q)
 
     def negative(self, z: Tensor) -> Part:
-        """Return the value where the tag is not there, and its derivative."""
+        """See `Loss`."""
         p, q = torch.sigmoid(z), torch.sigmoid(-z)
         m = (p - self.clip).clamp_(min=0)
         rest = (q + self.clip).clamp_(LEAST, 1)  # 1 - m
@@ -78,7 +78,7 @@ def softplus(z: Tensor) -> Tensor:
 def loss_and_gradient(
     loss: Loss, logits: Tensor, at: Tensor, targets: Tensor, smoothing: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """Return the summed loss () and its gradient (B, L) in the logits.
+    """Return the summed loss () and its gradient (B, L) by the logits.
 
     Parameters
     ----------
