@@ -30,7 +30,6 @@ class Head(Protocol):
     """A multi-label classifier on cached features.
 
     The constructor takes keyword options only and just stores them; learned state ends in an underscore.
-    `HeadBase` has defaults for all but `name`, `fit`, `scores`, `save` and `load`.
 
     Attributes
     ----------
@@ -51,7 +50,7 @@ class Head(Protocol):
     n_tags_: int
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the constructor's options, whose names are ``"seed"``, ``"device"``, ..."""
+        """Return the constructor's options by name."""
 
     def set_params(self, **options: Any) -> Self:
         """Set options by name; `HeadError` on an unknown one."""
@@ -71,13 +70,12 @@ class Head(Protocol):
         ----------
         X : array or Features
             `Features` past `IN_MEMORY` bytes are read in blocks; numpy reads them whole, as an array.
-        Y : csr_array (N, L)
+        Y : csr_array
         val : (X, Y), optional
-            Rows that options left at None (C, k, the best epoch, ...) are chosen on. Without them a seeded
-            15 % of the rows are held out for that, and the head is then fitted on all rows.
+            Rows to choose options on that are None (C, k, the best epoch, ...). Without them a seeded 15 % of
+            the rows are held out for that, and the head is then fitted on all rows.
         views : sequence of array or Features (N, D), optional
             The same rows, augmented. A head whose `uses_views` is False ignores them.
-        progress : Progress
         """
 
     def scores(self, X: Any) -> Float32Array:
@@ -152,7 +150,7 @@ class HeadBase:
         HeadError
             The arrays do not fit together, or hold NaN or infinity.
         OptionError
-            An option has a value that is not allowed, or the device does not exist.
+            An option has a value that is not allowed.
         """
         check_options(self)
         features, labels = check_fit(X, Y)

@@ -65,25 +65,20 @@ class Ensemble(HeadBase):
         if val is None:
             rest, held = hold_out(Y, self.seed)
             if len(held):
-                pair, own = (take(X, held), Y[held]), [take(view, rest) for view in views]
-                members = self._fit_members(take(X, rest), Y[rest], {}, pair, own, progress)
+                more = {"views": [take(view, rest) for view in views], "progress": progress}
+                pair = take(X, held), Y[held]
+                members = self._fit_members({}, take(X, rest), Y[rest], val=pair, **more)
                 self._weigh(members, *pair)
                 options = {name: head.chosen() for name, head in members.items()}
             else:
                 self._weigh_equally()
-        members = self._fit_members(X, Y, options, val, views, progress)
+        members = self._fit_members(options, X, Y, val=val, views=views, progress=progress)
         if val is not None:
             self._weigh(members, *val)
         self.attach(members)
 
     def _fit_members(
-        self,
-        X: Matrix,
-        Y: sp.csr_array,
-        options: Mapping[str, dict[str, Any]],
-        val: LabelledRows | None,
-        views: list[Any],
-        progress: Progress,
+        self, options: Mapping[str, dict[str, Any]], X: Matrix, Y: sp.csr_array, **more: Any
     ) -> dict[str, Head]:
         from toolkit.heads.registry import get_head
 
@@ -91,7 +86,7 @@ class Ensemble(HeadBase):
         for name in self.members:
             kind = get_head(name)
             own = options.get(name) or ({"seed": self.seed} if "seed" in kind().get_params() else {})
-            out[name] = kind(**own).fit(X, Y, val=val, views=views, progress=progress)
+            out[name] = kind(**own).fit(X, Y, **more)
         return out
 
     def _weigh(self, members: Mapping[str, Head], X: Matrix, Y: sp.csr_array) -> None:
@@ -103,13 +98,7 @@ class Ensemble(HeadBase):
         self.coefficients_ = self.coefficients or (*[1 / len(self.members)] * len(self.members), 0.0)
 
     def combine(self, scores: Mapping[str, Float32Array], Y: sp.csr_array) -> Self:
-        """Learn the coefficients from the members' scores (n, L) of rows they never saw, and their truth Y.
-
-        Parameters
-        ----------
-        scores : mapping of member name to ndarray (n, L) float32
-        Y : csr_array (n, L) bool
-        """
+        """Learn the coefficients from the members' scores (n, L) of rows they never saw, and their tags Y."""
         self.check_members()
         if self.coefficients is not None:
             self.coefficients_ = self.coefficients
@@ -161,11 +150,7 @@ class Ensemble(HeadBase):
     def add_tags(self, X: Any, Y: sp.csr_array, *, progress: Progress = silent) -> Self:
         """Have every member learn the further tags Y (N, M) of X (N, D); the coefficients stay.
 
-        Raises
-        ------
-        HeadError
-            If the ensemble is not fitted, or a member cannot add tags or not from these arrays; the
-            ensemble is then as it was.
+        If a member cannot, the ensemble stays as it was.
         """
         self._check_fitted()
         # of copies: heads replace their state, so the members in use stay whole if a later one fails

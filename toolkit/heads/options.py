@@ -8,6 +8,7 @@ command line and in Python alike.
 import difflib
 import types
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from inspect import Parameter, signature
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -25,9 +26,10 @@ _ONE = {
     types.NoneType: "none",
 }
 _MANY = {int: "whole numbers", float: "numbers", str: "words"}
+_SIGNS = {Ge: ">=", Gt: ">", Le: "<=", Lt: "<"}
 
 
-def parse_options(head_cls: type, items: Sequence[str]) -> dict[str, Any]:
+def parse_options(head_cls: type[Any], items: Sequence[str]) -> dict[str, Any]:
     """Turn ``["hidden=512,256", "C=none"]`` into constructor options of `head_cls`.
 
     Parameters
@@ -38,16 +40,11 @@ def parse_options(head_cls: type, items: Sequence[str]) -> dict[str, Any]:
         ``name=value`` each. ``none`` or ``auto`` stands for None where None is allowed; a tuple is
         comma-separated and may be empty.
 
-    Returns
-    -------
-    dict
-        Only the options named, converted.
-
     Raises
     ------
     OptionError
-        For an unknown option (lists those allowed, with types and defaults), a value of the wrong type or
-        out of bounds, an option given twice, or an item without ``=``.
+        An option is unknown (the message lists those allowed, with types and defaults) or repeated, an item
+        has no ``=``, or a value has the wrong type or is out of bounds.
 
     Examples
     --------
@@ -70,13 +67,7 @@ def parse_options(head_cls: type, items: Sequence[str]) -> dict[str, Any]:
 
 
 def check_options(head: Any) -> None:
-    """Check every option a head was constructed with; heads call this first in `fit`.
-
-    Raises
-    ------
-    OptionError
-        Naming the first option whose value has the wrong type or lies out of bounds.
-    """
+    """Raise `OptionError` for the first option of a head with a value of the wrong type or out of bounds."""
     for name in option_types(type(head)):
         _checked(type(head), name, getattr(head, name), getattr(head, name))
 
@@ -86,7 +77,7 @@ def options_from_json(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
 
 
-def option_types(head_cls: type) -> dict[str, Any]:
+def option_types(head_cls: type[Any]) -> dict[str, Any]:
     """Return the constructor's options and their annotations, in order; `str` for one without."""
     return {
         name: str if parameter.annotation is Parameter.empty else parameter.annotation
@@ -94,7 +85,7 @@ def option_types(head_cls: type) -> dict[str, Any]:
     }
 
 
-def describe_options(head_cls: type) -> dict[str, str]:
+def describe_options(head_cls: type[Any]) -> dict[str, str]:
     """Return each option with what it takes and its default, in words (for help texts)."""
     return {
         name: f"{_in_words(annotation)}, default {_default(head_cls, name)}"
@@ -102,16 +93,12 @@ def describe_options(head_cls: type) -> dict[str, str]:
     }
 
 
-def _unknown(head_cls: type, name: str) -> str:
+def _unknown(head_cls: type[Any], name: str) -> str:
     known = describe_options(head_cls)
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     table = "; ".join(f"{option} ({words})" for option, words in known.items()) or "none at all"
-    return f"head {_name(head_cls)!r} has no option {name!r}; {hint}its options are {table}"
-
-
-def _name(head_cls: type) -> str:
-    return str(getattr(head_cls, "name", head_cls.__name__))
+    return f"head {head_cls.name!r} has no option {name!r}; {hint}its options are {table}"
 
 
 def _from_text(annotation: Any, text: str) -> Any:
@@ -124,7 +111,7 @@ def _from_text(annotation: Any, text: str) -> Any:
     return text
 
 
-def _checked(head_cls: type, name: str, value: Any, shown: Any) -> Any:
+def _checked(head_cls: type[Any], name: str, value: Any, shown: Any) -> Any:
     from pydantic import ConfigDict, TypeAdapter, ValidationError
 
     annotation = option_types(head_cls)[name]
@@ -132,7 +119,7 @@ def _checked(head_cls: type, name: str, value: Any, shown: Any) -> Any:
         return TypeAdapter(annotation, config=ConfigDict(allow_inf_nan=False)).validate_python(value)
     except ValidationError as error:
         raise OptionError(
-            f"option {name!r} of head {_name(head_cls)!r} got {shown!r}; "
+            f"option {name!r} of head {head_cls.name!r} got {shown!r}; "
             f"it takes {_in_words(annotation)} (default {_default(head_cls, name)})"
         ) from error
 
@@ -141,8 +128,9 @@ def _in_words(annotation: Any) -> str:
     """Describe an annotation to someone who does not know Python."""
     origin = get_origin(annotation)
     if origin is Annotated:
-        inner, *bounds = get_args(annotation)
-        return f"{_in_words(inner)} {' and '.join(filter(None, map(_bound, bounds)))}".strip()
+        inner, *extras = get_args(annotation)
+        bounds = [f"{_SIGNS[type(each)]} {astuple(each)[0]}" for each in extras if type(each) in _SIGNS]
+        return f"{_in_words(inner)} {' and '.join(bounds)}".strip()
     if origin in (Union, types.UnionType):
         return " or ".join(map(_in_words, get_args(annotation)))
     if origin is Literal:
@@ -152,20 +140,7 @@ def _in_words(annotation: Any) -> str:
     return _ONE.get(annotation, str(getattr(annotation, "__name__", annotation)))
 
 
-def _bound(bound: Any) -> str:
-    match bound:
-        case Ge(ge):
-            return f">= {ge}"
-        case Gt(gt):
-            return f"> {gt}"
-        case Le(le):
-            return f"<= {le}"
-        case Lt(lt):
-            return f"< {lt}"
-    return ""
-
-
-def _default(head_cls: type, name: str) -> str:
+def _default(head_cls: type[Any], name: str) -> str:
     """Write an option's default the way `parse_options` reads it."""
     default = signature(head_cls).parameters[name].default
     if default is Parameter.empty:

@@ -48,10 +48,7 @@ def head_names() -> tuple[str, ...]:
 def get_head(name: str) -> "type[Head]":
     """Return the head class called `name`, or the one an import string ``package.module:Class`` points at.
 
-    Raises
-    ------
-    OptionError
-        No head has that name, or the import string cannot be resolved or is not a head's.
+    `OptionError` if no head has that name, or the import string cannot be resolved or is not a head's.
 
     Examples
     --------
@@ -92,7 +89,7 @@ def load_head(folder: Path, given: str = "") -> "Head":
     Raises
     ------
     HeadError
-        If `folder` holds no readable head, or one of no registry.
+        The head is not readable, or of no registry.
     """
     if ":" in given:
         return get_head(given).load(folder)

@@ -1,8 +1,4 @@
-"""Nearest neighbours: the tags of the most similar training rows, each weighted by its similarity.
-
-One search (`toolkit.heads.knn.search`) serves every k and temperature that are tried; voting and its
-calibration are in `toolkit.heads.knn.votes`.
-"""
+"""Nearest neighbours: the tags of the most similar training rows, each weighted by its similarity."""
 
 import itertools
 from dataclasses import dataclass
@@ -56,9 +52,9 @@ class Knn(HeadBase):
     share being the tag's of the training rows and the numbers the same for all tags. The balance divides odds
     by a power of the share's, as logit adjustment does (Menon et al., ICLR 2021); a and b are Platt scaling.
 
-    `fit` keeps the rows and chooses the options that are None by micro-F1 at the best global threshold (the
+    `fit` keeps the rows and chooses options left at None by micro-F1 at the best global threshold (the
     calibration by log-loss), on at most `TUNING_ROWS` rows of `val`, or else of X, each voted on by all
-    others (left out by row number, so a duplicate of a row still counts).
+    others (left out by row number, so a duplicate of a row still counts). One search serves all choices.
 
     Parameters
     ----------
@@ -119,61 +115,48 @@ class Knn(HeadBase):
         self.transform_ = FeatureTransform.fit(self.transform, X)
         self._rows = transformed(X, self.transform_)
         self._set_tags(Y)
-        self._build_index(progress)
+        exact = self.index == "exact" or (self.index == "auto" and X.shape[0] * X.shape[1] <= EXACT_VALUES)
+        longest = self.k or max(K_GRID)
+        self._index = None if exact else ListIndex.build(self._rows, longest, self.seed, progress)
         self.k_, self.temperature_ = self.k or min(DEFAULT_K, len(self._rows)), self.temperature or DEFAULT_T
         self.balance_, self.calibration_ = self.balance or 0.0, calibration or RAW
         self.tuning_: list[dict[str, Any]] = []
         if None in (self.k, self.temperature, self.balance, calibration):
-            neighbours, truth = self._among_others() if val is None else self._of_val(*val)
+            neighbours, truth = self._tuning_rows(val)
             if neighbours[0].size:
                 self._choose(neighbours, truth, progress)
 
     def _choose(self, neighbours: Neighbours, truth: sp.csr_array, progress: Progress) -> None:
         """Choose on rows with their neighbours (n, K) and tags (n, L)."""
-        sims, ids = neighbours
-        widest = sims.shape[1]
+        widest, best = neighbours[0].shape[1], -1.0
         ks = [self.k] if self.k else sorted({min(k, widest) for k in K_GRID}, reverse=True)
-        ts = [self.temperature] if self.temperature else list(T_GRID)
-        balances = BALANCE_GRID if self.balance is None else (self.balance,)
-        best = -1.0
-        for number, (k, temperature) in enumerate(itertools.product(ks, ts), 1):
-            known = KnownVotes.of(votes(sims, ids, self._Y, k, temperature), truth, self._shares)
-            for balance in balances:
+        pairs = list(itertools.product(ks, [self.temperature] if self.temperature else T_GRID))
+        for number, (k, temperature) in enumerate(pairs, 1):
+            known = KnownVotes(votes(*neighbours, self._Y, k, temperature), truth, self._shares)
+            for balance in BALANCE_GRID if self.balance is None else (self.balance,):
                 f1 = known.best_f1(balance)
-                entry = {"k": k, "temperature": temperature, "balance": balance, "micro_f1": f1}
-                self.tuning_.append(entry)
+                self.tuning_.append({"k": k, "temperature": temperature, "balance": balance, "micro_f1": f1})
                 if f1 > best:
                     best, winner = f1, known
                     self.k_, self.temperature_, self.balance_ = k, temperature, balance
-            progress("choose k and temperature", number, len(ks) * len(ts), f"micro-F1 {best:.4f}")
+            progress("choose k and temperature", number, len(pairs), f"micro-F1 {best:.4f}")
         if self.calibration is None:
             self.calibration_ = winner.fit(self.balance_)
 
-    def _of_val(self, X: Matrix, Y: sp.csr_array) -> tuple[Neighbours, sp.csr_array]:
-        """Return the neighbours of rows of `val`, and the tags of these rows."""
-        rows = draw(len(X), TUNING_ROWS, self.seed)
-        queries = unit_rows(self.transform_(X[rows]))
+    def _tuning_rows(self, val: LabelledRows | None) -> tuple[Neighbours, sp.csr_array]:
+        """Return neighbours of `val`'s rows, or of training rows among the others, and these rows' tags."""
+        rows = draw(len(self._rows if val is None else val[0]), TUNING_ROWS, self.seed)
+        queries = self._rows[rows] if val is None else unit_rows(self.transform_(val[0][rows]))
         nonzero = queries.any(axis=1)
-        return self._search(queries[nonzero], self.k or max(K_GRID)), Y[rows[nonzero]]
-
-    def _among_others(self) -> tuple[Neighbours, sp.csr_array]:
-        """Return the neighbours of training rows among all the others, and the tags of these rows."""
-        rows = draw(len(self._rows), TUNING_ROWS, self.seed)
-        queries = self._rows[rows]
-        nonzero = queries.any(axis=1)
-        rows, queries = rows[nonzero], queries[nonzero]
-        wanted = min(self.k or max(K_GRID), len(self._rows) - 1)
-        sims, ids = self._search(queries, wanted + 1)
+        rows, queries, k = rows[nonzero], queries[nonzero], self.k or max(K_GRID)
+        if val is not None:
+            return self._search(queries, k), val[1][rows]
+        k = min(k, len(self._rows) - 1)
+        sims, ids = self._search(queries, k + 1)
         other = ids != rows[:, None]
         other[other.all(axis=1), -1] = False  # so many duplicates that the row itself was not found
-        shape = (len(rows), wanted)
-        return (sims[other].reshape(shape), ids[other].reshape(shape)), self._Y[rows].astype(bool)
-
-    def _build_index(self, progress: Progress) -> None:
-        N, D = self._rows.shape
-        exact = self.index == "exact" or (self.index == "auto" and N * D <= EXACT_VALUES)
-        wanted = self.k or max(K_GRID)
-        self._index = None if exact else ListIndex.build(self._rows, wanted, self.seed, progress)
+        others = sims[other].reshape(len(rows), k), ids[other].reshape(len(rows), k)
+        return others, self._Y[rows].astype(bool)
 
     def _set_tags(self, Y: sp.csr_array) -> None:
         self._Y = Y.astype(np.float32)
@@ -190,8 +173,7 @@ class Knn(HeadBase):
     def scores(self, X: Any) -> Float32Array:
         """Return the calibrated votes on each tag, (N, L) float32 in [0, 1].
 
-        A row that is all zero after the transform is similar to none: its scores are the tags' shares of all
-        rows.
+        The scores of a row that is all zero after the transform are the tags' shares of all rows.
         """
         queries = self._prepared(X)
         sims, ids = self._search(queries, self.k_)
@@ -211,11 +193,6 @@ class Knn(HeadBase):
             Row numbers in the X passed to `fit`; of equally similar rows the lower number comes first.
         similarities : ndarray, same shape, float32
             Cosines of the transformed rows, rounded to six decimals.
-
-        Raises
-        ------
-        HeadError
-            If `k` is below 1, the head is not fitted, or X does not fit it.
         """
         if k < 1:
             raise HeadError(f"k must be 1 or more, it is {k}")
@@ -223,15 +200,10 @@ class Knn(HeadBase):
         return ids, sims
 
     def add(self, X: Any, Y: sp.csr_array) -> Self:
-        """Let further rows X (n, D) with tags Y (n, L) vote too; nothing else is learned again.
+        """Let further rows X (n, D) with tags Y (n, L) vote too; their numbers follow the present ones.
 
         Transform, k, temperature, balance, calibration and the index's lists stay; the tags' shares are those
-        of all rows. The numbers of the new rows follow those of the present ones.
-
-        Raises
-        ------
-        HeadError
-            If the head is not fitted, or X or Y do not fit it.
+        of all rows.
         """
         self._check_fitted()
         features, labels = check_val((X, Y), self.n_features_, self.n_tags_)
@@ -246,12 +218,7 @@ class Knn(HeadBase):
     def add_tags(self, X: Any, Y: sp.csr_array, *, progress: Progress = silent) -> Self:
         """Learn further tags Y (N, M) of the rows X (N, D) that the head holds; present tags score as before.
 
-        The new columns follow the present ones. Balance and calibration are for any tag.
-
-        Raises
-        ------
-        HeadError
-            If the head is not fitted, or X are not the rows it holds, in their order.
+        Balance and calibration are for any tag. `HeadError` if X are not these rows, in their order.
         """
         self._check_fitted()
         features, labels = check_fit(X, Y)
@@ -297,11 +264,13 @@ class Knn(HeadBase):
     def chosen(self) -> dict[str, Any]:
         """Return the options with the k, temperature, balance and calibration in use filled in."""
         self._check_fitted()
-        chosen = ("k", "temperature", "balance", "calibration")
-        return self.get_params() | {name: getattr(self, f"{name}_") for name in chosen}
+        return self.get_params() | self._choices()
+
+    def _choices(self) -> dict[str, Any]:
+        return {name: getattr(self, f"{name}_") for name in ("k", "temperature", "balance", "calibration")}
 
     def save(self, folder: Path) -> None:
-        """Write ``head.json``, the arrays, and the rows block by block into ``rows.npy``."""
+        """Write what `HeadBase.save` does, and the rows block by block into ``rows.npy``."""
         super().save(folder)
         write_rows(folder / "rows.npy", self._rows)
 
@@ -321,15 +290,8 @@ class Knn(HeadBase):
         } | (self._index.arrays() if self._index is not None else {})
 
     def _facts(self) -> dict[str, Any]:
-        return {
-            "k": self.k_,
-            "temperature": self.temperature_,
-            "balance": self.balance_,
-            "calibration": self.calibration_,
-            "recall": self.recall_,
-            "nprobe": self._index.nprobe if self._index is not None else None,
-            "tuning": self.tuning_,
-        }
+        nprobe = None if self._index is None else self._index.nprobe
+        return self._choices() | {"recall": self.recall_, "nprobe": nprobe, "tuning": self.tuning_}
 
     def _restore(self, arrays: dict[str, NDArray[Any]], facts: dict[str, Any]) -> None:
         indices, indptr = arrays["Y_indices"], arrays["Y_indptr"]

@@ -123,14 +123,8 @@ def nearest(queries: Float32Array, rows: UnitRows, k: int, index: "ListIndex | N
     faiss multiplies few queries by other code than many, and the last bits differ: rounding to six decimals,
     then ordering by row number, makes the result for a query independent of the other queries.
 
-    Parameters
-    ----------
-    queries : ndarray (n, D) float32
-    rows : matrix (N, D)
-        Like the queries of length 1, or 0.
-    k : int
-    index : ListIndex, optional
-        Proposes the rows that are compared; by default all are.
+    Queries (n, D) and rows (N, D) are of length 1, or 0. The index proposes rows to compare; without it all
+    are compared.
     """
     N = len(rows)
     wanted = min(k + SPARE, N)

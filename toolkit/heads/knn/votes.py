@@ -1,8 +1,5 @@
 """Votes of neighbours, and their calibration to probabilities: a few numbers, pooled over all tags."""
 
-from dataclasses import dataclass
-from typing import Self
-
 import numpy as np
 import scipy.sparse as sp
 from scipy.special import expit, logit
@@ -45,13 +42,10 @@ def votes(sims: Float32Array, ids: Int64Array, Y: sp.csr_array, k: int, temperat
 
     Parameters
     ----------
-    sims : ndarray (n, K) float32, descending
-    ids : ndarray (n, K)
-        Row numbers in Y.
+    sims, ids : ndarray (n, K)
+        Similarities, descending, and row numbers in Y.
     Y : csr_array (N, L) float32
         The tags of the training rows.
-    k : int
-    temperature : float
     """
     nearest, rows = sims[:, :k].astype(np.float64), ids[:, :k]
     weights = np.exp((nearest - nearest[:, :1]) / temperature)
@@ -71,16 +65,10 @@ def shares(Y: sp.csr_array) -> Float32Array:
 def calibrated(
     votes: Float32Array, share: Float32Array, balance: float, coefficients: Coefficients
 ) -> Float32Array:
-    """Return ``sigmoid(a (logit(smoothed vote) - balance logit(share)) + b)``, same shape.
+    """Return ``sigmoid(a (logit(smoothed vote) - balance logit(share)) + b)`` of votes (n, L), same shape.
 
-    Parameters
-    ----------
-    votes : ndarray (n, L) float32
-    share : ndarray (L,) float32
-        Of the tags (`shares`).
-    balance : float
-        Above 0 rare tags weigh more.
-    coefficients : (a, b)
+    `share` (L,) is that of the tags (`shares`), the coefficients are (a, b); with a balance above 0 rare tags
+    weigh more.
     """
     slope, intercept = map(np.float32, coefficients)
     out = _smoothed_logits(votes, share)
@@ -98,58 +86,32 @@ def _smoothed_logits(votes: Float32Array, share: Float32Array) -> Float32Array:
     return out
 
 
-@dataclass(frozen=True)
 class KnownVotes:
     """The votes on n rows whose tags are known, kept sparse, to calibrate them and to measure them by F1.
 
-    All votes of 0 on one tag have the same score, so they are counted and never written out. A tag's prior is
-    the logit of its share of the training rows.
+    All votes of 0 on one tag have the same score, so they are counted and never written out.
 
-    Attributes
+    Parameters
     ----------
-    logits, priors : ndarray (m,) float32
-        Smoothed logits of the votes above 0, and the priors of their tags.
-    true_logits, true_priors : ndarray (P,) float32
-        The same of the votes on the tags that the rows have, votes of 0 included.
-    zero_logits, tag_priors : ndarray (L,) float32
-        The same of a vote of 0 on each tag.
-    zeros : ndarray (L,) int64
-        Rows with a vote of 0 on the tag.
+    votes : csr_array (n, L) float32
+    truth : csr_array (n, L) bool
+    share : ndarray (L,) float32
+        Of the tags (`shares`).
     """
 
-    logits: Float32Array
-    priors: Float32Array
-    true_logits: Float32Array
-    true_priors: Float32Array
-    zero_logits: Float32Array
-    tag_priors: Float32Array
-    zeros: Int64Array
-
-    @classmethod
-    def of(cls, votes: sp.csr_array, truth: sp.csr_array, share: Float32Array) -> Self:
-        """Take the votes (n, L), the truth (n, L) bool and the tags' shares (L,)."""
+    def __init__(self, votes: sp.csr_array, truth: sp.csr_array, share: Float32Array) -> None:
         rows, tags = truth.tocoo().coords
         # scipy returns a sparse array for an empty index
         of_true = np.asarray(votes[rows, tags], np.float32) if len(rows) else np.empty(0, np.float32)
-        priors = logit(share)
-        return cls(
-            _smoothed_logits(votes.data, share[votes.indices]),
-            priors[votes.indices],
-            _smoothed_logits(of_true, share[tags]),
-            priors[tags],
-            _smoothed_logits(np.zeros_like(share), share),
-            priors,
-            votes.shape[0] - np.bincount(votes.indices, minlength=len(share)),
-        )
+        zeros = np.zeros_like(share)
+        # votes above 0 (m,), votes on the tags that the rows have (P,), and a vote of 0 on each tag (L,)
+        groups = ((votes.data, votes.indices), (of_true, tags), (zeros, np.arange(len(share))))
+        self._logits = [(_smoothed_logits(vote, share[tag]), logit(share[tag])) for vote, tag in groups]
+        self._zeros = votes.shape[0] - np.bincount(votes.indices, minlength=len(share))  # rows a tag
 
-    def _balanced(self, balance: float) -> tuple[Float32Array, Float32Array, Float32Array]:
-        """Return balanced logits: of votes above 0 (m,), on true tags (P,), and of a vote of 0 (L,)."""
+    def _balanced(self, balance: float) -> list[Float32Array]:
         weight = np.float32(balance)
-        return (
-            self.logits - weight * self.priors,
-            self.true_logits - weight * self.true_priors,
-            self.zero_logits - weight * self.tag_priors,
-        )
+        return [logits - weight * prior for logits, prior in self._logits]
 
     def fit(self, balance: float) -> Coefficients:
         """Return the (a, b) of least log-loss, ``a >= 0``; `RAW` where the truths are all the same.
@@ -159,7 +121,7 @@ class KnownVotes:
         cells = [np.rint(_CELLS * z).astype(np.int64) for z in self._balanced(balance)]
         low = min(part.min(initial=0) for part in cells)
         positive, true, zero = (part - low for part in cells)
-        weights = np.concatenate([np.ones(len(positive)), self.zeros])
+        weights = np.concatenate([np.ones(len(positive)), self._zeros])
         total = np.bincount(np.concatenate([positive, zero]), weights)
         hits = np.bincount(true, minlength=len(total)).astype(np.float64)
         if not 0 < hits.sum() < total.sum():
@@ -175,11 +137,11 @@ class KnownVotes:
 
         It equals what `toolkit.evaluation.decisions.cuts.best_threshold` computes from the dense scores.
         """
-        if not self.true_logits.size:
-            return 0.0
         positive, true, zero = self._balanced(balance)
+        if not true.size:
+            return 0.0
         cuts, ranked, order = np.sort(true)[::-1], np.sort(positive), np.argsort(zero)
-        below = np.concatenate([[0], np.cumsum(self.zeros[order])])
+        below = np.concatenate([[0], np.cumsum(self._zeros[order])])
         predicted = ranked.size - np.searchsorted(ranked, cuts)
         predicted += below[-1] - below[np.searchsorted(zero[order], cuts)]
         hits = np.searchsorted(-cuts, -cuts, side="right")

@@ -17,8 +17,8 @@ from toolkit.errors import HeadError
 from toolkit.evaluation.decisions.cuts import best_threshold
 from toolkit.heads.base import HeadBase, LabelledRows, as_matrix, check_fit, hold_out
 from toolkit.heads.logreg.arrays import arrays_on
-from toolkit.heads.logreg.rows import TransformedMatrix, centred_rows
-from toolkit.heads.logreg.solver import Solution, solve
+from toolkit.heads.logreg.rows import centred_rows
+from toolkit.heads.logreg.solver import solve
 from toolkit.heads.options import check_options
 from toolkit.heads.transforms import FeatureTransform, TransformName
 from toolkit.runtime.messages import counted
@@ -113,7 +113,7 @@ class Logreg(HeadBase):
             C, start = self._choose(problem, *val, progress)
         problem = problem or self._problem(X, Y)
         self.C_ = problem.C(DEFAULT_STRENGTH) if C is None else C
-        self._keep(problem, self._solve(problem, self.C_, start, self.tol, progress))
+        self._solve(problem, self.C_, self.tol, progress, start)
         self._warn()
 
     def _problem(self, X: Matrix, Y: sp.csr_array) -> "_Problem":
@@ -128,14 +128,14 @@ class Logreg(HeadBase):
             rows = draw(len(X), most, self.seed)
             X, Y = take(X, rows), Y[rows]
         best: tuple[float, Float32Array] | None = None
-        best_f1, worse, start = -1.0, 0, None
+        start: Float32Array | None = None
+        best_f1, worse = -1.0, 0
         for strength in STRENGTHS:
             C = problem.C(strength)
-            solution = self._solve(problem, C, start, max(self.tol, CHOOSING_TOL), progress)
-            self._keep(problem, solution)
+            start = self._solve(problem, C, max(self.tol, CHOOSING_TOL), progress, start)
             f1 = best_threshold(self._scores(X), Y)[1]
             self.tuning_.append({"C": C, "micro_f1": f1})
-            start, worse = solution.params, worse + 1
+            worse += 1
             if f1 > best_f1:
                 best, best_f1, worse = (C, start), f1, 0
             if worse >= PATIENCE:
@@ -144,21 +144,17 @@ class Logreg(HeadBase):
         return best
 
     def _solve(
-        self, problem: "_Problem", C: float, start: Float32Array | None, tol: float, progress: Progress
-    ) -> Solution:
-        return solve(
-            problem.rows,
-            problem.Y,
-            C,
-            start=start,
-            tol=tol,
-            max_iter=self.max_iter,
-            progress=progress,
-            note=f"C {C:.3g}",
+        self,
+        problem: "_Problem",
+        C: float,
+        tol: float,
+        progress: Progress,
+        start: Float32Array | None = None,
+    ) -> Float32Array:
+        """Set the learned state to the optima, of transformed features; return them in the basis."""
+        solution = solve(
+            problem.rows, problem.Y, C, start, tol=tol, max_iter=self.max_iter, progress=progress
         )
-
-    def _keep(self, problem: "_Problem", solution: Solution) -> None:
-        """Set the learned state to these optima, in the space of transformed features."""
         basis, varied, L = problem.rows.basis, problem.varied, len(problem.full)
         self.transform_ = problem.transform
         self.coef_ = np.zeros((L, len(basis.mean)), np.float32)
@@ -172,6 +168,7 @@ class Logreg(HeadBase):
         self.gap_[varied] = solution.gap
         self.constant_ = np.setdiff1d(np.arange(L), varied)
         self.unconverged_ = varied[~solution.converged].astype(np.int64)
+        return solution.params
 
     def _warn(self) -> None:
         if len(self.unconverged_):
@@ -189,12 +186,7 @@ class Logreg(HeadBase):
     def add_tags(self, X: Any, Y: sp.csr_array, *, progress: Progress = silent) -> Self:
         """Solve further tags, the columns of Y (N, M), on X (N, D); present tags stay exactly as they are.
 
-        C and the transform, with its mean and scale, are those in use. New columns follow the present ones.
-
-        Raises
-        ------
-        HeadError
-            If the head is not fitted yet, or the arrays do not fit together or it.
+        C and the transform, with its mean and scale, are those in use.
         """
         check_options(self)
         self._check_fitted()
@@ -205,9 +197,8 @@ class Logreg(HeadBase):
                 f"those of the new tags have {features.shape[1]}"
             )
         problem = _Problem(features, self.transform_, labels, self.device)
-        solution = self._solve(problem, self.C_, None, self.tol, progress)
         before, first = self._arrays(), self.n_tags_
-        self._keep(problem, solution)
+        self._solve(problem, self.C_, self.tol, progress)
         self.constant_, self.unconverged_ = self.constant_ + first, self.unconverged_ + first
         for name in _LEARNED:
             setattr(self, f"{name}_", np.concatenate([before[name], getattr(self, f"{name}_")]))
@@ -281,7 +272,7 @@ class _Problem:
         N, L = Y.shape
         support = np.bincount(Y.indices, minlength=L)
         self.transform = transform
-        self.rows = centred_rows(TransformedMatrix(X, transform), arrays_on(device))
+        self.rows = centred_rows(X, transform, arrays_on(device))
         self.full = support == N  # (L,): tags of every row
         self.varied = np.flatnonzero((support > 0) & (support < N))
         self.Y = sp.csr_array(Y[:, self.varied])

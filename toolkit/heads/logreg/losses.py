@@ -71,7 +71,7 @@ class Losses:
             yield slice(first, last), self._tags[part] - first, self._flat[part] - first * self.N
 
     def at(self, z: DeviceArray) -> tuple[DeviceArray, Point, Float64Array]:
-        """Return residuals (tags, N) at logits z, the point, and the mean curvature ``p (1 - p)``, (tags,)."""
+        """Return residuals (tags, N) at logits z, the point, and the mean curvature ``p (1 - p)`` ."""
         residual = self.arrays.empty(*z.shape)
         point, curvature = Point.empty(len(z)), np.empty(len(z))
         for tags, of, flat in self._tiles():

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
 import scipy.linalg
@@ -15,22 +15,9 @@ from toolkit.heads.transforms import FeatureTransform
 RANK_EPS = 1e-10  # eigenvalues below this share of the largest are rounding
 
 
-@dataclass(frozen=True)
-class TransformedMatrix:
-    """X (N, D), transformed a block of rows at a time."""
-
-    X: Matrix
-    transform: FeatureTransform
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(N, D)."""
-        return self.X.shape[0], self.X.shape[1]
-
-    def blocks(self) -> Iterator[tuple[slice, Float32Array]]:
-        """Yield slices of rows and those rows transformed, (n, D) float32; they are not to be written to."""
-        for part, rows in blocks(self.X):
-            yield part, self.transform(rows)
+def transformed(X: Matrix, transform: FeatureTransform) -> Iterator[tuple[slice, Float32Array]]:
+    """Yield slices of rows and those rows transformed, (n, D) float32; they are not to be written to."""
+    return ((part, transform(rows)) for part, rows in blocks(X))
 
 
 @dataclass(frozen=True)
@@ -51,31 +38,30 @@ class Basis:
     spread: Float32Array
 
     @classmethod
-    def of(cls, matrix: TransformedMatrix) -> Self:
-        """Decompose the smaller of X'X and XX' of centred rows, in float64 and by blocks."""
-        N, D = matrix.shape
+    def of(cls, X: Matrix, transform: FeatureTransform) -> Self:
+        """Decompose the smaller of X'X and XX' of transformed, centred rows, in float64 and by blocks."""
+        N, D = X.shape
         total = np.zeros(D)
-        for _, rows in matrix.blocks():
+        for _, rows in transformed(X, transform):
             total += rows.sum(axis=0, dtype=np.float64)
         mean = (total / N).astype(np.float32)
-        spread, axes = _tall(matrix, mean) if N > D else _wide(matrix, mean)
+        centred = ((rows - mean).astype(np.float64) for _, rows in transformed(X, transform))
+        spread, axes = _tall(centred, D) if N > D else _wide(centred)
         kept = np.flatnonzero(spread > RANK_EPS * max(spread.max(initial=0), np.finfo(float).tiny))[::-1]
         return cls(mean, np.asarray(axes[:, kept], np.float32, order="C"), spread[kept].astype(np.float32))
 
 
-def _tall(matrix: TransformedMatrix, mean: Float32Array) -> tuple[Float64Array, Float64Array]:
-    D = matrix.shape[1]
+def _tall(centred: Iterator[Float64Array], D: int) -> tuple[Float64Array, Float64Array]:
     gram = np.zeros((D, D))
-    for _, rows in matrix.blocks():
-        centred = (rows - mean).astype(np.float64)
-        gram += centred.T @ centred
+    for rows in centred:
+        gram += rows.T @ rows
     return _eigh(gram)
 
 
-def _wide(matrix: TransformedMatrix, mean: Float32Array) -> tuple[Float64Array, Float64Array]:
-    centred = np.vstack([rows - mean for _, rows in matrix.blocks()]).astype(np.float64)
-    spread, left = _eigh(centred @ centred.T)
-    axes: Float64Array = centred.T @ (left / np.sqrt(np.maximum(spread, np.finfo(float).tiny)))
+def _wide(centred: Iterator[Float64Array]) -> tuple[Float64Array, Float64Array]:
+    rows = np.vstack(list(centred))
+    spread, left = _eigh(rows @ rows.T)
+    axes: Float64Array = rows.T @ (left / np.sqrt(np.maximum(spread, np.finfo(float).tiny)))
     return spread, axes
 
 
@@ -85,53 +71,39 @@ def _eigh(gram: Float64Array) -> tuple[Float64Array, Float64Array]:
     return spread, axes
 
 
-class CentredRows(Protocol):
-    """N centred rows in a basis of R axes: the two products the solver needs."""
-
-    N: int
-    arrays: Arrays
-    basis: Basis
-
-    def logits(self, coefficients: DeviceArray) -> DeviceArray:
-        """Return coefficients (tags, R) times every row: (tags, N) float32, a new array."""
-
-    def gradient(self, residual: DeviceArray) -> DeviceArray:
-        """Return the sums of rows weighted by residual (tags, N): (tags, R) float32."""
-
-
 class HeldRows:
-    """Rows rotated once and kept, (N, R)."""
+    """N centred rows in a basis of R axes, rotated once and kept: the two products the solver needs."""
 
-    def __init__(self, matrix: TransformedMatrix, basis: Basis, arrays: Arrays) -> None:
-        self.N, self.basis, self.arrays = matrix.shape[0], basis, arrays
+    def __init__(self, X: Matrix, transform: FeatureTransform, basis: Basis, arrays: Arrays) -> None:
+        self.N, self.basis, self.arrays = len(X), basis, arrays
         rotated = np.empty((self.N, basis.axes.shape[1]), np.float32)
-        for part, rows in matrix.blocks():
+        for part, rows in transformed(X, transform):
             np.matmul(rows - basis.mean, basis.axes, out=rotated[part])
         self._rows = arrays.put(rotated)
 
     def logits(self, coefficients: DeviceArray) -> DeviceArray:
-        """See `CentredRows`."""
+        """Return coefficients (tags, R) times every row: (tags, N) float32, a new array."""
         return coefficients @ self._rows.T
 
     def gradient(self, residual: DeviceArray) -> DeviceArray:
-        """See `CentredRows`."""
+        """Return the sums of rows weighted by residual (tags, N): (tags, R) float32."""
         # the transposed product: in OpenBLAS a fifth faster than ``residual @ rows``
         return (self._rows.T @ residual.T).T
 
 
 class StreamedRows:
-    """Rows read again for each product and never rotated: the coefficients are, and the gradient back."""
+    """Rows read again for each product and never rotated: coefficients and gradients are rotated instead."""
 
-    def __init__(self, matrix: TransformedMatrix, basis: Basis, arrays: Arrays) -> None:
-        self.N, self.basis, self.arrays = matrix.shape[0], basis, arrays
-        self._matrix, self._axes = matrix, arrays.put(basis.axes)
+    def __init__(self, X: Matrix, transform: FeatureTransform, basis: Basis, arrays: Arrays) -> None:
+        self.N, self.basis, self.arrays = len(X), basis, arrays
+        self._X, self._transform, self._axes = X, transform, arrays.put(basis.axes)
 
     def _blocks(self) -> Iterator[tuple[slice, DeviceArray]]:
-        for part, rows in self._matrix.blocks():
+        for part, rows in transformed(self._X, self._transform):
             yield part, self.arrays.put(rows - self.basis.mean)
 
     def logits(self, coefficients: DeviceArray) -> DeviceArray:
-        """See `CentredRows`."""
+        """See `HeldRows`."""
         rotated = coefficients @ self._axes.T
         out = self.arrays.empty(len(rotated), self.N)
         for part, rows in self._blocks():
@@ -139,7 +111,7 @@ class StreamedRows:
         return out
 
     def gradient(self, residual: DeviceArray) -> DeviceArray:
-        """See `CentredRows`."""
+        """See `HeldRows`."""
         total = self.arrays.empty(len(residual), self.basis.mean.shape[0])
         total[...] = 0
         for part, rows in self._blocks():
@@ -147,7 +119,10 @@ class StreamedRows:
         return total @ self._axes
 
 
-def centred_rows(matrix: TransformedMatrix, arrays: Arrays) -> CentredRows:
-    """Return the rows in their own basis: held in memory, or streamed where they are too large to load."""
-    kind = StreamedRows if isinstance(matrix.X, Features) else HeldRows
-    return kind(matrix, Basis.of(matrix), arrays)
+CentredRows = HeldRows | StreamedRows
+
+
+def centred_rows(X: Matrix, transform: FeatureTransform, arrays: Arrays) -> CentredRows:
+    """Return the rows of X in their own basis: held in memory, or streamed if X is too large to load."""
+    kind = StreamedRows if isinstance(X, Features) else HeldRows
+    return kind(X, transform, Basis.of(X, transform), arrays)

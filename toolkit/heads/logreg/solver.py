@@ -57,12 +57,11 @@ def solve(
     rows: CentredRows,
     Y: sp.csr_array,
     C: float,
-    *,
     start: Float32Array | None = None,
+    *,
     tol: float = 1e-7,
     max_iter: int = 500,
     progress: Progress = silent,
-    note: str = "",
 ) -> Solution:
     """Minimise the objective of each column of Y (N, L); columns must have a positive and a negative.
 
@@ -71,13 +70,11 @@ def solve(
     rows : CentredRows
         X (N, D) in its basis of R axes.
     start : ndarray (L, R + 1), optional
-        Where to start, such as the optimum at another C; by default zero and the prevalence's logit.
+        Such as the optimum at another C; by default zero and the prevalence's logit.
     tol : float
         A tag is solved when its `Solution.gap` is at most this.
     max_iter : int
         Iterations a tag, at most.
-    progress : Progress
-        Receives the number of tags solved, with `note`.
     """
     L, R = Y.shape[1], len(rows.basis.spread)
     columns = Y.tocsc()
@@ -85,7 +82,7 @@ def solve(
     # tags of like prevalence finish together
     order = np.argsort(np.diff(columns.indptr), kind="stable")
     size = tags_at_once(rows.N, R)
-    solved = 0
+    solved, note = 0, f"C {C:.3g}"
     progress("fit logreg", solved, L, note)
     with rows.arrays.exact():
         for first in range(0, L, size):

@@ -120,11 +120,6 @@ class Mlp(HeadBase, MlpOptions):
         The new columns are a linear layer on the last hidden layer, which stays fixed. It is trained like a
         network without hidden layers: the best epoch is found on held-out rows, then all rows are used.
         `history_`, `epoch_` and `lr_drops_` stay those of the first fit.
-
-        Raises
-        ------
-        HeadError
-            If nothing is fitted yet, or the arrays do not fit together or hold NaN.
         """
         self._check_fitted()
         features, labels = check_fit(X, Y)

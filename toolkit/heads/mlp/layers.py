@@ -34,7 +34,7 @@ def last_hidden(layers: Layers, x: Float32Array) -> Float32Array:
 
 
 class HiddenRows:
-    """The inputs of the last layer for the rows of X (N, D), computed when indexed; a source of `Features`."""
+    """Inputs of the last layer for the rows of X (N, D), computed when indexed: a source of `Features`."""
 
     def __init__(self, layers: Layers, transform: FeatureTransform, X: Matrix) -> None:
         self._layers, self._transform, self._X = layers, transform, X

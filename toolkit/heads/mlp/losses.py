@@ -6,7 +6,6 @@ not 0: no dense target is made, and autograd keeps nothing of the size of the lo
 """
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -19,25 +18,15 @@ Part = tuple[Tensor, Tensor]
 """Values, and derivatives by the logits, of the logits' shape."""
 
 
-class Loss(Protocol):
-    """The loss of an entry of Y whose target is 1, and of one whose target is 0."""
-
-    def positive(self, z: Tensor) -> Part:
-        """Return values and derivatives at logits z if the target is 1."""
-
-    def negative(self, z: Tensor) -> Part:
-        """Return values and derivatives at logits z if the target is 0."""
-
-
 class CrossEntropy:
     """Binary cross-entropy: ``-log p`` and ``-log(1 - p)`` with ``p = sigmoid(z)``."""
 
     def positive(self, z: Tensor) -> Part:
-        """Return ``-log p`` and ``p - 1``."""
+        """Return values and derivatives at logits z if the target is 1."""
         return softplus(-z), torch.sigmoid(z) - 1
 
     def negative(self, z: Tensor) -> Part:
-        """Return ``-log(1 - p)`` and ``p``."""
+        """Return values and derivatives at logits z if the target is 0."""
         return softplus(z), torch.sigmoid(z)
 
 
@@ -54,13 +43,13 @@ class Asymmetric:
     clip: float
 
     def positive(self, z: Tensor) -> Part:
-        """See `Loss`."""
+        """See `CrossEntropy`."""
         p, q, surprise = torch.sigmoid(z), torch.sigmoid(-z), softplus(-z)
         focus = q**self.gamma_pos
         return focus * surprise, -focus * (self.gamma_pos * p * surprise + q)
 
     def negative(self, z: Tensor) -> Part:
-        """See `Loss`."""
+        """See `CrossEntropy`."""
         p, q = torch.sigmoid(z), torch.sigmoid(-z)
         m = (p - self.clip).clamp_(min=0)
         rest = (q + self.clip).clamp_(LEAST, 1)  # 1 - m
@@ -68,6 +57,9 @@ class Asymmetric:
         focus = m**self.gamma_neg
         slope = p * q * focus * (self.gamma_neg * surprise / m.clamp(min=LEAST) + 1 / rest)
         return focus * surprise, torch.where(p > self.clip, slope, 0.0)
+
+
+Loss = CrossEntropy | Asymmetric
 
 
 def softplus(z: Tensor) -> Tensor:
@@ -78,12 +70,10 @@ def softplus(z: Tensor) -> Tensor:
 def loss_and_gradient(
     loss: Loss, logits: Tensor, at: Tensor, targets: Tensor, smoothing: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """Return the summed loss () and its gradient (B, L) by the logits.
+    """Return the summed loss () and its gradient (B, L) by the logits (B, L).
 
     Parameters
     ----------
-    loss : Loss
-    logits : Tensor (B, L) float32
     at : Tensor (P,) int64
         The targets that are not 0, each once, as positions in the flattened logits.
     targets : Tensor (P,) float32

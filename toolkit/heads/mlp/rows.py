@@ -16,9 +16,8 @@ from toolkit.heads.transforms import FeatureTransform
 class TrainingRows:
     """The plain rows and any augmented views of them, transformed, in batches of any order.
 
-    Up to `IN_MEMORY` bytes they are transformed once and stay on the device. Beyond, `BLOCK_BYTES` of rows *of
-    the order asked for* are read at a time, sorted on disk while reading. The order, and with it the training,
-    is the same either way.
+    Up to `IN_MEMORY` bytes they are transformed once and stay on the device. Beyond, `BLOCK_BYTES` of rows of
+    the order asked for are read at a time. The order, and with it the training, is the same either way.
 
     Parameters
     ----------

@@ -41,19 +41,7 @@ class Trained:
 
 
 class Trainer:
-    """Trains networks on rows of the same matrices.
-
-    Parameters
-    ----------
-    device : str
-        As `toolkit.runtime.devices.resolve_device` takes it.
-    matrices : sequence of array or Features (N, D)
-        The plain rows and any augmented views of them.
-    Y : csr_array (N, L) bool
-    transform : FeatureTransform
-    progress : Progress
-        Called once an epoch.
-    """
+    """Trains networks on rows of the same matrices (N, D): the plain rows and any augmented views of them."""
 
     def __init__(
         self,
@@ -68,20 +56,10 @@ class Trainer:
         self.Y, self.progress = Y, progress
 
     def train(self, options: MlpOptions, rows: RowNumbers, val: LabelledRows | None = None) -> Trained:
-        """Train a network and return the weights of its best epoch, or of the last where none is chosen.
+        """Train a network on some rows (n,); return the weights of its best epoch.
 
-        Parameters
-        ----------
-        options : MlpOptions
-        rows : ndarray (n,)
-            The rows to train on.
-        val : (X, Y), optional
-            Rows the epochs are measured on; they choose the epoch unless ``options.lr_drops`` fixes it.
-
-        Raises
-        ------
-        HeadError
-            Training diverges, or rows read on the way hold NaN or infinity.
+        Epochs are measured on `val`, which chooses the best unless ``options.lr_drops`` makes it the last.
+        `HeadError` if training diverges, or rows read on the way hold NaN or infinity.
         """
         random = np.random.default_rng(options.seed)
         network = Network(options, self.rows.shape[1], self.Y[rows], self.device)
