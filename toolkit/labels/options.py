@@ -13,7 +13,7 @@ class TagListOption(Options):
     tags: Annotated[PathLike | None, Option("Tag list, one a line: no other tag is allowed.")] = None
 
 
-class LabelOptions(Options):
+class LabelOptions(TagListOption):
     """How a label file is read."""
 
     format: Annotated[
@@ -26,7 +26,7 @@ class LabelOptions(Options):
     )
 
 
-class ReadLabelsOptions(TagListOption, LabelOptions):
+class ReadLabelsOptions(LabelOptions):
     """Options of `read_labels`."""
 
     path: Annotated[

@@ -6,7 +6,7 @@ from pkgutil import resolve_name
 
 from toolkit.errors import LabelError
 from toolkit.labels.detect import detect_format
-from toolkit.labels.options import LabelOptions, ReadLabelsOptions, TagListOption
+from toolkit.labels.options import LabelOptions, ReadLabelsOptions
 from toolkit.labels.raw import RawLabels, ReaderOptions, parse_separator
 from toolkit.labels.registry import READERS
 from toolkit.labels.space import LabelSpace
@@ -51,15 +51,15 @@ def read_labels(options: ReadLabelsOptions) -> LabelTable:
 
 
 def read_label_file(path: Path, options: LabelOptions) -> LabelTable:
-    """Do what `read_labels` does; `options` may be a `TagListOption` too, such as a `ReadLabelsOptions`."""
+    """Do what `read_labels` does."""
     if not path.exists():
         raise LabelError(f"there is no label file {path}; check the path")
-    tags = options.tags if isinstance(options, TagListOption) else None
+    tags = None if options.tags is None else Path(options.tags)
     resolved = ReaderOptions(
         separator=parse_separator(options.separator),
         encoding=options.encoding,
-        tags=None if tags is None else LabelSpace.read(Path(tags), encoding=options.encoding),
-        tags_path=None if tags is None else Path(tags),
+        tags=None if tags is None else LabelSpace.read(tags, encoding=options.encoding),
+        tags_path=tags,
         ignore_unknown_tags=options.ignore_unknown_tags,
     )
     format = detect_format(path, options.encoding) if options.format == "auto" else options.format
