@@ -115,7 +115,7 @@ def test_several_stores__keep_the_scales_they_were_fitted_with(home, given, more
     head = load_head(saved.folder)
     want = get_head("logreg")(C=0.5).fit(X, new_columns(head, data)).scores(X)
     np.testing.assert_allclose(head.scores(X)[:, 4:], want, atol=2e-3)
-    assert SavedHead.open(given["artifacts"], "logreg").parts == saved.stores
+    assert SavedHead.open(given["artifacts"], "logreg").stores == saved.stores
     with pytest.raises(OptionError, match=r"fitted on 2 stores \(train\+other\), 'train' names 1; name as"):
         add_tags("logreg", **more | {"store": "train"})
 
