@@ -145,7 +145,8 @@ class Ensemble(HeadBase):
 
     def scores(self, X: Any) -> Float32Array:
         """Return the mixed scores of X (N, D): (N, L) float32."""
-        return self.mix(_scores_of(self.members_, self._check_X(X)))
+        features = self._check_X(X)  # first: an unfitted head has no members_
+        return self.mix(_scores_of(self.members_, features))
 
     def add_tags(self, X: Any, Y: sp.csr_array, *, progress: Progress = silent) -> Self:
         """Have every member learn the further tags Y (N, M) of X (N, D); the coefficients stay.
