@@ -12,7 +12,7 @@ from toolkit.errors import HeadError
 from toolkit.heads.knn import head as knn
 from toolkit.heads.knn import search as knn_search
 from toolkit.heads.knn.head import Knn
-from toolkit.heads.knn.search import ListIndex, StoredRows, nearest
+from toolkit.heads.knn.search import ListIndex, nearest
 
 
 def rows(N=400, D=16, seed=0):
@@ -36,7 +36,7 @@ def test_rows_on_disk__score_as_rows_in_memory(on_disk):
     X, loaded, Y = on_disk
     queries, _ = rows(50, seed=1)
     head, plain = Knn().fit(X, Y), Knn().fit(loaded, Y)
-    assert isinstance(head._rows, StoredRows)
+    assert isinstance(head._rows, Features)
     assert (head.k_, head.temperature_) == (plain.k_, plain.temperature_)
     assert np.abs(head.scores(queries) - plain.scores(queries)).mean() < 1e-3
     # no k-th place at which rows could change places
@@ -58,7 +58,7 @@ def test_rows_on_disk__save_load_and_save_again_into_the_same_folder(on_disk, tm
     assert np.load(tmp_path / "head" / "rows.npy").dtype == np.float16
     for _ in range(2):
         again = Knn.load(tmp_path / "head")
-        assert isinstance(again._rows, StoredRows)
+        assert isinstance(again._rows, Features)
         np.testing.assert_array_equal(again.scores(queries), head.scores(queries))
         again.save(tmp_path / "head")
     assert not list((tmp_path / "head").glob("*.partial"))

@@ -14,7 +14,7 @@ from scipy.special import expit
 from toolkit.arrays.features import Features, Matrix, blocks, take
 from toolkit.arrays.types import Float32Array, RowNumbers
 from toolkit.errors import OptionError
-from toolkit.heads.base import HeadBase, LabelledRows, check_fit, hold_out
+from toolkit.heads.base import HeadBase, Val, check_fit, hold_out
 from toolkit.heads.mlp.layers import (
     IDENTITY,
     ROWS,
@@ -57,15 +57,13 @@ class Mlp(HeadBase, MlpOptions):
     lr_drops_ : tuple of int
         The epochs up to `epoch_` at which the learning rate fell.
     calibration_ : two floats
-        Slope and intercept included in the last layer; 1 and 0 where training is plain.
+        Slope and intercept included in the last layer; 1 and 0 if training is plain.
     """
 
     name: ClassVar[str] = "mlp"
     uses_views: ClassVar[bool] = True
 
-    def _fit(
-        self, X: Matrix, Y: sp.csr_array, val: LabelledRows | None, views: list[Any], progress: Progress
-    ) -> None:
+    def _fit(self, X: Matrix, Y: sp.csr_array, val: Val, views: list[Any], progress: Progress) -> None:
         from toolkit.heads.mlp.training import Trainer
 
         self._check_calibration(val)
@@ -80,7 +78,7 @@ class Mlp(HeadBase, MlpOptions):
         self._added: Layers = []
         self.epoch_, self.lr_drops_, self.calibration_ = result.epoch, result.lr_drops, calibration
 
-    def _check_calibration(self, val: LabelledRows | None) -> None:
+    def _check_calibration(self, val: Val) -> None:
         """Raise `OptionError` unless the calibration is two numbers, not needed, or can be learned."""
         if self.calibration is not None and len(self.calibration) != 2:
             raise OptionError(
@@ -93,9 +91,7 @@ class Mlp(HeadBase, MlpOptions):
                 "'calibration' too; give both, as chosen() does, or validation rows"
             )
 
-    def _train(
-        self, trainer: "Trainer", rows: RowNumbers, val: LabelledRows | None
-    ) -> tuple["Trained", Calibration]:
+    def _train(self, trainer: "Trainer", rows: RowNumbers, val: Val) -> tuple["Trained", Calibration]:
         """Train on some rows; return the result and what calibrates its logits."""
         result = trainer.train(self, rows, val)
         if self.calibration is not None:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from toolkit.arrays.features import Matrix, blocks
 from toolkit.arrays.types import Float32Array, Int64Array, RowNumbers
 from toolkit.errors import HeadError
-from toolkit.heads.base import LabelledRows
+from toolkit.heads.base import Val
 from toolkit.heads.mlp.layers import Layers
 from toolkit.heads.mlp.losses import Asymmetric, CrossEntropy, loss_and_gradient
 from toolkit.heads.mlp.options import MlpOptions, Precision
@@ -55,7 +55,7 @@ class Trainer:
         self.rows = TrainingRows(matrices, transform, self.device)
         self.Y, self.progress = Y, progress
 
-    def train(self, options: MlpOptions, rows: RowNumbers, val: LabelledRows | None = None) -> Trained:
+    def train(self, options: MlpOptions, rows: RowNumbers, val: Val = None) -> Trained:
         """Train a network on some rows (n,); return the weights of its best epoch.
 
         Epochs are measured on `val`, which chooses the best unless ``options.lr_drops`` makes it the last.
@@ -108,8 +108,8 @@ class Trainer:
 class Network:
     """Linear layers with ReLU and dropout between them, as plain tensors, and their AdamW.
 
-    torch's own layers draw from its global generator; these have their own generators. Weights, their
-    optimizer's state and losses are float32; with bf16 the matrix products of training round their factors.
+    torch's own layers draw from its global generator, these do not. Weights, optimizer state and losses are
+    float32; with bf16 the matrix products of training round their factors.
     """
 
     def __init__(self, options: MlpOptions, D: int, Y: sp.csr_array, device: torch.device) -> None:
@@ -223,7 +223,7 @@ def prior_logits(Y: sp.csr_array) -> Float32Array:
 def working_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     """Return the type that training rounds the factors of its matrix products to.
 
-    ``auto`` is bf16 where the device multiplies it natively: a fact of the machine, so that fits repeat.
+    ``auto`` is bf16 if the device multiplies it natively: that depends on the machine only, so fits repeat.
     """
     if precision != "auto":
         return {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
