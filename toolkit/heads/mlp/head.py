@@ -29,6 +29,7 @@ from toolkit.heads.mlp.layers import (
 )
 from toolkit.heads.mlp.options import EPOCHS, MlpOptions
 from toolkit.heads.transforms import FeatureTransform
+from toolkit.runtime.devices import resolve_device
 from toolkit.runtime.messages import counted
 from toolkit.runtime.progress import Progress, silent
 
@@ -64,11 +65,13 @@ class Mlp(HeadBase, MlpOptions):
     uses_views: ClassVar[bool] = True
 
     def _fit(self, X: Matrix, Y: sp.csr_array, val: Val, views: list[Any], progress: Progress) -> None:
+        from toolkit.heads.mlp.rows import TrainingRows
         from toolkit.heads.mlp.training import Trainer
 
         self._check_calibration(val)
         transform = FeatureTransform.fit(self.transform, X)
-        trainer = Trainer(self.device, [X, *(views if self.views else ())], Y, transform, progress)
+        matrices = [X, *(views if self.views else ())]
+        trainer = Trainer(TrainingRows(matrices, transform, resolve_device(self.device)), Y, progress)
         if val is not None or self.lr_drops is not None:
             result, calibration = self._train(trainer, np.arange(len(X)), val)
         else:

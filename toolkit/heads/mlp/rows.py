@@ -20,10 +20,8 @@ class TrainingRows:
     the order asked for are read at a time. The order, and with it the training, is the same either way.
     """
 
-    def __init__(self, matrices: Sequence[Matrix], transform: FeatureTransform, device: torch.device) -> None:
-        self.matrices = matrices
-        self.transform = transform
-        self.device = device
+    def __init__(self, matrices: Sequence[Matrix], transform: FeatureTransform, device: str) -> None:
+        self.matrices, self.transform, self.device = matrices, transform, torch.device(device)
         self.shape: tuple[int, ...] = matrices[0].shape
         size = 4 * len(matrices) * self.shape[0] * self.shape[1]
         self._resident = self._transformed() if size <= features.IN_MEMORY else None

@@ -1,6 +1,5 @@
 """The training loop of `toolkit.heads.mlp.head`, which imports torch."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -20,7 +19,6 @@ from toolkit.heads.mlp.options import MlpOptions, Precision
 from toolkit.heads.mlp.rows import TrainingRows, mixed, sparse_targets
 from toolkit.heads.mlp.schedule import Schedule
 from toolkit.heads.transforms import FeatureTransform
-from toolkit.runtime.devices import resolve_device
 from toolkit.runtime.progress import Progress
 
 _VAL_ROWS = 1024
@@ -41,19 +39,10 @@ class Trained:
 
 
 class Trainer:
-    """Trains networks on rows of the same matrices (N, D): the plain rows and any augmented views of them."""
+    """Trains networks on some of the `rows` of X (N, D) and Y (N, L)."""
 
-    def __init__(
-        self,
-        device: str,
-        matrices: Sequence[Matrix],
-        Y: sp.csr_array,
-        transform: FeatureTransform,
-        progress: Progress,
-    ) -> None:
-        self.device = torch.device(resolve_device(device))
-        self.rows = TrainingRows(matrices, transform, self.device)
-        self.Y, self.progress = Y, progress
+    def __init__(self, rows: TrainingRows, Y: sp.csr_array, progress: Progress) -> None:
+        self.rows, self.Y, self.progress, self.device = rows, Y, progress, rows.device
 
     def train(self, options: MlpOptions, rows: RowNumbers, val: Val = None) -> Trained:
         """Train a network on some rows (n,); return the weights of its best epoch.
