@@ -14,23 +14,12 @@ Scorer = Callable[[Any], Float32Array]
 
 
 def new_tag_scorer(head: Head, X: Any, Y: sp.csr_array) -> Scorer:
-    """Return a function that scores rows (n, D) for new tags as `head` would after ``add_tags(X, Y)``.
+    """Return a function that scores rows (n, D) for the new tags Y (N, M) as `head` would once it added them.
 
     The head itself stays as it is. One that `keeps_rows` can add tags to those rows only, so it is replaced
     by a head fitted on X with the options it chose.
 
-    Parameters
-    ----------
-    head : Head
-        Fitted.
-    X : array (N, D) or Features
-    Y : csr_array (N, M) bool
-        The new tags.
-
-    Raises
-    ------
-    HeadError
-        The head, or a member of it, cannot learn more tags.
+    `HeadError` if the head, or a member of it, cannot learn more tags.
     """
     if isinstance(head, Ensemble):
         ensemble, members = head, {name: new_tag_scorer(one, X, Y) for name, one in head.members_.items()}

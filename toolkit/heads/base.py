@@ -22,8 +22,8 @@ from toolkit.runtime.progress import Progress, silent
 
 HOLD_OUT = 0.15
 
-LabelledRows = tuple[Any, sp.csr_array]
-"""X (n, D), an array or `Features`, and the tags Y (n, L) of the same rows."""
+Val = tuple[Any, sp.csr_array] | None
+"""X (n, D), an array or `Features`, and the tags Y (n, L) of rows to choose options on, if any."""
 
 
 class Head(Protocol):
@@ -60,7 +60,7 @@ class Head(Protocol):
         X: Any,
         Y: sp.csr_array,
         *,
-        val: LabelledRows | None = None,
+        val: Val = None,
         views: Sequence[Any] | None = None,
         progress: Progress = silent,
     ) -> Self:
@@ -139,7 +139,7 @@ class HeadBase:
         X: Any,
         Y: sp.csr_array,
         *,
-        val: LabelledRows | None = None,
+        val: Val = None,
         views: Sequence[Any] | None = None,
         progress: Progress = silent,
     ) -> Self:
@@ -165,9 +165,7 @@ class HeadBase:
         self.n_features_, self.n_tags_ = D, L
         return self
 
-    def _fit(
-        self, X: Matrix, Y: sp.csr_array, val: LabelledRows | None, views: list[Any], progress: Progress
-    ) -> None:
+    def _fit(self, X: Matrix, Y: sp.csr_array, val: Val, views: list[Any], progress: Progress) -> None:
         """Set the learned state; all arguments are checked, `val` against X and Y."""
         raise NotImplementedError
 

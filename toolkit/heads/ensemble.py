@@ -16,7 +16,7 @@ from toolkit.arrays.features import Matrix, blocks, take
 from toolkit.arrays.types import Float32Array
 from toolkit.errors import HeadError, OptionError
 from toolkit.evaluation.calibration import clipped_logits, non_negative_logistic, tuning_rows
-from toolkit.heads.base import Head, HeadBase, LabelledRows, hold_out
+from toolkit.heads.base import Head, HeadBase, Val, hold_out
 from toolkit.runtime.messages import counted
 from toolkit.runtime.progress import Progress, silent
 
@@ -40,7 +40,7 @@ class Ensemble(HeadBase):
     coefficients : tuple of float, optional
         One a member, then the intercept: nothing is learned on validation rows. None learns them.
     seed : int
-        Of the rows held out where there are no validation rows, and of the members that have a seed.
+        Of the rows held out if there are no validation rows, and of the members that have a seed.
 
     Attributes
     ----------
@@ -57,9 +57,7 @@ class Ensemble(HeadBase):
     coefficients: tuple[float, ...] | None = None
     seed: Annotated[int, Ge(0)] = 0
 
-    def _fit(
-        self, X: Matrix, Y: sp.csr_array, val: LabelledRows | None, views: list[Any], progress: Progress
-    ) -> None:
+    def _fit(self, X: Matrix, Y: sp.csr_array, val: Val, views: list[Any], progress: Progress) -> None:
         self.check_members()
         options: dict[str, dict[str, Any]] = {}
         if val is None:
@@ -145,7 +143,8 @@ class Ensemble(HeadBase):
 
     def scores(self, X: Any) -> Float32Array:
         """Return the mixed scores of X (N, D): (N, L) float32."""
-        return self.mix(_scores_of(self.members_, self._check_X(X)))
+        features = self._check_X(X)  # first: an unfitted head has no members_
+        return self.mix(_scores_of(self.members_, features))
 
     def add_tags(self, X: Any, Y: sp.csr_array, *, progress: Progress = silent) -> Self:
         """Have every member learn the further tags Y (N, M) of X (N, D); the coefficients stay.

@@ -76,23 +76,18 @@ def get_head(name: str) -> "type[Head]":
     return head
 
 
-def load_head(folder: Path, given: str = "") -> "Head":
-    """Load the head that was saved into `folder`.
+def load_head(folder: Path, name: str = "") -> "Head":
+    """Load the head that was saved into `folder`; `HeadError` if it is not readable, or of no registry.
 
     Parameters
     ----------
     folder : Path
-    given : str
-        What the user called it. Only a class named here, as ``package.module:Class``, is imported by its
-        name; other heads are those of the registry. To import whatever a folder names would be to run it.
-
-    Raises
-    ------
-    HeadError
-        The head is not readable, or of no registry.
+    name : str
+        The name by which the user asks for it. Only a class named here, as ``package.module:Class``, is
+        imported by its name: to import a class because a folder names it would run the folder's code.
     """
-    if ":" in given:
-        return get_head(given).load(folder)
+    if ":" in name:
+        return get_head(name).load(folder)
     try:
         name = read_json(folder / "head.json")["head"]
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -10,20 +10,12 @@ import scipy.sparse as sp
 from annotated_types import Ge, Gt
 from numpy.typing import NDArray
 
-from toolkit.arrays.features import Matrix, blocks, unit_rows
+from toolkit.arrays.features import Features, Matrix, blocks, loaded, unit_rows
 from toolkit.arrays.sampling import draw
 from toolkit.arrays.types import Float32Array, Int64Array
 from toolkit.errors import HeadError
-from toolkit.heads.base import HeadBase, LabelledRows, check_fit, check_val
-from toolkit.heads.knn.search import (
-    ListIndex,
-    Neighbours,
-    joined,
-    nearest,
-    read_rows,
-    transformed,
-    write_rows,
-)
+from toolkit.heads.base import HeadBase, Val, check_fit, check_val
+from toolkit.heads.knn.search import ListIndex, Neighbours, joined, nearest, transformed, write_rows
 from toolkit.heads.knn.votes import RAW, KnownVotes, as_coefficients, calibrated, shares, votes
 from toolkit.heads.transforms import FeatureTransform, TransformName
 from toolkit.runtime.messages import counted
@@ -35,7 +27,7 @@ IndexName = Literal["auto", "exact", "approximate"]
 K_GRID = (200, 150, 100, 70, 50, 30, 20, 15, 10, 7, 5, 3)
 T_GRID = (5.0, 1.0, 0.5, 0.3, 0.2, 0.15, 0.1, 0.07, 0.05, 0.03, 0.02)
 BALANCE_GRID = (0.0, 0.1, -0.1, -0.25)
-DEFAULT_K, DEFAULT_T = 20, 0.07  # where no row is left to choose on; T as in DINO's kNN evaluation
+DEFAULT_K, DEFAULT_T = 20, 0.07  # without rows to choose on; T as in DINO's kNN evaluation
 TUNING_ROWS = 2000  # rows that k and T are chosen on, at most: 35,000 left-out searches would take minutes
 EXACT_VALUES = 2**28
 """Values in the training rows up to which `index=auto` compares all: 131,072 rows of 2,048."""
@@ -52,9 +44,9 @@ class Knn(HeadBase):
     share being the tag's of the training rows and the numbers the same for all tags. The balance divides odds
     by a power of the share's, as logit adjustment does (Menon et al., ICLR 2021); a and b are Platt scaling.
 
-    `fit` keeps the rows and chooses options left at None by micro-F1 at the best global threshold (the
-    calibration by log-loss), on at most `TUNING_ROWS` rows of `val`, or else of X, each voted on by all
-    others (left out by row number, so a duplicate of a row still counts). One search serves all choices.
+    `fit` chooses options that are None by micro-F1 at the best global threshold (the calibration by
+    log-loss), on at most `TUNING_ROWS` rows of `val`, or else of X, each voted on by all others (left out by
+    row number, so a duplicate of a row still counts).
 
     Parameters
     ----------
@@ -75,22 +67,22 @@ class Knn(HeadBase):
         ucmerced ``l2`` and ``centered-sqrt-l2`` tie once k and temperature are tuned; on coco_small the
         latter is ahead by .2 points of micro-F1.
     seed : int
-        Which rows k and temperature are chosen on where there are more than `TUNING_ROWS`, and the index.
+        Of the choice of `TUNING_ROWS` rows, and of the index.
 
     Attributes
     ----------
     k_, temperature_, balance_, calibration_ : int, float, float, tuple of float
         The values in use.
     recall_ : float
-        The share of true neighbours that the search finds; 1 where it is exact.
+        The share of true neighbours that the search finds; 1 if it is exact.
     tuning_ : list of dict
         ``k``, ``temperature``, ``balance`` and ``micro_f1`` (at the best global threshold) of every
         combination tried.
 
     Notes
     -----
-    `Features` too large to load stay where they are, transformed whenever they are read; `save` then copies
-    the transformed rows to its folder as float16, in which precision they are compared before and after.
+    `Features` too large to load are transformed whenever they are read. `save` copies the transformed rows as
+    float16, the precision in which they are compared before and after.
 
     Choosing the balance by log-loss, together with a and b, lost .8 points of micro-F1 on corel5k. Counting
     only the nearest few rows of every tag instead (2PKNN, Verma and Jawahar, ECCV 2012) lost up to 2.7 points
@@ -108,9 +100,7 @@ class Knn(HeadBase):
     transform: TransformName = "centered-sqrt-l2"
     seed: Annotated[int, Ge(0)] = 0
 
-    def _fit(
-        self, X: Matrix, Y: sp.csr_array, val: LabelledRows | None, views: list[Any], progress: Progress
-    ) -> None:
+    def _fit(self, X: Matrix, Y: sp.csr_array, val: Val, views: list[Any], progress: Progress) -> None:
         calibration = as_coefficients(self.calibration)
         self.transform_ = FeatureTransform.fit(self.transform, X)
         self._rows = transformed(X, self.transform_)
@@ -143,7 +133,7 @@ class Knn(HeadBase):
         if self.calibration is None:
             self.calibration_ = winner.fit(self.balance_)
 
-    def _tuning_rows(self, val: LabelledRows | None) -> tuple[Neighbours, sp.csr_array]:
+    def _tuning_rows(self, val: Val) -> tuple[Neighbours, sp.csr_array]:
         """Return neighbours of `val`'s rows, or of training rows among the others, and these rows' tags."""
         rows = draw(len(self._rows if val is None else val[0]), TUNING_ROWS, self.seed)
         queries = self._rows[rows] if val is None else unit_rows(self.transform_(val[0][rows]))
@@ -249,7 +239,7 @@ class Knn(HeadBase):
 
     @property
     def recall_(self) -> float:
-        """The share of true neighbours that the search finds, as measured in `fit`."""
+        """The share of true neighbours that the search finds."""
         return 1.0 if self._index is None else self._index.recall
 
     @property
@@ -278,7 +268,7 @@ class Knn(HeadBase):
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote; rows too large for memory are read from `folder` when needed."""
         head = super().load(folder)
-        head._rows = read_rows(folder / "rows.npy")
+        head._rows = loaded(Features([folder / "rows.npy"]))
         return head
 
     def _arrays(self) -> dict[str, NDArray[Any]]:

@@ -4,14 +4,14 @@ No torch here: it and faiss bring an OpenMP runtime each.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.arrays.features import BLOCK_BYTES, Features, Matrix, blocks, finite, loaded, unit_rows
+from toolkit.arrays.features import BLOCK_BYTES, Features, Matrix, blocks, finite, unit_rows
 from toolkit.arrays.sampling import draw
 from toolkit.arrays.types import Float32Array, Int64Array
 from toolkit.files.atomic import replacing
@@ -34,35 +34,8 @@ _ASKED = 200  # rows that the recall is measured on
 _QUERIES = 1024  # searched in the index at a time
 
 
-class StoredRows:
-    """Unit rows (N, D) too large for memory, read when they are indexed.
-
-    Parameters
-    ----------
-    parts : sequence of matrix (n, D)
-        Rows that follow one another: anything with a shape that an array of row numbers indexes.
-    """
-
-    def __init__(self, parts: Sequence[Any]) -> None:
-        self.parts = list(parts)
-        self._starts = np.cumsum([0, *(part.shape[0] for part in parts)])
-        self.shape = (int(self._starts[-1]), int(parts[0].shape[1]))
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, rows: Any) -> Float32Array:
-        wanted = np.arange(*rows.indices(len(self))) if isinstance(rows, slice) else np.asarray(rows)
-        out = np.empty((len(wanted), self.shape[1]), np.float32)
-        for part, start in zip(self.parts, self._starts[:-1], strict=True):
-            inside = (wanted >= start) & (wanted < start + part.shape[0])
-            if inside.any():
-                out[inside] = part[wanted[inside] - start]
-        return out
-
-
 class TransformedRows:
-    """Rows (N, D) of `source`, transformed, scaled to length 1 and rounded to float16 whenever they are read.
+    """Rows (N, D) of `source`, transformed, of length 1 and in float16 precision: a source of `Features`.
 
     float16 is the precision of the file they are saved to, so that a loaded head scores as the fitted one.
     """
@@ -72,52 +45,59 @@ class TransformedRows:
         self.shape = source.shape
 
     def __getitem__(self, rows: Any) -> Float32Array:
-        read = unit_rows(self._transform(finite(self._source[rows])))
-        return read.astype(np.float16).astype(np.float32)
+        unit = unit_rows(self._transform(finite(self._source[rows])))
+        return unit.astype(np.float16).astype(np.float32)
 
 
-UnitRows = Float32Array | StoredRows
+class StackedRows:
+    """Rows (N, D), then further rows (n, D), on disk or in memory: a source of `Features`."""
+
+    def __init__(self, rows: Matrix, more: Matrix) -> None:
+        self._rows, self._more = rows, more
+        self.shape = (len(rows) + len(more), rows.shape[1])
+
+    def __getitem__(self, rows: Any) -> Float32Array:
+        numbers = np.arange(self.shape[0])[rows]
+        out = np.empty((len(numbers), self.shape[1]), np.float32)
+        first = numbers < len(self._rows)
+        out[first], out[~first] = self._rows[numbers[first]], self._more[numbers[~first] - len(self._rows)]
+        return out
+
+
 Neighbours = tuple[Float32Array, Int64Array]
 """Similarities and row numbers, (n, k) each."""
 
 
-def transformed(X: Matrix, transform: FeatureTransform) -> UnitRows:
-    """Return the unit rows (N, D) of X: an array made block by block, or left on disk where X is."""
+def transformed(X: Matrix, transform: FeatureTransform) -> Matrix:
+    """Return the unit rows (N, D) of X: an array made block by block, or left on disk if X is there."""
     if isinstance(X, Features):
-        return StoredRows([TransformedRows(X, transform)])
+        return Features([TransformedRows(X, transform)])
     out = np.empty(X.shape, np.float32)
     for part, rows in blocks(X):
         out[part] = unit_rows(transform(rows))
     return out
 
 
-def joined(rows: UnitRows, more: UnitRows) -> UnitRows:
+def joined(rows: Matrix, more: Matrix) -> Matrix:
     """Return both, one after the other; in memory only if both are."""
-    if isinstance(rows, np.ndarray) and isinstance(more, np.ndarray):
-        return np.concatenate([rows, more])
-    first, second = (each.parts if isinstance(each, StoredRows) else [each] for each in (rows, more))
-    return StoredRows([*first, *second])
+    if isinstance(rows, Features) or isinstance(more, Features):
+        return Features([StackedRows(rows, more)])
+    return np.concatenate([rows, more])
 
 
-def write_rows(path: Path, rows: UnitRows) -> None:
+def write_rows(path: Path, rows: Matrix) -> None:
     """Write the rows as a ``.npy``: float32 from memory, float16 block by block from disk.
 
     A file of that name is replaced at the end: `rows` may be reading from it.
     """
-    kind = "float16" if isinstance(rows, StoredRows) else "float32"
+    kind = "float16" if isinstance(rows, Features) else "float32"
     with replacing(path) as fresh, fresh.open("wb") as file:
-        write_header(file, kind, rows.shape)
+        write_header(file, kind, (len(rows), rows.shape[1]))
         for _, block in blocks(rows):
             block.astype(kind, copy=False).tofile(file)
 
 
-def read_rows(path: Path) -> UnitRows:
-    """Read what `write_rows` wrote: up to `IN_MEMORY` bytes at once, else on demand; else `HeadError`."""
-    rows = loaded(Features([path]))
-    return StoredRows([rows]) if isinstance(rows, Features) else np.asarray(rows)
-
-
-def nearest(queries: Float32Array, rows: UnitRows, k: int, index: "ListIndex | None" = None) -> Neighbours:
+def nearest(queries: Float32Array, rows: Matrix, k: int, index: "ListIndex | None" = None) -> Neighbours:
     """Return the min(k, N) rows most similar to each query, most similar first.
 
     faiss multiplies few queries by other code than many, and the last bits differ: rounding to six decimals,
@@ -137,7 +117,7 @@ def nearest(queries: Float32Array, rows: UnitRows, k: int, index: "ListIndex | N
     return np.take_along_axis(sims, order, axis=1), np.take_along_axis(ids, order, axis=1)
 
 
-def _exact(queries: Float32Array, rows: UnitRows, wanted: int) -> Neighbours:
+def _exact(queries: Float32Array, rows: Matrix, wanted: int) -> Neighbours:
     """Compare all rows, those on disk a block at a time, and keep the best `wanted`, in no certain order."""
     import faiss
 
@@ -174,7 +154,7 @@ class ListIndex:
         self._centroids = lists.quantizer.reconstruct_n(0, lists.nlist)
 
     @classmethod
-    def build(cls, rows: UnitRows, k: int, seed: int, progress: Progress) -> Self:
+    def build(cls, rows: Matrix, k: int, seed: int, progress: Progress) -> Self:
         """Index the rows (N, D); `nprobe` is chosen for `k` neighbours."""
         import faiss
 
@@ -198,7 +178,7 @@ class ListIndex:
         index._choose_nprobe(rows, k, seed, progress)
         return index
 
-    def _choose_nprobe(self, rows: UnitRows, k: int, seed: int, progress: Progress) -> None:
+    def _choose_nprobe(self, rows: Matrix, k: int, seed: int, progress: Progress) -> None:
         asked = draw(len(rows), _ASKED, seed)
         queries, k = rows[asked], min(k, len(rows) - 1)
         truth, enough = nearest(queries, rows, k + 1)[0], False
@@ -220,12 +200,12 @@ class ListIndex:
             self.recall,
         )
 
-    def add(self, rows: UnitRows) -> None:
+    def add(self, rows: Matrix) -> None:
         """Put further rows (n, D) into the lists; nothing is learned again."""
         for _, block in blocks(rows):
             self._lists.add(block @ self.axes)
 
-    def search(self, queries: Float32Array, rows: UnitRows, wanted: int, nprobe: int = 0) -> Neighbours:
+    def search(self, queries: Float32Array, rows: Matrix, wanted: int, nprobe: int = 0) -> Neighbours:
         """Return `wanted` neighbours of each query, in no certain order, from `nprobe` lists.
 
         By default from as many as `build` chose. For a query whose lists hold fewer rows than wanted, four
@@ -249,9 +229,9 @@ class ListIndex:
         return sims, ids
 
     def _candidates(self, queries: Float32Array, asked: int, nprobe: int) -> Int64Array:
-        """Return row numbers (n, asked), -1 where the lists scanned hold no more.
+        """Return row numbers (n, asked), -1 if the lists scanned hold no more.
 
-        The lists are chosen here, by rounded similarities, for the reason named in `nearest`.
+        The lists are chosen here, by rounded similarities, for the reason stated in `nearest`.
         """
         reduced = queries @ self.axes
         sims = np.round(reduced @ self._centroids.T, 5)
@@ -275,7 +255,7 @@ class ListIndex:
         return cls(faiss.deserialize_index(arrays["index_lists"]), arrays["index_axes"], nprobe, recall)
 
 
-def _main_axes(rows: UnitRows, seed: int) -> Float32Array:
+def _main_axes(rows: Matrix, seed: int) -> Float32Array:
     """Return the eigenvectors (D, d) of the largest d eigenvalues of a sample's second moments."""
     D = rows.shape[1]
     sample = draw(len(rows), _SAMPLE, seed)
@@ -287,7 +267,7 @@ def _main_axes(rows: UnitRows, seed: int) -> Float32Array:
     return np.ascontiguousarray(vectors[:, ::-1][:, :DIMS], np.float32)
 
 
-def _similarities(queries: Float32Array, rows: UnitRows, ids: Int64Array) -> Float32Array:
+def _similarities(queries: Float32Array, rows: Matrix, ids: Int64Array) -> Float32Array:
     """Return the inner products (n, c) of each query with its own candidates; -inf for number -1."""
     out = np.empty(ids.shape, np.float32)
     step = max(1, BLOCK_BYTES // (4 * ids.shape[1] * queries.shape[1]))

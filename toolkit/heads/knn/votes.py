@@ -89,14 +89,8 @@ def _smoothed_logits(votes: Float32Array, share: Float32Array) -> Float32Array:
 class KnownVotes:
     """The votes on n rows whose tags are known, kept sparse, to calibrate them and to measure them by F1.
 
-    All votes of 0 on one tag have the same score, so they are counted and never written out.
-
-    Parameters
-    ----------
-    votes : csr_array (n, L) float32
-    truth : csr_array (n, L) bool
-    share : ndarray (L,) float32
-        Of the tags (`shares`).
+    Made from the votes (n, L), the truth (n, L) bool and the tags' shares (L,). All votes of 0 on one tag
+    have the same score, so they are counted and never written out.
     """
 
     def __init__(self, votes: sp.csr_array, truth: sp.csr_array, share: Float32Array) -> None:

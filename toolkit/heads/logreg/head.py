@@ -15,7 +15,7 @@ from toolkit.arrays.sampling import draw
 from toolkit.arrays.types import Float32Array
 from toolkit.errors import HeadError
 from toolkit.evaluation.decisions.cuts import best_threshold
-from toolkit.heads.base import HeadBase, LabelledRows, as_matrix, check_fit, hold_out
+from toolkit.heads.base import HeadBase, Val, as_matrix, check_fit, hold_out
 from toolkit.heads.logreg.arrays import arrays_on
 from toolkit.heads.logreg.rows import centred_rows
 from toolkit.heads.logreg.solver import solve
@@ -32,10 +32,9 @@ STRENGTHS = (0.2, 0.6, 2.0, 6.0, 20.0, 60.0, 200.0, 600.0, 2000.0, 6000.0, 20000
 C weighs a sum of losses against squared coefficients, so the same model needs a C that much smaller when its
 features are that much longer: on standardised 2048-d features these are C = .0001 to 10.
 """
-DEFAULT_STRENGTH = 20.0  # where no row is left to choose on
+DEFAULT_STRENGTH = 20.0  # without rows to choose on
 PATIENCE = 2  # worse values of C in a row after which larger ones, which take longest, are not tried
-# of the optima C is chosen by; scores within .01 of the exact ones rank values of C alike
-CHOOSING_TOL = 1e-5
+CHOOSING_TOL = 1e-5  # of the optima C is chosen by: scores within .01 of the exact ones rank C alike
 CONSTANT_LOGIT = 30.0  # of a tag that all or none of the rows have: a score of 1 or 0 in float32
 CHOOSING_BYTES = 2**28
 """Most bytes of the scores, and of the features, of the validation rows C is chosen on.
@@ -66,10 +65,10 @@ class Logreg(HeadBase):
     max_iter : int
         Iterations a tag and C; tags that need more are listed in `unconverged_`, with a warning.
     device : str
-        Where the tags are solved: ``auto`` (a CUDA GPU if there is one, else the CPU), ``cpu``, ``cuda`` or
+        That solves the tags: ``auto`` (a CUDA GPU if there is one, else the CPU), ``cpu``, ``cuda`` or
         ``cuda:N``; ``mps`` is the CPU, since sums are taken in float64.
     seed : int
-        Of the rows held out to choose C where there are no validation rows.
+        Of the rows held out to choose C if there are no validation rows.
 
     Attributes
     ----------
@@ -83,9 +82,9 @@ class Logreg(HeadBase):
         +-30.
     iterations_ : ndarray (L,) int64
     gap_ : ndarray (L,) float64
-        The certificate, at most `tol` where a tag is solved.
+        The certificate: at most `tol` if the tag is solved.
     constant_, unconverged_ : ndarray (n,) int64
-        Columns of such tags; `convergence_` sums the certificates up.
+        Columns of such tags.
     """
 
     name: ClassVar[str] = "logreg"
@@ -97,9 +96,7 @@ class Logreg(HeadBase):
     device: str = "auto"
     seed: int = 0
 
-    def _fit(
-        self, X: Matrix, Y: sp.csr_array, val: LabelledRows | None, views: list[Any], progress: Progress
-    ) -> None:
+    def _fit(self, X: Matrix, Y: sp.csr_array, val: Val, views: list[Any], progress: Progress) -> None:
         self.tuning_: list[dict[str, Any]] = []
         problem, start, C = None, None, self.C
         if C is None and val is None:
@@ -208,11 +205,7 @@ class Logreg(HeadBase):
 
     @property
     def convergence_(self) -> dict[str, float]:
-        """Certificates of the tags that are not constant.
-
-        ``iterations_median``, ``iterations_most``, ``gap_largest``, and of how many ``tags`` how many are
-        ``unconverged``.
-        """
+        """Certificates, summed up, of the tags that are not constant."""
         self._check_fitted()
         solved = np.setdiff1d(np.arange(self.n_tags_), self.constant_)
         iterations, gap = self.iterations_[solved], self.gap_[solved]

@@ -11,10 +11,7 @@ MEMORY = 10  # pairs of steps and gradient changes kept
 class History:
     """The last pairs of steps and changes of the gradient, all (tags, P) float32: an approximate Hessian.
 
-    Parameters
-    ----------
-    scale : (tags, P)
-        A diagonal approximation of the Hessian, positive.
+    `scale` (tags, P), positive, is its diagonal approximation.
     """
 
     def __init__(self, scale: DeviceArray, arrays: Arrays) -> None:

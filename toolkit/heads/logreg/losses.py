@@ -20,21 +20,11 @@ TOO_SHORT = 0.9  # and too short if it ends downhill, steeper than this share
 
 @dataclass
 class Point:
-    """The state of some tags after a step, all (tags,) float64.
+    """The state of some tags after a step, all (tags,)."""
 
-    Attributes
-    ----------
-    loss : ndarray
-        Sum over rows of ``log(1 + exp z) - y z``.
-    residual : ndarray
-        Sum of ``p - y``: the intercept's gradient.
-    step : ndarray
-        The step, as a multiple of the direction.
-    """
-
-    loss: Float64Array
-    residual: Float64Array
-    step: Float64Array
+    loss: Float64Array  # sum over rows of log(1 + exp z) - y z
+    residual: Float64Array  # sum of p - y: the intercept's gradient
+    step: Float64Array  # as a multiple of the direction
 
     @classmethod
     def empty(cls, tags: int) -> "Point":
@@ -43,15 +33,7 @@ class Point:
 
 
 class Losses:
-    """The losses of some tags.
-
-    Parameters
-    ----------
-    positives : CSC (N, tags)
-        The rows that have each tag.
-    arrays : Arrays
-        Of the logits.
-    """
+    """The losses of some tags, of which `positives`, CSC (N, tags), holds the rows that have each."""
 
     def __init__(self, positives: Any, arrays: Arrays) -> None:
         self.N = positives.shape[0]
@@ -71,7 +53,7 @@ class Losses:
             yield slice(first, last), self._tags[part] - first, self._flat[part] - first * self.N
 
     def at(self, z: DeviceArray) -> tuple[DeviceArray, Point, Float64Array]:
-        """Return residuals (tags, N) at logits z, the point, and the mean curvature ``p (1 - p)`` ."""
+        """Return residuals (tags, N) at logits z, the point, and the mean curvature ``p (1 - p)``."""
         residual = self.arrays.empty(*z.shape)
         point, curvature = Point.empty(len(z)), np.empty(len(z))
         for tags, of, flat in self._tiles():

@@ -22,20 +22,11 @@ def transformed(X: Matrix, transform: FeatureTransform) -> Iterator[tuple[slice,
 
 @dataclass(frozen=True)
 class Basis:
-    """The eigenbasis of the rows' covariance.
+    """The eigenbasis of the rows' covariance; its rank R is at most min(N - 1, D)."""
 
-    Attributes
-    ----------
-    mean : ndarray (D,) float32
-    axes : ndarray (D, R) float32
-        Orthonormal columns, that of the largest spread first; R is the rank, at most min(N - 1, D).
-    spread : ndarray (R,) float32
-        Sum of squares of the centred rows along each axis.
-    """
-
-    mean: Float32Array
-    axes: Float32Array
-    spread: Float32Array
+    mean: Float32Array  # (D,)
+    axes: Float32Array  # (D, R): orthonormal columns, that of the largest spread first
+    spread: Float32Array  # (R,): sum of squares of the centred rows along each axis
 
     @classmethod
     def of(cls, X: Matrix, transform: FeatureTransform) -> Self:

@@ -97,7 +97,7 @@ def solve(
 
 
 def tags_at_once(N: int, R: int) -> int:
-    """Return how many tags of N rows and R axes make a block: at most `BLOCK`, within `BUDGET`."""
+    """Return the number of tags in a block, of N rows and R axes: at most `BLOCK`, within `BUDGET`."""
     # logits and residuals; history, parameters, gradient, direction, their successors and scale
     a_tag = 4 * (2 * N + (2 * MEMORY + 8) * (R + 1))
     return max(1, min(BLOCK, BUDGET // a_tag))

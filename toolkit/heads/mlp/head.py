@@ -14,7 +14,7 @@ from scipy.special import expit
 from toolkit.arrays.features import Features, Matrix, blocks, take
 from toolkit.arrays.types import Float32Array, RowNumbers
 from toolkit.errors import OptionError
-from toolkit.heads.base import HeadBase, LabelledRows, check_fit, hold_out
+from toolkit.heads.base import HeadBase, Val, check_fit, hold_out
 from toolkit.heads.mlp.layers import (
     IDENTITY,
     ROWS,
@@ -29,6 +29,7 @@ from toolkit.heads.mlp.layers import (
 )
 from toolkit.heads.mlp.options import EPOCHS, MlpOptions
 from toolkit.heads.transforms import FeatureTransform
+from toolkit.runtime.devices import resolve_device
 from toolkit.runtime.messages import counted
 from toolkit.runtime.progress import Progress, silent
 
@@ -57,20 +58,20 @@ class Mlp(HeadBase, MlpOptions):
     lr_drops_ : tuple of int
         The epochs up to `epoch_` at which the learning rate fell.
     calibration_ : two floats
-        Slope and intercept included in the last layer; 1 and 0 where training is plain.
+        Slope and intercept included in the last layer; 1 and 0 if training is plain.
     """
 
     name: ClassVar[str] = "mlp"
     uses_views: ClassVar[bool] = True
 
-    def _fit(
-        self, X: Matrix, Y: sp.csr_array, val: LabelledRows | None, views: list[Any], progress: Progress
-    ) -> None:
+    def _fit(self, X: Matrix, Y: sp.csr_array, val: Val, views: list[Any], progress: Progress) -> None:
+        from toolkit.heads.mlp.rows import TrainingRows
         from toolkit.heads.mlp.training import Trainer
 
         self._check_calibration(val)
         transform = FeatureTransform.fit(self.transform, X)
-        trainer = Trainer(self.device, [X, *(views if self.views else ())], Y, transform, progress)
+        matrices = [X, *(views if self.views else ())]
+        trainer = Trainer(TrainingRows(matrices, transform, resolve_device(self.device)), Y, progress)
         if val is not None or self.lr_drops is not None:
             result, calibration = self._train(trainer, np.arange(len(X)), val)
         else:
@@ -80,7 +81,7 @@ class Mlp(HeadBase, MlpOptions):
         self._added: Layers = []
         self.epoch_, self.lr_drops_, self.calibration_ = result.epoch, result.lr_drops, calibration
 
-    def _check_calibration(self, val: LabelledRows | None) -> None:
+    def _check_calibration(self, val: Val) -> None:
         """Raise `OptionError` unless the calibration is two numbers, not needed, or can be learned."""
         if self.calibration is not None and len(self.calibration) != 2:
             raise OptionError(
@@ -93,9 +94,7 @@ class Mlp(HeadBase, MlpOptions):
                 "'calibration' too; give both, as chosen() does, or validation rows"
             )
 
-    def _train(
-        self, trainer: "Trainer", rows: RowNumbers, val: LabelledRows | None
-    ) -> tuple["Trained", Calibration]:
+    def _train(self, trainer: "Trainer", rows: RowNumbers, val: Val) -> tuple["Trained", Calibration]:
         """Train on some rows; return the result and what calibrates its logits."""
         result = trainer.train(self, rows, val)
         if self.calibration is not None:

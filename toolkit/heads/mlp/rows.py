@@ -18,27 +18,18 @@ class TrainingRows:
 
     Up to `IN_MEMORY` bytes they are transformed once and stay on the device. Beyond, `BLOCK_BYTES` of rows of
     the order asked for are read at a time. The order, and with it the training, is the same either way.
-
-    Parameters
-    ----------
-    matrices : sequence of array or Features (N, D)
-        The plain rows first.
-    transform : FeatureTransform
-    device : torch.device
     """
 
-    def __init__(self, matrices: Sequence[Matrix], transform: FeatureTransform, device: torch.device) -> None:
-        self.matrices = matrices
-        self.transform = transform
-        self.device = device
+    def __init__(self, matrices: Sequence[Matrix], transform: FeatureTransform, device: str) -> None:
+        self.matrices, self.transform, self.device = matrices, transform, torch.device(device)
         self.shape: tuple[int, ...] = matrices[0].shape
         size = 4 * len(matrices) * self.shape[0] * self.shape[1]
         self._resident = self._transformed() if size <= features.IN_MEMORY else None
 
     def batches(self, rows: RowNumbers, which: RowNumbers, size: int) -> Iterator[Tensor]:
-        """Yield row ``rows[i]`` of matrix ``which[i]`` for every i, transformed: float32 (size, D) each.
+        """Yield row ``rows[i]`` of matrix ``which[i]`` for every i, transformed: float32 (size, D) or less.
 
-        The last may be shorter. `HeadError` where one holds NaN or infinity.
+        `HeadError` if one holds NaN or infinity.
         """
         step = size if self._resident is not None else self._ahead(size)
         for start in range(0, len(rows), step):
@@ -73,7 +64,7 @@ class TrainingRows:
 
 
 def sparse_targets(Y: sp.csr_array) -> tuple[Int64Array, Float32Array]:
-    """Return where Y (B, L) is not 0, as positions in the flattened matrix (P,), and its values (P,)."""
+    """Return the positions of Y's (B, L) non-zeros in the flattened matrix (P,), and their values (P,)."""
     row = np.repeat(np.arange(Y.shape[0], dtype=np.int64), np.diff(Y.indptr))
     return row * Y.shape[1] + Y.indices, Y.data.astype(np.float32)
 

@@ -1,6 +1,5 @@
 """The training loop of `toolkit.heads.mlp.head`, which imports torch."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,14 +12,13 @@ from torch.nn import functional as F
 from toolkit.arrays.features import Matrix, blocks
 from toolkit.arrays.types import Float32Array, Int64Array, RowNumbers
 from toolkit.errors import HeadError
-from toolkit.heads.base import LabelledRows
+from toolkit.heads.base import Val
 from toolkit.heads.mlp.layers import Layers
 from toolkit.heads.mlp.losses import Asymmetric, CrossEntropy, loss_and_gradient
 from toolkit.heads.mlp.options import MlpOptions, Precision
 from toolkit.heads.mlp.rows import TrainingRows, mixed, sparse_targets
 from toolkit.heads.mlp.schedule import Schedule
 from toolkit.heads.transforms import FeatureTransform
-from toolkit.runtime.devices import resolve_device
 from toolkit.runtime.progress import Progress
 
 _VAL_ROWS = 1024
@@ -41,21 +39,12 @@ class Trained:
 
 
 class Trainer:
-    """Trains networks on rows of the same matrices (N, D): the plain rows and any augmented views of them."""
+    """Trains networks on some of the `rows` of X (N, D) and Y (N, L)."""
 
-    def __init__(
-        self,
-        device: str,
-        matrices: Sequence[Matrix],
-        Y: sp.csr_array,
-        transform: FeatureTransform,
-        progress: Progress,
-    ) -> None:
-        self.device = torch.device(resolve_device(device))
-        self.rows = TrainingRows(matrices, transform, self.device)
-        self.Y, self.progress = Y, progress
+    def __init__(self, rows: TrainingRows, Y: sp.csr_array, progress: Progress) -> None:
+        self.rows, self.Y, self.progress, self.device = rows, Y, progress, rows.device
 
-    def train(self, options: MlpOptions, rows: RowNumbers, val: LabelledRows | None = None) -> Trained:
+    def train(self, options: MlpOptions, rows: RowNumbers, val: Val = None) -> Trained:
         """Train a network on some rows (n,); return the weights of its best epoch.
 
         Epochs are measured on `val`, which chooses the best unless ``options.lr_drops`` makes it the last.
@@ -108,8 +97,8 @@ class Trainer:
 class Network:
     """Linear layers with ReLU and dropout between them, as plain tensors, and their AdamW.
 
-    torch's own layers draw from its global generator; these have their own generators. Weights, their
-    optimizer's state and losses are float32; with bf16 the matrix products of training round their factors.
+    torch's own layers draw from its global generator, these do not. Weights, optimizer state and losses are
+    float32; with bf16 the matrix products of training round their factors.
     """
 
     def __init__(self, options: MlpOptions, D: int, Y: sp.csr_array, device: torch.device) -> None:
@@ -223,7 +212,7 @@ def prior_logits(Y: sp.csr_array) -> Float32Array:
 def working_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     """Return the type that training rounds the factors of its matrix products to.
 
-    ``auto`` is bf16 where the device multiplies it natively: a fact of the machine, so that fits repeat.
+    ``auto`` is bf16 if the device multiplies it natively: that depends on the machine only, so fits repeat.
     """
     if precision != "auto":
         return {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
