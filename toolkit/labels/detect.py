@@ -33,7 +33,7 @@ def detect_format(path: Path, encoding: str = "utf-8") -> str:
         return _BY_SUFFIX[suffix]
     if suffix != ".csv":
         raise LabelError(
-            f"{path}: no label format goes by the suffix {suffix!r}; considered: csv and onehot (.csv), "
+            f"{path}: no label format has the suffix {suffix!r}; considered: csv and onehot (.csv), "
             "npz (.npz), coco (.json), and voc, sidecar and folders (a folder); name one with --format"
         )
     return _detect_csv(path, encoding)

@@ -51,7 +51,7 @@ def read_labels(options: ReadLabelsOptions) -> LabelTable:
 
 
 def read_label_file(path: Path, options: LabelOptions) -> LabelTable:
-    """Do what `read_labels` does; `options` may be a `TagListOption` too, such as a `ReadLabelsOptions`."""
+    """Do what `read_labels` does; the tag list is that of `options`, if they are a `TagListOption` too."""
     if not path.exists():
         raise LabelError(f"there is no label file {path}; check the path")
     tags = options.tags if isinstance(options, TagListOption) else None
