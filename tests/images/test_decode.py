@@ -155,6 +155,19 @@ def test_headers_alone_are_no_picture_even_on_request() -> None:
     assert reason(data, ImagePolicy(truncated="keep")) == reason(data)
 
 
+# ---------------------------------------------------------------------- shrinking
+
+
+@pytest.mark.parametrize(("orientation", "size"), [(1, (640, 320)), (3, (640, 320)), (6, (320, 640))])
+def test_shrunk_jpeg_keeps_the_size_of_the_file(orientation: int, size: tuple[int, int]) -> None:
+    exif = Image.Exif()
+    exif[274] = orientation
+    data = encode(Image.new("RGB", (640, 320), (200, 10, 10)), "JPEG", exif=exif)
+    decoded = decode_image(data, least_side=lambda width, height: 100)
+    assert (decoded.width, decoded.height) == size
+    assert decoded.rgb.size == (size[0] // 2, size[1] // 2)  # a quarter would be shorter than 100
+
+
 # ---------------------------------------------------------------------- reasons
 
 

@@ -71,20 +71,10 @@ def read_bytes(path: Path, *, error: type[ToolkitError]) -> bytes:
 def decode_text(
     data: bytes, *, name: object, error: type[ToolkitError], encoding: str = "utf-8", escape: bool = False
 ) -> str:
-    """Decode `data`, dropping a byte order mark.
+    """Decode a whole file, dropping a byte order mark; `name` is its name in messages.
 
-    Parameters
-    ----------
-    data : bytes
-        The whole file.
-    name : object
-        The file's name in messages, usually its path.
-    error : type
-        Raised if the bytes are not text in `encoding`; the message suggests the encoding to try.
-    encoding : str
-        A text encoding of Python; `OptionError` if it is unknown.
-    escape : bool
-        Keep undecodable bytes as lone surrogates (PEP 383), as in file names. For files the toolkit wrote.
+    Bytes that are not text in `encoding` raise `error`, which suggests the encoding to try, or with `escape`
+    are kept as lone surrogates (PEP 383), as in file names. An unknown encoding raises `OptionError`.
     """
     codec = codec_name(encoding)
     _refuse_binary(data, name=name, error=error, codec=codec)

@@ -1,12 +1,12 @@
 """Detecting the format of a label file or folder by its suffix and content."""
 
 from pathlib import Path
+from posixpath import splitext
 
 from toolkit.errors import LabelError
 from toolkit.files.text import IMAGE_COLUMNS, listed
 from toolkit.images.hints import may_be_image
 from toolkit.labels.raw import TAG_COLUMNS
-from toolkit.labels.readers import sidecar
 from toolkit.labels.readers._csv import peek_csv
 from toolkit.labels.readers._files import files_of
 from toolkit.runtime.messages import counted
@@ -33,7 +33,7 @@ def detect_format(path: Path, encoding: str = "utf-8") -> str:
         return _BY_SUFFIX[suffix]
     if suffix != ".csv":
         raise LabelError(
-            f"{path}: no label format goes by the suffix {suffix!r}; considered: csv and onehot (.csv), "
+            f"{path}: no label format has the suffix {suffix!r}; considered: csv and onehot (.csv), "
             "npz (.npz), coco (.json), and voc, sidecar and folders (a folder); name one with --format"
         )
     return _detect_csv(path, encoding)
@@ -58,12 +58,14 @@ def _detect_csv(path: Path, encoding: str) -> str:
 
 def _detect_folder(path: Path) -> str:
     names = files_of(path, "auto")
+    images = list(filter(may_be_image, names))
+    texts = {splitext(name)[0] for name in names if name.lower().endswith(".txt")}
+    classes = {name.partition("/")[0] for name in images if "/" in name}
     fitting = []
     if any(name.lower().endswith(".xml") for name in names):
         fitting.append("voc")
-    if sidecar.has_pairs(names):
+    if any(splitext(name)[0] in texts for name in images):
         fitting.append("sidecar")
-    classes = {name.partition("/")[0] for name in names if "/" in name and may_be_image(name)}
     if not fitting and len(classes) > 1:
         fitting.append("folders")
     if len(fitting) == 1:

@@ -66,10 +66,10 @@ class LabelMatch:
 def match_labels(ids: Sequence[str], table: LabelTable, *, source_root: Path | None) -> LabelMatch:
     """Match image ids with the rows of a label table.
 
-    Four ways, each on what the ones before left: the id as it is in the label file; both sides as absolute
-    paths (after `source_root` and the table's root); either of these in another spelling (Unicode NFC,
-    backslashes read as slashes); the base name, if only one image and one label row have it. Of the first
-    two ways the one that matches more images is first.
+    Four ways, each for what the ones before did not match: the id as it is in the label file; absolute paths
+    on both sides (below `source_root` and the table's root); either of these in another spelling (Unicode
+    NFC, backslashes read as slashes); the base name, if only one image and one label row have it. Of the
+    first two ways the one that matches more images comes first.
 
     Parameters
     ----------

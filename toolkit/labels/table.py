@@ -43,7 +43,7 @@ class LabelTable:
 
 
 def build_table(raw: RawLabels, *, source: Path, options: ReaderOptions) -> LabelTable:
-    """Return the table of `raw`, its columns in the order of the user's tag list if there is one.
+    """Return the table of `raw`, with the columns of the user's tag list, if any.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def build_table(raw: RawLabels, *, source: Path, options: ReaderOptions) -> Labe
         space = LabelSpace(tuple(sorted(rows.tags)))
         notes = ["the columns are the tags in code-point order; a tag list (--tags) sets another"]
     if not len(space):
-        raise LabelError(f"{source} holds no tags: every image is without; is the tag column the right one?")
+        raise LabelError(f"{source} holds no tags: no image has any; is the tag column the right one?")
     Y = map_columns(rows.Y, space.columns(rows.tags), len(space))
     notes = [*_counts(Y, len(raw.ids) - len(rows.ids), options), *notes, *raw.notes]
     respelled = len(raw.tags) - len(rows.tags)

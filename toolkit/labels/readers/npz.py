@@ -60,7 +60,7 @@ def read(path: Path, options: ReaderOptions) -> RawLabels:
 def _read_matrix(path: Path) -> sp.csr_array:
     try:
         if not zipfile.is_zipfile(path):
-            raise LabelError(f"{path} is not an .npz archive, whatever its name; save it with numpy.savez")
+            raise LabelError(f"{path} is not an .npz archive despite its name; save it with numpy.savez")
         with np.load(path, allow_pickle=False) as archive:
             keys = archive.files
             if {"format", "shape", "data"} <= set(keys):

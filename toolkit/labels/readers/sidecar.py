@@ -1,8 +1,7 @@
 """A folder of images, each with its tags in a ``.txt`` beside it, as wd-tagger writes them."""
 
-import posixpath
-from collections.abc import Iterable
 from pathlib import Path
+from posixpath import splitext
 
 from toolkit.errors import LabelError
 from toolkit.files.text import read_text, split_lines
@@ -24,10 +23,11 @@ def read(path: Path, options: ReaderOptions) -> RawLabels:
         `path` is not a folder, no image in it has a ``.txt``, or a ``.txt`` cannot be decoded.
     """
     names = files_of(path, "sidecar")
-    texts, images = _texts_by_stem(names), list(filter(may_be_image, names))
+    texts = {splitext(name)[0]: name for name in names if name.lower().endswith(".txt")}
+    images = list(filter(may_be_image, names))
     labels = RowCollector()
     for name in images:
-        text = texts.get(_stem(name))
+        text = texts.get(splitext(name)[0])
         if text is not None:
             lines = split_lines(read_text(path / text, error=LabelError, encoding=options.encoding))
             labels.add(name, [tag for line in lines for tag in split_tags(line, options.separator)], text)
@@ -42,18 +42,3 @@ def read(path: Path, options: ReaderOptions) -> RawLabels:
     if unused:
         notes.append(f"{counted(unused, '.txt file')} without an image beside, ignored")
     return labels.finish(path, unit="file", notes=tuple(notes))
-
-
-def has_pairs(names: Iterable[str]) -> bool:
-    """Return whether one of these files is an image with a ``.txt`` beside it."""
-    texts = _texts_by_stem(names)
-    return any(_stem(name) in texts for name in filter(may_be_image, names))
-
-
-def _texts_by_stem(names: Iterable[str]) -> dict[str, str]:
-    """Return the ``.txt`` files among `names` by their name without ending."""
-    return {_stem(name): name for name in names if name.lower().endswith(".txt")}
-
-
-def _stem(name: str) -> str:
-    return posixpath.splitext(name)[0]

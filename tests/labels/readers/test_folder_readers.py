@@ -159,6 +159,13 @@ def test_folders__a_loop_of_links_is_survived(tmp_path):
     }
 
 
+def test_folders__a_linked_folder_counts_once_under_its_real_name(tmp_path):
+    tree(tmp_path, {"cat/1.jpg": "", "dog/2.jpg": ""})
+    (tmp_path / "alias").symlink_to("cat")
+    assert as_dict(read_labels(tmp_path)) == {"cat/1.jpg": ["cat"], "dog/2.jpg": ["dog"]}
+    assert [entry.id for entry in read_manifest(tmp_path).entries] == ["cat/1.jpg", "dog/2.jpg"]
+
+
 def test_folders__one_that_cannot_be_listed(tmp_path, monkeypatch):
     tree(tmp_path, {"a/1.jpg": "", "b/2.jpg": ""})
     real = os.scandir

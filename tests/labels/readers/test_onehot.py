@@ -124,7 +124,7 @@ def test_registry__a_reader_is_one_function_and_one_line(tmp_path, monkeypatch):
 def test_auto__unknown_suffix_names_the_formats_considered(tmp_path):
     with pytest.raises(
         LabelError,
-        match=r"no label format goes by the suffix '\.xlsx'; considered: csv and onehot \(\.csv\), "
+        match=r"no label format has the suffix '\.xlsx'; considered: csv and onehot \(\.csv\), "
         r"npz \(\.npz\), coco \(\.json\), and voc, sidecar and folders \(a folder\); name one with --format",
     ):
         read_labels(write(tmp_path / "labels.xlsx", "x"))
