@@ -56,9 +56,9 @@ check: setup
 test: setup
 	$(PYTEST)
 
-# offline and strict; the pages are in site/
+# offline; a warning is an error; the pages are in docs/_build/html/
 docs: setup
-	$(BIN)/mkdocs build --strict --quiet
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs docs/_build/html
 
 # the lowest versions that pyproject.toml allows, in an environment of its own
 lowest: setup
@@ -74,5 +74,5 @@ bench: setup
 	$(BIN)/python -m benchmarks.embedding $(IMAGES)
 
 clean:
-	rm -rf $(VENV) $(LOWEST) build dist site htmlcov .coverage .coverage.* *.egg-info .mypy_cache .ruff_cache \
+	rm -rf $(VENV) $(LOWEST) build dist docs/_build htmlcov .coverage .coverage.* *.egg-info .mypy_cache .ruff_cache \
 		.pytest_cache .import_linter_cache
