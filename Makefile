@@ -46,7 +46,7 @@ $(STAMP): pyproject.toml setup.py constraints.txt overrides.txt
 demo: setup
 	$(BIN)/toolkit demo $(DEMO)
 
-check: setup
+check: setup docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
