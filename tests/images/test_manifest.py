@@ -100,7 +100,7 @@ def test_folder__empty_and_without_images(tmp_path: Path) -> None:
         read_manifest(tmp_path)
     touch(tmp_path, "notes.txt", "train.csv")
     with pytest.raises(
-        ManifestError, match=r"passed over: 'notes.txt', 'train.csv'.*give the csv itself: .*train"
+        ManifestError, match=r"skipped: 'notes.txt', 'train.csv'.*give the csv itself: .*train"
     ):
         read_manifest(tmp_path)
 
@@ -132,13 +132,13 @@ def test_folder__unlistable_subfolder_is_an_error(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(manifest.os, "scandir", refuse)
     with pytest.raises(
-        ManifestError, match=r"folder .*locked cannot be listed \(Permission denied\); mend its"
+        ManifestError, match=r"folder .*locked cannot be listed \(Permission denied\); fix its"
     ):
         read_manifest(tmp_path)
 
 
 def test_folder__root_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match=r"root is for a csv, and .* is none; leave it out"):
+    with pytest.raises(ManifestError, match=r"root is for a csv, and .* is not one; leave it out"):
         read_manifest(touch(tmp_path, "a.jpg"), root=tmp_path)
 
 
@@ -212,7 +212,7 @@ def test_single_file(tmp_path: Path) -> None:
 
 def test_single_file__no_image(tmp_path: Path) -> None:
     with pytest.raises(
-        ManifestError, match=r"names.txt is no image; give a folder of images, a .csv that lists"
+        ManifestError, match=r"names.txt is not an image; give a folder of images, a .csv that lists"
     ):
         read_manifest(touch(tmp_path, "names.txt") / "names.txt")
 

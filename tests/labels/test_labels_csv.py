@@ -206,7 +206,7 @@ def test_csv__nothing_in_it(labels):
     with pytest.raises(LabelError, match=r"labels\.csv holds no images; a label file needs at least one row"):
         read_labels(labels)
     write(labels, "")
-    with pytest.raises(LabelError, match=r"labels\.csv is empty or no csv; considered: csv, onehot"):
+    with pytest.raises(LabelError, match=r"labels\.csv is empty or not a csv; considered: csv, onehot"):
         read_labels(labels)
     write(labels, "img_path,tags\n1.jpg,\n")
     with pytest.raises(LabelError, match="holds no tags: every image is without"):

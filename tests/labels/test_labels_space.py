@@ -13,7 +13,6 @@ E_ACUTE, E_COMBINED = "caf\u00e9", "cafe\u0301"
 def test_space__index_and_length():
     space = LabelSpace(("狗", "猫", "b"))
     assert len(space) == 3
-    assert space.index == {"狗": 0, "猫": 1, "b": 2}
     assert space.column("猫") == 1
     assert space.column("鸟") is None
     assert space == LabelSpace(("狗", "猫", "b"))

@@ -12,15 +12,16 @@ from toolkit.errors import HeadError, OptionError
 from toolkit.evaluation.decisions.crossfit import cross_fitted
 from toolkit.evaluation.decisions.registry import parse_rule
 from toolkit.evaluation.metrics import evaluate
-from toolkit.experiment.dataset import DataOptions, load_dataset
+from toolkit.experiment.dataset import load_dataset
+from toolkit.experiment.options import DataOptions
 from toolkit.experiment.saved import SavedHead
-from toolkit.experiment.saved_scores import KeptScores
+from toolkit.experiment.saved_scores import SavedScores
 from toolkit.files.text import write_csv
 from toolkit.heads.registry import get_head
 from toolkit.verbs.add_tags import add_tags
 from toolkit.verbs.fit import fit
 from toolkit.verbs.predict import predict
-from toolkit.verbs.tune import COMPARED, tune
+from toolkit.verbs.tune import tune
 
 
 @pytest.fixture
@@ -47,9 +48,10 @@ def by_hand(given, rule):
 def test_tune__compares_all_rules_and_changes_nothing(given, fitted):
     before = (fitted / "heads/logreg/decision.json").read_text()
     report = tune(artifacts=fitted)
-    assert len(report.tuned) == len(COMPARED) and report.set_to is None and report.head == "logreg"
+    assert len(report.tuned) == 5 and report.set_to is None and report.head == "logreg"
     assert report.measured_on == "24 tuning rows, cross-fitted"  # the test rows are not there to choose by
-    for name, found in zip(COMPARED, report.tuned, strict=True):
+    compared = ("global", "per-tag", "logit-adjusted", "expected-f1", "fixed:0.5")
+    for name, found in zip(compared, report.tuned, strict=True):
         rule, (predicted, truth), _ = by_hand(given, name)
         assert found.rule.describe() == rule.describe() and found.exact
         want = f1_score(truth.toarray(), predicted.toarray(), average="micro")
@@ -135,7 +137,7 @@ def test_tune__near_duplicates_are_in_one_fold_as_when_it_was_fitted(home, given
     write_labels(home / "labels.csv", names(), Y[rows])
     for rule in ("per-tag", "global"):
         report = fit("logreg", options={"C": 0.5}, rule=rule, test_fraction=0.0, val_fraction=0.4, **given)
-        kept = KeptScores.read(report.folder, "tuning")
+        kept = SavedScores.read(report.folder, "tuning")
         assert len(np.unique(kept.groups)) == len(kept.groups) / 4
         again = tune(rule=rule, artifacts=given["artifacts"])
         assert again.tuned[0].metrics.micro_f1 == report.metrics.micro_f1
@@ -210,5 +212,5 @@ def test_predict__scores_of_an_earlier_fit_or_options_they_cannot_give(home, giv
 
 
 def _kept(given):
-    kept = KeptScores.read(given["artifacts"] / "heads/logreg", "tuning")
-    return kept.Y.toarray(), kept.top.dense(slice(None))
+    kept = SavedScores.read(given["artifacts"] / "heads/logreg", "tuning")
+    return kept.Y.toarray(), kept.top[:]

@@ -9,8 +9,9 @@ from pathlib import Path
 from toolkit.backbones.base import Backbone, Decoded, Pixels
 from toolkit.embedding.augment import augmented
 from toolkit.errors import ImageError, OptionError
-from toolkit.images.decode import ImagePolicy, check_header, decode_image
+from toolkit.images.decode import check_header, decode_image
 from toolkit.images.manifest import Entry
+from toolkit.images.options import ImagePolicy
 from toolkit.runtime.devices import usable_cores
 from toolkit.store.records import Row
 

@@ -17,8 +17,9 @@ from toolkit.embedding.run import PassOptions, PassReport, run_pass
 from toolkit.embedding.runners import ManyDevices, OneDevice, Runner
 from toolkit.errors import ImageError, OptionError
 from toolkit.files.locks import StoreLock
-from toolkit.images.decode import ImagePolicy, check_header, decode_image
+from toolkit.images.decode import check_header, decode_image
 from toolkit.images.manifest import Manifest, read_manifest
+from toolkit.images.options import ImagePolicy
 from toolkit.labels.find import find_label_file
 from toolkit.runtime.devices import resolve_devices
 from toolkit.runtime.progress import Progress, silent

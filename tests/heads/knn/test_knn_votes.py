@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 
 from toolkit.evaluation.decisions.cuts import best_threshold
 from toolkit.heads.knn.head import Knn
-from toolkit.heads.knn.votes import RAW, SMOOTHING, Ballot, calibrated, shares, votes
+from toolkit.heads.knn.votes import RAW, SMOOTHING, KnownVotes, calibrated, shares, votes
 
 
 def ballots(n=300, N=500, L=40, K=30, seed=0):
@@ -31,7 +31,7 @@ def balanced(cast, share, balance):
 @pytest.mark.parametrize("balance", [0.0, 0.3, -1.0])
 def test_fit__is_the_logistic_regression_on_balanced_logits(balance):
     cast, truth, share = ballots()
-    coefficients = Ballot.count(cast, truth, share).fit(balance)
+    coefficients = KnownVotes(cast, truth, share).fit(balance)
     z = balanced(cast, share, balance).reshape(-1, 1)
     exact = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-10).fit(z, truth.toarray().ravel())
     np.testing.assert_allclose(coefficients, [*exact.coef_[0], exact.intercept_[0]], atol=2e-3)
@@ -41,15 +41,15 @@ def test_fit__is_the_logistic_regression_on_balanced_logits(balance):
 
 def test_fit__never_turns_votes_round():
     cast, _, share = ballots()
-    slope, _ = Ballot.count(cast, sp.csr_array(cast.toarray() < 0.1), share).fit(0.0)
+    slope, _ = KnownVotes(cast, sp.csr_array(cast.toarray() < 0.1), share).fit(0.0)
     assert slope == 0
 
 
 def test_truths_all_alike__leave_votes_as_they_are():
     cast, truth, share = ballots(20)
     for same in (np.zeros(truth.shape, bool), np.ones(truth.shape, bool)):
-        assert Ballot.count(cast, sp.csr_array(same), share).fit(0.1) == RAW
-    assert Ballot.count(cast, sp.csr_array(truth.shape, dtype=bool), share).best_f1(0.1) == 0
+        assert KnownVotes(cast, sp.csr_array(same), share).fit(0.1) == RAW
+    assert KnownVotes(cast, sp.csr_array(truth.shape, dtype=bool), share).best_f1(0.1) == 0
 
 
 @pytest.mark.parametrize("balance", [0.0, 0.1, -0.25, 2.0])
@@ -57,7 +57,7 @@ def test_best_f1__is_that_of_the_dense_scores(balance):
     cast, truth, share = ballots()
     scores = expit(balanced(cast, share, balance))
     want = best_threshold(scores.astype(np.float32), truth)[1]
-    assert Ballot.count(cast, truth, share).best_f1(balance) == pytest.approx(want, abs=1e-6)
+    assert KnownVotes(cast, truth, share).best_f1(balance) == pytest.approx(want, abs=1e-6)
 
 
 def neighbourly(n, seed):

@@ -1,26 +1,23 @@
-"""The rows a network trains on: transformed once and kept on its device, or read from disk as they come."""
+"""The rows a network trains on: transformed once and kept on its device, or read from disk in every epoch."""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import scipy.sparse as sp
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from toolkit.arrays import features
-from toolkit.arrays.features import Array, Matrix, Rows, blocks, finite
+from toolkit.arrays.features import Matrix, blocks, finite
+from toolkit.arrays.types import Float32Array, Int64Array, RowNumbers
 from toolkit.heads.transforms import FeatureTransform
-
-Targets = tuple[NDArray[np.int64], Array]
 
 
 class TrainingRows:
     """The plain rows and any augmented views of them, transformed, in batches of any order.
 
-    Up to `IN_MEMORY` bytes they are transformed once and lie on the device. Beyond, they are
-    read for `BLOCK_BYTES` at a time: so many rows *of the order asked for*, sorted on disk
-    while reading. The order, and with it the training, is the same either way.
+    Up to `IN_MEMORY` bytes they are transformed once and stay on the device. Beyond, `BLOCK_BYTES` of rows of
+    the order asked for are read at a time. The order, and with it the training, is the same either way.
 
     Parameters
     ----------
@@ -38,7 +35,7 @@ class TrainingRows:
         size = 4 * len(matrices) * self.shape[0] * self.shape[1]
         self._resident = self._transformed() if size <= features.IN_MEMORY else None
 
-    def batches(self, rows: Rows, which: Rows, size: int) -> Iterator[Tensor]:
+    def batches(self, rows: RowNumbers, which: RowNumbers, size: int) -> Iterator[Tensor]:
         """Yield row ``rows[i]`` of matrix ``which[i]`` for every i, transformed: float32 (size, D) each.
 
         The last may be shorter. `HeadError` where one holds NaN or infinity.
@@ -49,23 +46,23 @@ class TrainingRows:
             yield from torch.split(self._read(rows[part], which[part]), size)
 
     def _ahead(self, size: int) -> int:
-        """Return how many rows are read at once: whole batches of `size`."""
+        """Return the number of rows read at once: whole batches of `size`."""
         batches: int = features.BLOCK_BYTES // (4 * self.shape[1] * size)
         return max(1, batches) * size
 
-    def _read(self, rows: Rows, which: Rows) -> Tensor:
+    def _read(self, rows: RowNumbers, which: RowNumbers) -> Tensor:
         if self._resident is not None:
             at = torch.from_numpy(which * self.shape[0] + rows).to(self.device)
             return self._resident.index_select(0, at)
         out = np.empty((len(rows), self.shape[1]), np.float32)
         for number, matrix in enumerate(self.matrices):
-            mine = np.flatnonzero(which == number)
-            if len(mine):
-                out[mine] = matrix[rows[mine]]
+            places = np.flatnonzero(which == number)
+            if len(places):
+                out[places] = matrix[rows[places]]
         return torch.from_numpy(self.transform(finite(out))).to(self.device)
 
     def _transformed(self) -> Tensor:
-        """Return all rows of all matrices, below one another, transformed."""
+        """Return all rows of all matrices, one matrix after the other, transformed."""
         N, D = self.shape
         out = torch.empty((len(self.matrices) * N, D), device=self.device)
         for number, matrix in enumerate(self.matrices):
@@ -75,7 +72,7 @@ class TrainingRows:
         return out
 
 
-def sparse_targets(Y: sp.csr_array) -> Targets:
+def sparse_targets(Y: sp.csr_array) -> tuple[Int64Array, Float32Array]:
     """Return where Y (B, L) is not 0, as positions in the flattened matrix (P,), and its values (P,)."""
     row = np.repeat(np.arange(Y.shape[0], dtype=np.int64), np.diff(Y.indptr))
     return row * Y.shape[1] + Y.indices, Y.data.astype(np.float32)
