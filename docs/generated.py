@@ -1,6 +1,6 @@
-"""What these pages say from the code: the sections between here and there are made when the pages are built.
+"""Parts of the pages that are made from the code when the pages are built.
 
-A page holds ``<!-- generated: NAME -->`` where what the function NAME of this module returns is to stand.
+``<!-- generated: NAME -->`` in a page is replaced by what the function NAME of this module returns.
 """
 
 import inspect
@@ -9,11 +9,17 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import toolkit
+from toolkit.evaluation.decisions.registry import RULES, rule_class
+from toolkit.heads.options import describe_options
+from toolkit.heads.registry import HEADS, get_head
+from toolkit.labels.registry import READERS, get_reader
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def rooms() -> str:
-    """Return the table of rooms, top to bottom, from the import contract and the docstrings of the packages."""
+    """Return the table of rooms, top to bottom, by the import contract and the docstrings of packages."""
     rows = ["| room | what is in it |", "|---|---|", f"| `cli` | {_purpose('cli')} |"]
     for layer in layers():
         names = "<br>".join(f"`{room}`" for room in layer)
@@ -36,8 +42,6 @@ def _purpose(path: str) -> str:
 
 def door() -> str:
     """Return the directives that render the public names: functions, what they return, and the parts."""
-    import toolkit
-
     public = [getattr(toolkit, name) for name in toolkit.__all__]
     verbs = [each for each in public if each.__module__.startswith("toolkit.verbs.")]
     returned = {inspect.signature(each).return_annotation for each in verbs}
@@ -62,29 +66,26 @@ def _directive(each: Any) -> str:
 
 def head_options() -> str:
     """Return a table of options for every head of the registry."""
-    from toolkit.heads.options import describe_options
-    from toolkit.heads.registry import HEADS, get_head
-
     sections = []
     for name in HEADS:
         head = get_head(name)
         rows = [f"| `{option}` | {_cell(text)} |" for option, text in describe_options(head).items()]
-        sections += [f"## {name}", _first_lines(head.__doc__), "\n".join([*_header("option", "takes"), *rows])]
+        sections += [
+            f"## {name}",
+            _first_lines(head.__doc__),
+            "\n".join([*_header("option", "takes"), *rows]),
+        ]
     return "\n\n".join(sections)
 
 
 def label_formats() -> str:
     """Return a table of the label formats of the registry."""
-    from toolkit.labels.registry import READERS, get_reader
-
     rows = [f"| `{name}` | {_first_lines(get_reader(name).__doc__)} |" for name in READERS]
     return "\n".join([*_header("`--format`", "reads"), *rows])
 
 
 def decision_rules() -> str:
     """Return a table of the decision rules of the registry."""
-    from toolkit.evaluation.decisions.registry import RULES, rule_class
-
     rows = [f"| `{usage}` | {_first_lines(rule_class(name).__doc__)} |" for name, (usage, _) in RULES.items()]
     return "\n".join([*_header("`--rule`", "what it does"), *rows])
 

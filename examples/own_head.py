@@ -3,28 +3,26 @@
 Run it with ``python examples/own_head.py``. It downloads nothing and takes a few seconds.
 """
 
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 import toolkit
-from toolkit.heads.base import HeadBase, as_labels, check_fit
+from toolkit.heads.base import HeadBase, as_labels
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Prior(HeadBase):
     """Scores every image with the share of training images that have the tag."""
 
     name = "prior"
 
-    def __init__(self, *, smoothing: float = 1.0) -> None:
-        self.smoothing = smoothing
+    smoothing: float = 1.0
 
-    def fit(self, X: Any, Y: Any, *, val: Any = None, progress: Any = None) -> Self:
+    def _fit(self, X: Any, Y: Any, val: Any, views: Any, progress: Any) -> None:
         """Count the tags; the features are not looked at."""
-        X, Y = check_fit(X, Y)
-        self.n_features_, self.n_tags_ = X.shape[1], Y.shape[1]
         self._share = (np.asarray(Y.sum(axis=0)) + self.smoothing) / (len(X) + 2 * self.smoothing)
-        return self
 
     def scores(self, X: Any) -> Any:
         """Return (N, L) float32: the same row for every image."""

@@ -1,4 +1,4 @@
-"""What the README and the guide show, run: their commands and their Python, in a folder as they describe it."""
+"""The commands and the Python of the README and the guide run, in a folder as they describe it."""
 
 import os
 import re

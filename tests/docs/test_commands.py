@@ -6,18 +6,13 @@ from itertools import pairwise
 
 import click
 import pytest
+from toolkit.cli.main import toolkit
 
 from tests.docs.pages import PAGES, ROOT, blocks
-from toolkit.cli.main import toolkit
 from toolkit.heads.options import parse_options
 from toolkit.heads.registry import get_head, head_names
 
-COMMANDS = [
-    (page, line)
-    for page in PAGES
-    for block in blocks(page, "sh")
-    for line in block.splitlines()
-]
+COMMANDS = [(page, line) for page in PAGES for block in blocks(page, "sh") for line in block.splitlines()]
 
 
 def test_lines__are_toolkit_commands():

@@ -1,4 +1,4 @@
-"""The Python in the guide runs. That of the README and of the pages with data is run by tests/test_readme.py."""
+"""The Python in the pages runs; that which needs images is run by tests/test_readme.py."""
 
 import pytest
 
