@@ -7,13 +7,14 @@ import inspect
 import re
 import tomllib
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import toolkit
 from toolkit.evaluation.decisions.registry import RULES, rule_class
 from toolkit.heads.options import describe_options
 from toolkit.heads.registry import HEADS, get_head
-from toolkit.labels.registry import READERS, get_reader
+from toolkit.labels.registry import READERS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -80,7 +81,7 @@ def head_options() -> str:
 
 def label_formats() -> str:
     """Return a table of the label formats of the registry."""
-    rows = [f"| `{name}` | {_first_lines(get_reader(name).__doc__)} |" for name in READERS]
+    rows = [f"| `{name}` | {_first_lines(resolve_name(READERS[name]).__doc__)} |" for name in READERS]
     return "\n".join([*_header("`--format`", "reads"), *rows])
 
 
