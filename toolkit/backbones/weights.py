@@ -1,4 +1,4 @@
-"""Names and files of weights. Nothing here imports torch before tensors are read."""
+"""Names and files of weights. torch is imported only when tensors are read."""
 
 import hashlib
 import os
@@ -25,12 +25,12 @@ ALLOWED = f"{', '.join(TORCHVISION)}, a .pth or .safetensors file, or random:SEE
 
 
 def identity(name: str) -> str:
-    """Return what tells these weights from others without reading tensors: a file goes by its content.
+    """Return a text that identifies weights without reading tensors: of a file the digest of its content.
 
     Raises
     ------
     WeightsError
-        An unknown name, or a file that is not there.
+        An unknown name, or a file that does not exist.
     """
     if name in TORCHVISION or name == PRETRAINED or random_seed(name) is not None:
         return name
@@ -45,7 +45,7 @@ def random_seed(name: str) -> int | None:
 
 
 def weights_file(name: str) -> Path:
-    """Return the path `name` stands for; `WeightsError` if it is no weights file, or not there."""
+    """Return the path `name` stands for; `WeightsError` if it is not a weights file or does not exist."""
     path = Path(name)
     if path.suffix not in FILES:
         raise WeightsError(f"--weights got {os.fspath(path)!r}; allowed are {ALLOWED}")
@@ -55,7 +55,7 @@ def weights_file(name: str) -> Path:
 
 
 def read_file(path: Path) -> "State":
-    """Read a state dict without unpickling anything but tensors; `WeightsError` if it is none."""
+    """Read a state dict, unpickling only tensors; `WeightsError` if it is not one."""
     import torch
 
     try:
@@ -73,7 +73,7 @@ def read_file(path: Path) -> "State":
 
 
 def fetch(name: str, entry: Any) -> "State":
-    """Return the weights of a torchvision enum's `entry`, fetched by torchvision if they are not cached."""
+    """Return the weights of torchvision's `entry`, fetched by torchvision if they are not cached."""
     try:
         state: State = entry.get_state_dict(progress=False, check_hash=True)
     except (urllib.error.URLError, OSError, RuntimeError) as error:
