@@ -1,66 +1,44 @@
 """toolkit fit, toolkit compare."""
 
-import json
 from typing import Any
 
 import click
 
 from toolkit.runtime.messages import counted
+from toolkit.runtime.options import option_fields
+from toolkit.verbs.options import AddTagsOptions, CompareOptions, FitOptions
 
-from . import options
+from .commands import as_json, command, print_json, quiet
 
 
-@click.command()
-@click.option(
-    "--head",
-    default="mlp",
-    show_default="mlp, or with --add-tags the best",
-    help="mlp, logreg, knn, ensemble, or package.module:Class.",
+@command(
+    FitOptions,
+    click.Option(
+        ["--add-tags"],
+        is_flag=True,
+        help="Teach the fitted head the tags of --labels that it does not know yet.",
+    ),
+    quiet(),
+    as_json(),
 )
-@click.option(
-    "-o", "head_options", multiple=True, metavar="NAME=VALUE", help="Option of the head; may be repeated."
-)
-@click.option(
-    "--add-tags", is_flag=True, help="Teach the fitted head the tags of --labels that it does not know yet."
-)
-@options.deciding
-@options.data
-@options.device
-@options.quiet
-@options.as_json
-@click.pass_context
-def fit(
-    context: click.Context,
-    /,
-    *,
-    head: str,
-    head_options: tuple[str, ...],
-    add_tags: bool,
-    quiet: bool,
-    as_json: bool,
-    **given: Any,
-) -> None:
+def fit(given: dict[str, Any], *, add_tags: bool, quiet: bool, as_json: bool) -> None:
     """Train one head on a cached store, tune its decision rule, measure it, save it.
 
     Store, labels and split are found by themselves where that is clear. Options of the head (-o) are those of
     its constructor; an unknown name lists them.
     """
-    from toolkit.verbs.fit import fit as run
+    import toolkit
 
     from .progress import TerminalProgress
 
     if add_tags:
-        _add_tags(context, head, quiet=quiet, as_json=as_json, **given)
+        _add_tags(given, quiet=quiet, as_json=as_json)
         return
     with TerminalProgress(quiet=quiet) as progress:
-        report = run(head, options=list(head_options), progress=progress, **given)
+        report = toolkit.fit(progress=progress, **given)
     if as_json:
-        document = report.row() | {
-            "folder": str(report.folder),
-            "measured_on": report.measured_on,
-            "chosen": report.chosen,
-        }
-        click.echo(json.dumps(document, ensure_ascii=False))
+        more = {"folder": str(report.folder), "measured_on": report.measured_on, "chosen": report.chosen}
+        print_json(report.row() | more)
     elif not quiet:
         from .tables import print_rows
 
@@ -70,35 +48,29 @@ def fit(
         click.echo(f"measured on {report.measured_on}; saved in {report.folder}")
 
 
-FITTING = ("head_options", "metric", "rule", "min_tags", "folds", "join", "refit", "device")
-
-
-def _add_tags(context: click.Context, head: str, *, quiet: bool, as_json: bool, **given: Any) -> None:
-    from toolkit.verbs.add_tags import add_tags as run
+def _add_tags(given: dict[str, Any], *, quiet: bool, as_json: bool) -> None:
+    import toolkit
 
     from .progress import TerminalProgress
 
-    for name in FITTING:
-        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
-            flag = "-o" if name == "head_options" else f"--{name.replace('_', '-')}"
+    allowed = {each.name for each in option_fields(AddTagsOptions)}
+    for each in option_fields(FitOptions):
+        if each.name in given and each.name not in allowed:
             raise click.UsageError(
-                f"--add-tags keeps the head as it was fitted, so {flag} cannot be given with it; "
+                f"--add-tags keeps the head as it was fitted, so {each.flag} cannot be given with it; "
                 "leave it out, or fit again without --add-tags"
             )
-    if context.get_parameter_source("head") is click.core.ParameterSource.DEFAULT:
-        head = "best"
-    data = {key: value for key, value in given.items() if key not in FITTING}
     with TerminalProgress(quiet=quiet) as progress:
-        report = run(head, progress=progress, **data)
+        report = toolkit.add_tags(progress=progress, **given)
     if as_json:
-        document = report.metrics.to_dict() | {
+        more = {
             "head": report.head,
             "folder": str(report.folder),
             "added": list(report.added),
             "n_tags": report.n_tags,
             "measured_on": report.measured_on,
         }
-        click.echo(json.dumps(document, ensure_ascii=False))
+        print_json(report.metrics.to_dict() | more)
     elif not quiet:
         from .tables import print_rows
 
@@ -111,38 +83,23 @@ def _add_tags(context: click.Context, head: str, *, quiet: bool, as_json: bool, 
         )
 
 
-@click.command()
-@click.option(
-    "--heads",
-    default="mlp,logreg,knn,ensemble",
-    show_default=True,
-    help="Heads to compare; ensemble mixes the others.",
-)
-@click.option(
-    "-o", "head_options", multiple=True, metavar="HEAD.NAME=VALUE", help="Option of a head; may be repeated."
-)
-@options.deciding
-@options.data
-@options.device
-@options.quiet
-@options.as_json
-def compare(*, heads: str, head_options: tuple[str, ...], quiet: bool, as_json: bool, **given: Any) -> None:
+@command(CompareOptions, quiet(), as_json())
+def compare(given: dict[str, Any], *, quiet: bool, as_json: bool) -> None:
     """Fit several heads on the same split, print the F1 table, mark the best for predict."""
-    from toolkit.verbs.compare import compare as run
+    import toolkit
 
     from .progress import TerminalProgress
 
-    names = [name.strip() for name in heads.split(",") if name.strip()]
     with TerminalProgress(quiet=quiet) as progress:
-        comparison = run(names, options=_by_head(head_options, names), progress=progress, **given)
+        comparison = toolkit.compare(progress=progress, **given)
     if as_json:
-        click.echo(json.dumps(comparison.to_dict(), ensure_ascii=False))
+        print_json(comparison.to_dict())
     elif not quiet:
-        show(comparison)
+        print_comparison(comparison)
 
 
-def show(comparison: Any) -> None:
-    """Print what was found, the table, and what it says."""
+def print_comparison(comparison: Any) -> None:
+    """Print what was read, the table, and what it shows."""
     from .tables import print_rows
 
     document = comparison.to_dict()
@@ -155,60 +112,39 @@ def show(comparison: Any) -> None:
         f"{document['measured_on']}; macro F1 and mAP over the "
         f"{counted(document['n_tags_with_support'], 'tag')} with a positive there"
     )
-    click.echo(_how_sure(comparison))
-    for line in _tuning(document):
+    click.echo(_certainty(document))
+    for line in _facts(document):
         click.echo(line)
     click.echo(f"★ {comparison.best} is what predict uses; table, split and report in {comparison.folder}")
 
 
-def _tuning(document: dict[str, Any]) -> list[str]:
-    """Say what tuning flatters, which tags are never given, and where the time went."""
-    best, metric = document["best"], document["metric"]
-    flattery = document["optimism"][best][f"{metric}_f1"]
-    flattered = (
-        ""
-        if flattery is None
-        else (
-            f"tuning {best}'s rule and measuring on the same rows would have flattered it by {flattery:.4f}; "
-        )
-    )
-    never = document["n_never_predicted"][best]
+def _facts(document: dict[str, Any]) -> list[str]:
+    """Return the lines about optimism, tags that no image gets, and time."""
+    best = document["best"]
+    optimism = document["optimism"][best][f"{document['metric']}_f1"]
+    first = "" if optimism is None else f"optimism of {best}'s rule on its tuning rows: {optimism:.4f}; "
+    never = counted(document["n_never_predicted"][best], "tag with a positive is", "tags with a positive are")
     seconds = document["seconds"]
-    total = sum(seconds.values())
     longest = sorted(seconds.items(), key=lambda item: -item[1])[:4]
-    parts = ", ".join(f"{stage} {spent:.1f}" for stage, spent in longest)
+    stages = ", ".join(f"{stage} {spent:.1f}" for stage, spent in longest)
     return [
-        f"{flattered}{counted(never, 'tag with a positive is', 'tags with a positive are')} never given; "
-        f"macro F1 over all {counted(document['n_tags'], 'tag')} {document['macro_f1_all'][best]:.4f}",
-        f"{total:.1f} s in all, the most in: {parts}",
+        f"{first}{never} never predicted; macro F1 over all {counted(document['n_tags'], 'tag')} "
+        f"{document['macro_f1_all'][best]:.4f}",
+        f"{sum(seconds.values()):.1f} s in all, the most in: {stages}",
     ]
 
 
-def _how_sure(comparison: Any) -> str:
-    """Say how far the best is ahead, and whether that is more than chance."""
-    f1 = {report.head: getattr(report.metrics, f"{comparison.metric}_f1") for report in comparison.reports}
-    best, own = comparison.best, comparison.intervals[comparison.best]
-    parts = [f"{best} {comparison.metric} F1 {f1[best]:.4f} (95 % interval {own.low:.4f} to {own.high:.4f})"]
-    for head, lead in comparison.leads.items():
-        noise = "" if lead.excludes_zero() else ", may be chance"
-        parts.append(
-            f"ahead of {head} by {f1[best] - f1[head]:.4f} ({lead.low:.4f} to {lead.high:.4f}{noise})"
-        )
+def _certainty(document: dict[str, Any]) -> str:
+    """Return the interval of the best head, and of its lead over each other head."""
+    best, metric = document["best"], document["metric"]
+    f1 = {row["head"]: row[f"{metric}_f1"] for row in document["heads"]}
+    low, high = document["intervals"][best]
+    parts = [f"{best} {metric} F1 {_number(f1[best])} (95 % interval {low:.4f} to {high:.4f})"]
+    for head, (low, high) in document["leads"].items():
+        noise = "" if low > 0 or high < 0 else ", may be chance"
+        parts.append(f"ahead of {head} by {_number(f1[best], f1[head])} ({low:.4f} to {high:.4f}{noise})")
     return "; ".join(parts)
 
 
-def _by_head(items: tuple[str, ...], names: list[str]) -> dict[str, list[str]]:
-    """Sort ``mlp.hidden=0`` to its head."""
-    out: dict[str, list[str]] = {}
-    known = ", ".join(names)
-    for item in items:
-        # the longest: a package.module:Class has dots of its own
-        head = max((name for name in names if item.startswith(f"{name}.")), key=len, default="")
-        rest = item.removeprefix(f"{head}.")
-        if not head:
-            raise click.BadParameter(
-                f"{item!r} does not begin with one of {known} and a dot, as {names[0]}.seed=1 does",
-                param_hint="-o",
-            )
-        out.setdefault(head, []).append(rest)
-    return out
+def _number(value: float | None, other: float | None = 0.0) -> str:
+    return "nan" if value is None or other is None else f"{value - other:.4f}"

@@ -1,38 +1,35 @@
 """toolkit info."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from toolkit.runtime.messages import counted
+from toolkit.verbs.options import InfoOptions
 
-from . import options
+from .commands import as_json, command, print_json
 
 
-@click.command()
-@options.artifacts
-@options.as_json
-def info(*, artifacts: Path, as_json: bool) -> None:
+@command(InfoOptions, as_json())
+def info(given: dict[str, Any], *, as_json: bool) -> None:
     """Show what this machine embeds with, and the stores and fitted heads in the artifacts folder."""
-    from toolkit.verbs.info import info as run
+    import toolkit
 
-    found = run(artifacts)
+    document = toolkit.info(**given)
     if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False))
+        print_json(document)
         return
-    for line in _machine(found["machine"]):
+    for line in _machine(document["machine"]):
         click.echo(line)
-    for store in found["stores"]:
+    for store in document["stores"]:
         click.echo(f"store {store['store']}: {store.get('error') or _store(store)}")
-    for head in found["heads"]:
-        star = " ★" if head["head"] == found["best"] else ""
+    for head in document["heads"]:
+        star = " ★" if head["head"] == document["best"] else ""
         click.echo(f"head {head['head']}{star}: {head.get('error') or _head(head)}")
-    if not found["stores"]:
-        click.echo(
-            f"there is no embedding store in {artifacts / 'embeddings'}; make one with: toolkit embed FOLDER"
-        )
+    if not document["stores"]:
+        folder = Path(document["artifacts"]) / "embeddings"
+        click.echo(f"there is no embedding store in {folder}; make one with: toolkit embed FOLDER")
 
 
 def _machine(machine: dict[str, Any]) -> list[str]:
@@ -48,7 +45,7 @@ def _machine(machine: dict[str, Any]) -> list[str]:
 def _network(network: dict[str, Any], cache: str) -> str:
     if "error" in network:
         return f"network: {network['error']}"
-    found = "; ".join(
+    fidelity = "; ".join(
         f"{one['precision']} by {one['what']}: cosine to fp32 {one['mean']:.5f} in the mean, "
         f"{one['worst']:.5f} at the worst, so auto {'takes' if one['faithful'] else 'does not take'} it"
         for one in network["fidelity"]
@@ -56,7 +53,7 @@ def _network(network: dict[str, Any], cache: str) -> str:
     kept = f"prepared, {network['mb']:,} MB in {cache}" if network["graph"] else "not prepared for OpenVINO"
     return (
         f"network {network['backbone']}, {network['weights']} ({kept}): "
-        f"{found or 'no fast precision measured yet'}"
+        f"{fidelity or 'no fast precision measured yet'}"
     )
 
 

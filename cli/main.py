@@ -1,25 +1,24 @@
 """The command line: parse, one library call, print. Commands are imported only when used."""
 
-import importlib
 import logging
 import os
 import sys
-from importlib.metadata import version
+from pkgutil import resolve_name
 
 import click
 
 COMMANDS = {
-    "embed": (".embed:embed", "Cache features of a folder or csv of images."),
-    "fit": (".fit:fit", "Train one head on a cached store."),
-    "compare": (".fit:compare", "Fit several heads, print the F1 table, mark the best."),
-    "tune": (".heads:tune", "Compare a fitted head's decision rules, or set one."),
-    "predict": (".predict:predict", "Tag a folder, csv or store; write img_path,tags."),
-    "evaluate": (".predict:evaluate", "Score any predictions csv against a label file."),
-    "export": (".heads:export", "Write a fitted head as one file, for numpy or scikit-learn."),
-    "info": (".info:info", "Show this machine, stores and fitted heads."),
-    "verify": (".embed:verify", "Embed some rows of a store again, another way, and compare."),
-    "import": (".embed:import_features", "Make a store of features computed elsewhere."),
-    "demo": (".demo:demo", "The whole job on a data set it draws itself."),
+    "embed": ("embed:embed", "Cache features of a folder or csv of images."),
+    "fit": ("fit:fit", "Train one head on a cached store."),
+    "compare": ("fit:compare", "Fit several heads, print the F1 table, mark the best."),
+    "tune": ("heads:tune", "Compare a fitted head's decision rules, or set one."),
+    "predict": ("predict:predict", "Tag a folder, csv or store; write img_path,tags."),
+    "evaluate": ("predict:evaluate", "Score any predictions csv against a label file."),
+    "export": ("heads:export", "Write a fitted head as one file, for numpy or scikit-learn."),
+    "info": ("info:info", "Show this machine, stores and fitted heads."),
+    "verify": ("embed:verify", "Embed some rows of a store again, another way, and compare."),
+    "import": ("embed:import_features", "Make a store of features computed elsewhere."),
+    "demo": ("demo:demo", "The whole job on a data set it draws itself."),
 }
 
 
@@ -50,8 +49,7 @@ class LazyGroup(click.Group):
         """Import the command, and let it take ``--debug`` too."""
         if cmd_name not in COMMANDS:
             return None
-        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module, __package__), attribute)
+        command: click.Command = resolve_name(f"{__package__}.{COMMANDS[cmd_name][0]}")
         if all(parameter.name != "debug" for parameter in command.params):
             command.params.append(_debug())
         return command
@@ -71,7 +69,7 @@ def _hyphens(name: str) -> str:
     params=[_debug()],
     context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": _hyphens},
 )
-@click.version_option(version("toolkit"), prog_name="toolkit")
+@click.version_option(package_name="toolkit", prog_name="toolkit")
 def toolkit() -> None:
     """Tag images: embed once with a frozen ResNet50, then fit and compare heads in minutes."""
 
@@ -79,11 +77,11 @@ def toolkit() -> None:
 def main() -> None:
     """Run the command line; exit 2 with one line on a user's mistake, 130 on Ctrl-C."""
     logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
-    given: dict[str, bool] = {}
+    settings: dict[str, bool] = {}
     try:
-        status = toolkit.main(standalone_mode=False, obj=given)
+        status = toolkit.main(standalone_mode=False, obj=settings)
     except click.exceptions.Abort:
-        _stop("interrupted; what is done is kept, the same command goes on from there", 130)
+        _stop("interrupted; finished work is kept, run the same command to resume", 130)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(error.exit_code)
@@ -97,7 +95,7 @@ def main() -> None:
     except Exception as error:
         from toolkit.errors import ToolkitError
 
-        if given.get("debug") or not isinstance(error, ToolkitError):
+        if settings.get("debug") or not isinstance(error, ToolkitError):
             raise
         _stop(f"toolkit: {error}", 2)
     sys.exit(status if isinstance(status, int) else 0)

@@ -21,8 +21,8 @@ TITLES = {
 RULE_TITLES = {
     "rule": "rule",
     **{name: title for name, title in TITLES.items() if name.startswith(("micro", "macro", "samples"))},
-    "n_never_predicted": "tags never given",
-    "flattery": "tuning flatters",
+    "n_never_predicted": "tags never predicted",
+    "optimism": "optimism",
 }
 _DIGITS = {"fit_seconds": 1, "score_seconds": 2, "peak_mb": 0, "n_never_predicted": 0}
 

@@ -31,7 +31,7 @@ def test_features__side_by_side_rows_matched_and_scaled(files):
     a, b = np.array([3, 1, 4, 1]), np.array([0, 39, 2, 7])
     X = Features(files, rows=[a, b], scales=[1, 0.5])
     want = np.hstack([A[a].astype(np.float32), B[b] * np.float32(0.5)])
-    assert X.shape == want.shape and len(X) == 4 and X.widths == (6, 3) and X.nbytes == want.nbytes
+    assert X.shape == want.shape and len(X) == 4 and X.nbytes == want.nbytes
     np.testing.assert_array_equal(X[:], want)
     np.testing.assert_array_equal(X[np.array([2, 0])], want[[2, 0]])
     np.testing.assert_array_equal(X.take(np.array([3, 1]))[:], want[[3, 1]])

@@ -7,7 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks import contest_like as generator
 from benchmarks.contest_like import contest_like, write_contest_like, zipf_shares
-from toolkit.evaluation.splits import near_duplicate_groups
+from toolkit.evaluation.duplicates import near_duplicate_groups
 
 N, D, L = 6000, 256, 700
 

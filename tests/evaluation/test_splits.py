@@ -1,6 +1,4 @@
-"""Splits: spread of tags, groups kept together, the user's file, near-duplicates by brute force."""
-
-import logging
+"""Splits: spread of tags, groups kept together, the user's file."""
 
 import numpy as np
 import pytest
@@ -8,10 +6,8 @@ import scipy.sparse as sp
 
 from toolkit.errors import OptionError, SplitError
 from toolkit.evaluation.splits import (
-    DUPLICATE_COSINE,
     complete_split,
     default_split,
-    near_duplicate_groups,
     read_split,
     stratified_split,
     write_split,
@@ -73,35 +69,6 @@ def test_stratified__rows_without_tags_and_few_rows():
     assert [len(part) for part in stratified_split(empty[:3])] == [1, 1, 1]
     assert sum(map(len, stratified_split(empty[:1], (0.85, 0.15)))) == 1
     assert [len(part) for part in stratified_split(empty[:0])] == [0, 0, 0]
-
-
-def test_near_duplicates__equal_brute_force():
-    random = np.random.default_rng(0)
-    base = random.normal(size=(200, 500)).astype(np.float32)
-    X = np.vstack([base, base[:30] + random.normal(scale=0.1, size=(30, 500)).astype(np.float32)])
-    X = np.vstack([X, base[:10] * 1.0])
-    groups = near_duplicate_groups(X)
-    centred = X - X.mean(axis=0)
-    unit = centred / np.linalg.norm(centred, axis=1, keepdims=True)
-    close = unit @ unit.T >= DUPLICATE_COSINE
-    assert close.sum() > 240 + 2 * 30
-    np.testing.assert_array_equal(groups[:, None] == groups, close | (close.astype(int) @ close > 0))
-
-
-def test_near_duplicates__digests_join_and_zero_rows_do_not():
-    X = np.random.default_rng(0).normal(size=(30, 8)).astype(np.float32)
-    X[3:6] = X.mean(axis=0)
-    groups = near_duplicate_groups(X, digests=["a", "", "a", *[""] * 27])
-    assert groups[0] == groups[2] != groups[1]
-
-
-def test_near_duplicates__features_that_tell_nothing_apart_are_left_out(caplog):
-    direction = np.random.default_rng(0).normal(size=16)
-    X = (np.arange(60)[:, None] * direction).astype(np.float32)
-    with caplog.at_level(logging.WARNING):
-        groups = near_duplicate_groups(X, digests=["same", "same", *[""] * 58])
-    assert len(set(groups)) == 59 and groups[0] == groups[1]
-    assert "look alike to these features" in caplog.text
 
 
 def test_default_split__too_few_rows():

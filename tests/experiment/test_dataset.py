@@ -7,7 +7,8 @@ import pytest
 
 from tests.made_up import TAGS, made_up, names, write_labels, write_store
 from toolkit.errors import LabelError, OptionError, SplitError, StoreError
-from toolkit.experiment.dataset import DataOptions, load_dataset
+from toolkit.experiment.dataset import load_dataset
+from toolkit.experiment.options import DataOptions
 from toolkit.files.text import write_csv
 
 
@@ -15,7 +16,7 @@ def test_load__joins_rows_and_labels(home, given):
     X, Y = made_up()
     write_labels(home / "labels.csv", names()[::-1][:100], Y[::-1][:100])
     data = load_dataset(DataOptions(**given))
-    assert data.ids == tuple(names()[60:]) and data.source.rows[0].tolist() == list(range(60, 160))
+    assert data.ids == tuple(names()[60:]) and data.store_set.rows[0].tolist() == list(range(60, 160))
     assert data.space.tags == tuple(sorted(TAGS))
     order = [TAGS.index(tag) for tag in data.space.tags]
     np.testing.assert_array_equal(data.Y.toarray(), Y[60:, order])
@@ -23,7 +24,7 @@ def test_load__joins_rows_and_labels(home, given):
     assert "100 of 160 images matched" in text and "60 images without labels" in text
     assert "images without labels: a/图 000.jpg, a/图 001.jpg, a/图 002.jpg, …" in text
     assert "split: stratified 70/15/15, seed 0" in text
-    np.testing.assert_array_equal(np.load(home / "train.npy")[data.source.rows[0]], X[60:])
+    np.testing.assert_array_equal(np.load(home / "train.npy")[data.store_set.rows[0]], X[60:])
 
 
 def test_split__of_the_user(home, given, caplog):
@@ -54,13 +55,13 @@ def test_store__is_the_only_one_or_named(home, given):
         load_dataset(DataOptions(**given, store="nope"))
     X, _ = made_up(1)
     write_store(home, "elsewhere", X, [f"{n}.png" for n in range(160)])
-    assert load_dataset(DataOptions(**given)).source.name == "train"  # the other matches no label
+    assert load_dataset(DataOptions(**given)).store_set.name == "train"  # the other matches no label
     write_store(home, "again", X, names())
     with pytest.raises(
         OptionError, match="there are 3 stores; choose one with --store: again, elsewhere, train"
     ):
         load_dataset(DataOptions(**given))
-    assert load_dataset(DataOptions(**given, store="again")).source.name == "again"
+    assert load_dataset(DataOptions(**given, store="again")).store_set.name == "again"
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ from tests.made_up import made_up
 from toolkit.errors import OptionError, SplitError
 from toolkit.evaluation.decisions.registry import parse_rule
 from toolkit.evaluation.splits import stratified_split
-from toolkit.experiment.dataset import DataOptions, load_dataset
-from toolkit.experiment.saved_scores import KeptScores
+from toolkit.experiment.dataset import load_dataset
+from toolkit.experiment.options import DataOptions
+from toolkit.experiment.saved_scores import SavedScores
 from toolkit.heads.registry import get_head, load_head
 from toolkit.verbs.compare import compare
 from toolkit.verbs.fit import fit
@@ -41,7 +42,7 @@ def test_fit__tunes_on_out_of_fold_scores_and_measures_the_pools_head(given):
     assert report.metrics.micro_f1 == pytest.approx(
         f1_score(data.Y[test].toarray(), predicted, average="micro"), abs=1e-6
     )
-    kept = KeptScores.read(report.folder, "tuning")
+    kept = SavedScores.read(report.folder, "tuning")
     assert kept.top.img_path.tolist() == [data.ids[row] for row in pool]
     np.testing.assert_array_equal(kept.Y.toarray(), data.Y[pool].toarray())
     np.testing.assert_allclose(kept.top.scores.max(axis=1), scores.max(axis=1), atol=1e-4)
@@ -56,7 +57,7 @@ def test_compare__the_ensemble_learns_from_the_pool(given):
     found = compare(["logreg", "knn", "ensemble"], folds=3, refit=False, **given)
     head = load_head(given["artifacts"] / "heads" / "ensemble")
     kept = {
-        name: KeptScores.read(given["artifacts"] / "heads" / name, "tuning") for name in ("logreg", "knn")
+        name: SavedScores.read(given["artifacts"] / "heads" / name, "tuning") for name in ("logreg", "knn")
     }
     from toolkit.heads.ensemble import Ensemble
 

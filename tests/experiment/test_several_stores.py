@@ -7,9 +7,8 @@ import pytest
 
 from tests.made_up import made_up, names, write_labels, write_store
 from toolkit.errors import OptionError, SpecMismatchError, StoreError
-from toolkit.evaluation.calibration import clipped_logits
-from toolkit.evaluation.decisions.registry import parse_rule
-from toolkit.experiment.dataset import DataOptions, load_dataset
+from toolkit.experiment.dataset import load_dataset
+from toolkit.experiment.options import DataOptions
 from toolkit.experiment.saved import SavedHead
 from toolkit.files.text import read_csv, write_csv
 from toolkit.heads.registry import get_head, load_head
@@ -51,8 +50,8 @@ def by_hand(home, two):
 def test_side_by_side__rows_are_matched_and_scaled(home, two):
     data = load_dataset(DataOptions(**two))
     ids, parts = by_hand(home, two)
-    assert data.source.name == "train+other" and list(data.ids) == ids and len(ids) == 150
-    np.testing.assert_allclose(data.source.features()[:], np.hstack(parts), rtol=1e-5)
+    assert data.store_set.name == "train+other" and list(data.ids) == ids and len(ids) == 150
+    np.testing.assert_allclose(data.store_set.features()[:], np.hstack(parts), rtol=1e-5)
     want = made_up()[1][[names().index(image) for image in ids]]
     order = [data.space.tags.index(tag) for tag in ("天空", "sea", "tree", "car")]
     np.testing.assert_array_equal(data.Y.toarray()[:, order], want)
@@ -74,30 +73,12 @@ def test_side_by_side__fit_and_predict_are_those_of_the_joined_rows(home, two):
     assert found.path.name == "train+other.csv" and found.n_images == N
 
 
-def test_average__one_head_a_store_and_their_calibrated_logits(home, two):
-    report = fit("logreg", options={"C": 1.0}, join="average", refit=False, **two)
-    data = load_dataset(DataOptions(**two))
-    _, parts = by_hand(home, two)
-    split, Y = data.split, data.Y
-    heads = [get_head("logreg")(C=1.0).fit(X[split.train], Y[split.train]) for X in parts]
-    saved = load_head(report.folder)
-    *slopes, intercept = saved.coefficients_
-    assert saved.members == ("logreg@0", "logreg@1") and min(slopes) >= 0
-    z = intercept + sum(
-        slope * clipped_logits(head.scores(X)) for slope, head, X in zip(slopes, heads, parts, strict=True)
-    )
-    X = np.hstack(parts)
-    np.testing.assert_allclose(saved.scores(X), 1 / (1 + np.exp(-z)), atol=1e-3)
-    tuned = parse_rule("global").fit(saved.scores(X[split.val]), Y[split.val])
-    assert report.rule.to_dict()["thresholds"] == pytest.approx(tuned.to_dict()["thresholds"], abs=1e-3)
-
-
-def test_average__compare_mixes_the_averages(two):
-    found = compare(["logreg", "knn", "ensemble"], join="average", **two)
-    assert {report.head for report in found.reports} == {"logreg", "knn", "ensemble"}
+def test_compare__mixes_heads_on_all_columns(two):
+    comparison = compare(["logreg", "knn", "ensemble"], **two)
+    assert {report.head for report in comparison.reports} == {"logreg", "knn", "ensemble"}
     saved = load_head(two["artifacts"] / "heads" / "ensemble")
-    assert saved.members == ("logreg", "knn") and saved.members_["knn"].members == ("knn@0", "knn@1")
-    assert found.to_dict()["store"] == "train+other"
+    assert saved.members == ("logreg", "knn") and saved.n_features_ == 18
+    assert comparison.to_dict()["store"] == "train+other"
     assert predict("train+other", head="ensemble", artifacts=two["artifacts"]).n_images == N
 
 
@@ -121,14 +102,12 @@ def test_files__remembered_by_either_store_are_used(home, two):
 
 
 def test_errors(home, two):
-    with pytest.raises(OptionError, match="--join average got one store; name several with --store"):
-        fit("knn", join="average", **two | {"store": "train"})
     with pytest.raises(StoreError, match="there is no store 'nope'"):
         load_dataset(DataOptions(**two | {"store": ("train", "nope")}))
     with pytest.raises(OptionError, match="a store is named twice among train, train"):
         load_dataset(DataOptions(**two | {"store": ("train", "train")}))
-    with pytest.raises(OptionError, match="--join got 'sum'; allowed are side-by-side, average"):
-        fit("knn", join="sum", **two)
+    with pytest.raises(OptionError, match="unknown option 'join'; the options of fit are head"):
+        fit("knn", join="average", **two)
     X, _ = made_up(1, n=3)
     write_store(home, "strange", X, ["x.jpg", "y.jpg", "z.jpg"])
     with pytest.raises(StoreError, match="the stores train, strange have no image in common"):
@@ -143,4 +122,4 @@ def test_errors(home, two):
 def test_one_store__named_in_a_list_is_as_before(home, given):
     write_labels(home / "labels.csv", names(), made_up()[1])
     alone = load_dataset(DataOptions(**given, store=("train",)))
-    assert alone.source.scales == (1.0,) and alone.source.name == "train"
+    assert alone.store_set.scales == (1.0,) and alone.store_set.name == "train"

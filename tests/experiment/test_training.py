@@ -12,7 +12,8 @@ from toolkit.evaluation.bootstrap import METRICS
 from toolkit.evaluation.decisions.registry import parse_rule
 from toolkit.evaluation.splits import read_split
 from toolkit.experiment import measuring
-from toolkit.experiment.dataset import DataOptions, load_dataset
+from toolkit.experiment.dataset import load_dataset
+from toolkit.experiment.options import DataOptions
 from toolkit.experiment.saved import SavedHead
 from toolkit.files.text import read_csv
 from toolkit.heads.registry import get_head, load_head
@@ -24,7 +25,7 @@ FAST = {"mlp": {"epochs": 5, "hidden": (8,)}}
 
 def by_hand(data, name, rule="global", **options):
     """Fit, tune and predict in this process; return (predictions, truth) of the test rows."""
-    X, Y, split = made_up()[0][data.source.rows[0]], data.Y, data.split
+    X, Y, split = made_up()[0][data.store_set.rows[0]], data.Y, data.split
     head = get_head(name)(**options).fit(X[split.train], Y[split.train], val=(X[split.val], Y[split.val]))
     tuned = parse_rule(rule).fit(head.scores(X[split.val]), Y[split.val])
     return tuned.apply(head.scores(X[split.test])).toarray(), Y[split.test].toarray(), head

@@ -11,7 +11,8 @@ from tests.made_up import TAGS, made_up, names, write_store
 from toolkit.errors import HeadError, OptionError, SpecMismatchError
 from toolkit.evaluation.decisions.crossfit import cross_fitted
 from toolkit.evaluation.decisions.registry import rule_from_dict
-from toolkit.experiment.dataset import DataOptions, load_dataset
+from toolkit.experiment.dataset import load_dataset
+from toolkit.experiment.options import DataOptions
 from toolkit.experiment.saved import SavedHead
 from toolkit.files.text import write_csv
 from toolkit.heads.adding import new_tag_scorer
@@ -108,13 +109,13 @@ def test_several_stores__keep_the_scales_they_were_fitted_with(home, given, more
     write_store(home, "other", np.vstack([other, other[:5] * 1000]), [*ids, *(f"{n}.jpg" for n in range(5))])
     add_tags("logreg", **more)
     data = load_dataset(DataOptions(**more, **stores))
-    scales = [part.scale for part in saved.parts]
-    assert data.source.scales[1] < scales[1] / 100
+    scales = [part.scale for part in saved.stores]
+    assert data.store_set.scales[1] < scales[1] / 100
     X = np.hstack([made_up()[0] * np.float32(scales[0]), other * np.float32(scales[1])])
     head = load_head(saved.folder)
     want = get_head("logreg")(C=0.5).fit(X, new_columns(head, data)).scores(X)
     np.testing.assert_allclose(head.scores(X)[:, 4:], want, atol=2e-3)
-    assert SavedHead.open(given["artifacts"], "logreg").parts == saved.parts
+    assert SavedHead.open(given["artifacts"], "logreg").parts == saved.stores
     with pytest.raises(OptionError, match=r"fitted on 2 stores \(train\+other\), 'train' names 1; name as"):
         add_tags("logreg", **more | {"store": "train"})
 

@@ -8,7 +8,8 @@ from PIL import Image
 
 from tests.made_up import TAGS, made_up, names, write_store
 from toolkit.errors import LabelError, OptionError, SpecMismatchError
-from toolkit.experiment.dataset import DataOptions, load_dataset
+from toolkit.experiment.dataset import load_dataset
+from toolkit.experiment.options import DataOptions
 from toolkit.experiment.saved import SavedHead
 from toolkit.files.text import read_csv, write_csv
 from toolkit.heads.registry import load_head
@@ -145,7 +146,7 @@ def test_folder__embeds_and_keeps_a_row_for_the_broken_one(pictures, tmp_path):
     with np.load(report.scores) as top:
         assert top["readable"].tolist() == [False, True, True, True] and not top["scores"][0].any()
     # the new store is not taken for one to train on, and is used by its name too
-    assert load_dataset(DataOptions(artifacts=pictures / "artifacts")).source.name == "train"
+    assert load_dataset(DataOptions(artifacts=pictures / "artifacts")).store_set.name == "train"
     again = predict("new", artifacts=pictures / "artifacts", out=tmp_path / "again.csv")
     assert cells(again.path) == rows
 

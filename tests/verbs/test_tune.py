@@ -12,9 +12,10 @@ from toolkit.errors import HeadError, OptionError
 from toolkit.evaluation.decisions.crossfit import cross_fitted
 from toolkit.evaluation.decisions.registry import parse_rule
 from toolkit.evaluation.metrics import evaluate
-from toolkit.experiment.dataset import DataOptions, load_dataset
+from toolkit.experiment.dataset import load_dataset
+from toolkit.experiment.options import DataOptions
 from toolkit.experiment.saved import SavedHead
-from toolkit.experiment.saved_scores import KeptScores
+from toolkit.experiment.saved_scores import SavedScores
 from toolkit.files.text import write_csv
 from toolkit.heads.registry import get_head
 from toolkit.verbs.add_tags import add_tags
@@ -135,7 +136,7 @@ def test_tune__near_duplicates_are_in_one_fold_as_when_it_was_fitted(home, given
     write_labels(home / "labels.csv", names(), Y[rows])
     for rule in ("per-tag", "global"):
         report = fit("logreg", options={"C": 0.5}, rule=rule, test_fraction=0.0, val_fraction=0.4, **given)
-        kept = KeptScores.read(report.folder, "tuning")
+        kept = SavedScores.read(report.folder, "tuning")
         assert len(np.unique(kept.groups)) == len(kept.groups) / 4
         again = tune(rule=rule, artifacts=given["artifacts"])
         assert again.tuned[0].metrics.micro_f1 == report.metrics.micro_f1
@@ -210,5 +211,5 @@ def test_predict__scores_of_an_earlier_fit_or_options_they_cannot_give(home, giv
 
 
 def _kept(given):
-    kept = KeptScores.read(given["artifacts"] / "heads/logreg", "tuning")
-    return kept.Y.toarray(), kept.top.dense(slice(None))
+    kept = SavedScores.read(given["artifacts"] / "heads/logreg", "tuning")
+    return kept.Y.toarray(), kept.top[:]

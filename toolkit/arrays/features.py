@@ -1,41 +1,28 @@
-"""Rows of features wherever they lie, read as float32 a block at a time: what lets a head fit past memory.
+"""Feature matrices in memory or on disk, read as float32 a block at a time.
 
-A head takes plain arrays or `Features`. Whatever is small is loaded (`loaded`); the rest is gone over in
-`blocks`. Files are read, not mapped: pages of a mapped file count as this process's memory.
+A head takes plain arrays or `Features`. Small ones are loaded (`loaded`), others are read in `blocks`.
+Files are read, not mapped: pages of a mapped file count as this process's memory.
 """
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from toolkit.arrays.types import Float32Array, RowNumbers
 from toolkit.errors import HeadError
 from toolkit.files.npy import read_header
-
-Array = NDArray[np.float32]
-Rows = NDArray[np.intp]
 
 IN_MEMORY = 2**30
 """Bytes of float32 up to which features are loaded whole: 35,000 x 2,048 take 287 MB."""
 BLOCK_BYTES = 2**26  # of float32 a block
 
 
-class _Source(Protocol):
-    """Something with rows: a plain or mapped array, or a file."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(n, d)."""
-
-    def __getitem__(self, rows: Any) -> Any:
-        """Return the rows of a slice of step 1 or an integer array."""
-
-
 class FileRows:
-    """The rows of a ``.npy`` (n, d) on disk, C order, read on demand; `HeadError` if it is no such file.
+    """The rows of a ``.npy`` (n, d) of floats on disk, read on demand; any other file is a `HeadError`.
 
     One thread at a time may read.
     """
@@ -68,13 +55,13 @@ class FileRows:
     def _read(self, first: int, count: int) -> NDArray[Any]:
         width = self.shape[1]
         self._file.seek(self._begin + first * width * self.dtype.itemsize)
-        found = np.fromfile(self._file, self.dtype, count * width)
-        if len(found) != count * width:
+        values = np.fromfile(self._file, self.dtype, count * width)
+        if len(values) != count * width:
             raise HeadError(f"{self.path} ends before its row {first + count}; embed again with --force")
-        return found.reshape(count, width)
+        return values.reshape(count, width)
 
     def __getstate__(self) -> Any:
-        """Refuse to be pickled: what was loaded elsewhere would point at a file that may be gone."""
+        """Refuse to be pickled: the file may not exist where the pickle is loaded."""
         raise HeadError(
             f"the rows of {self.path} are too many for memory and read from there, which a pickle cannot "
             "hold; export the head as npz, not as joblib"
@@ -98,26 +85,23 @@ class Features:
     rows : sequence of ndarray (N,), optional
         The rows chosen of each source; by default all, of sources of equal length.
     scales : sequence of float, optional
-        What each source's values are multiplied by; 1 by default.
+        Factors of each source's values; 1 by default.
     """
 
     def __init__(
         self,
         sources: Sequence[Any],
         *,
-        rows: Sequence[Rows] | None = None,
+        rows: Sequence[RowNumbers] | None = None,
         scales: Sequence[float] | None = None,
     ) -> None:
-        self._sources: list[_Source] = [
-            FileRows(source) if isinstance(source, Path) else source for source in sources
-        ]
+        self._sources = [FileRows(source) if isinstance(source, Path) else source for source in sources]
         self._rows = None if rows is None else [np.asarray(each, np.intp) for each in rows]
         self.scales = tuple(1.0 for _ in self._sources) if scales is None else tuple(scales)
         lengths = {source.shape[0] for source in self._sources} if rows is None else {len(r) for r in rows}
         if len(lengths) != 1:
             raise HeadError(f"features side by side must have equally many rows, they have {sorted(lengths)}")
-        self.widths = tuple(source.shape[1] for source in self._sources)
-        self.shape = (lengths.pop(), sum(self.widths))
+        self.shape = (lengths.pop(), sum(source.shape[1] for source in self._sources))
         self.ndim = 2
         self.dtype = np.dtype(np.float32)
 
@@ -126,32 +110,30 @@ class Features:
 
     @property
     def nbytes(self) -> int:
-        """Bytes the rows would take as float32 in memory."""
+        """Bytes of the rows as float32 in memory."""
         return 4 * self.shape[0] * self.shape[1]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        """Read everything: what code that knows plain arrays only asks for."""
+        """Read everything, for code that takes plain arrays only."""
         return np.asarray(self[:], dtype)
 
-    def __getitem__(self, rows: Any) -> Array:
+    def __getitem__(self, rows: Any) -> Float32Array:
         rows = rows if isinstance(rows, slice) else _numbers(rows)
         count = len(range(*rows.indices(len(self)))) if isinstance(rows, slice) else len(rows)
         out = np.empty((count, self.shape[1]), np.float32)
         first = 0
         for number, (source, scale) in enumerate(zip(self._sources, self.scales, strict=True)):
             last = first + source.shape[1]
-            picked = rows if self._rows is None else self._rows[number][rows]
-            out[:, first:last] = source[picked]
+            out[:, first:last] = source[rows if self._rows is None else self._rows[number][rows]]
             if scale != 1:
                 out[:, first:last] *= np.float32(scale)
             first = last
         return out
 
-    def take(self, rows: Rows) -> Self:
-        """Return the matrix of the rows given, (n, D), still unread."""
+    def take(self, rows: RowNumbers) -> Self:
+        """Return the matrix of these rows, (n, D), still unread."""
         own = self._rows or [np.arange(len(self))] * len(self._sources)
-        chosen = [each[rows] for each in own]
-        return type(self)(self._sources, rows=chosen, scales=self.scales)
+        return type(self)(self._sources, rows=[each[rows] for each in own], scales=self.scales)
 
     def part(self, number: int) -> Self:
         """Return the columns of one source, (N, d), still unread."""
@@ -159,16 +141,15 @@ class Features:
         return type(self)([self._sources[number]], rows=rows, scales=[self.scales[number]])
 
 
-def _numbers(rows: Any) -> Rows:
-    """Return rows chosen by number, or by a mask, as numbers."""
+def _numbers(rows: Any) -> RowNumbers:
     chosen = np.asarray(rows)
     return np.flatnonzero(chosen) if chosen.dtype == bool else chosen.astype(np.intp)
 
 
-Matrix = Array | Features
+Matrix = Float32Array | Features
 
 
-def take(X: Any, rows: Rows) -> Any:
+def take(X: Any, rows: RowNumbers) -> Any:
     """Return rows of an array, or of `Features` without reading them."""
     return X.take(rows) if isinstance(X, Features) else X[rows]
 
@@ -178,19 +159,10 @@ def loaded(X: Any) -> Any:
     return X[:] if isinstance(X, Features) and X.nbytes <= IN_MEMORY else X
 
 
-def blocks(X: Any, rows: int | None = None) -> Iterator[tuple[slice, Array]]:
-    """Yield X (N, D) in order: the slice of rows, and those rows as C-ordered float32 (n, D).
+def blocks(X: Any, rows: int | None = None) -> Iterator[tuple[slice, Float32Array]]:
+    """Yield the row slices of X (N, D) in order, each with its rows as C-ordered float32 (n, D).
 
-    Parameters
-    ----------
-    X : array or Features
-    rows : int, optional
-        Rows a block; by default as many as take `BLOCK_BYTES`.
-
-    Raises
-    ------
-    HeadError
-        The rows hold NaN or infinity.
+    A block has `rows` rows, by default as many as take `BLOCK_BYTES`. NaN or infinity is a `HeadError`.
     """
     N, D = X.shape
     step = rows or max(1, BLOCK_BYTES // (4 * max(1, D)))
@@ -199,16 +171,16 @@ def blocks(X: Any, rows: int | None = None) -> Iterator[tuple[slice, Array]]:
         yield part, finite(np.ascontiguousarray(X[part], dtype=np.float32))
 
 
-def finite(X: Array) -> Array:
+def finite(X: Float32Array) -> Float32Array:
     """Return X; `HeadError` if it holds NaN or infinity."""
     if not np.isfinite(X).all():
         raise HeadError("X holds NaN or infinity; embed those images again or drop the rows")
     return X
 
 
-def unit_rows(X: Array) -> Array:
+def unit_rows(X: Float32Array) -> Float32Array:
     """Scale each row of X (N, D) to Euclidean length 1; an all-zero row stays zero."""
     norm = np.sqrt(np.einsum("nd,nd->n", X, X, dtype=np.float64)).astype(np.float32)
     norm[norm == 0] = 1
-    out: Array = X / norm[:, None]
+    out: Float32Array = X / norm[:, None]
     return out

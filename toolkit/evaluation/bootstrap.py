@@ -1,6 +1,6 @@
-"""How sure a score, and a lead of one head over another, is: the paired bootstrap over images.
+"""How sure a metric, and the lead of one head over another, is: the paired bootstrap over images.
 
-Efron and Tibshirani, An Introduction to the Bootstrap, 1993: percentile intervals. Every head is judged on
+Efron and Tibshirani, An Introduction to the Bootstrap, 1993: percentile intervals. Every head is measured on
 the same resampled images, so what makes an image hard for all of them cancels in their difference.
 """
 
@@ -12,14 +12,14 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from toolkit.evaluation.metrics import TAG_BLOCK, per_image_counts
-
-Draws = NDArray[np.float64]
+from toolkit.arrays.sampling import group_numbers
+from toolkit.arrays.types import Float32Array, Float64Array, RowNumbers
+from toolkit.evaluation.metrics import TAG_BLOCK, per_image_counts, ratio
 
 SAMPLES = 1000
 LEVEL = 0.95
 METRICS = ("micro_f1", "macro_f1", "macro_f1_all", "samples_f1", "micro_precision", "micro_recall")
-"""What is drawn: the names of `Metrics`."""
+"""The fields of `Metrics` that are resampled."""
 MAP_SAMPLES = 200  # of mAP, which takes a pass over all scores for each tag
 _BLOCK = 64  # resamples at a time: 64 x 6,941 tags in float64 are 4 MB
 
@@ -32,7 +32,7 @@ class Interval:
     high: float
 
     @classmethod
-    def of(cls, draws: Draws, level: float = LEVEL) -> "Interval":
+    def of(cls, draws: Float64Array, level: float = LEVEL) -> "Interval":
         """Return the central `level` of the draws (B,)."""
         low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
         return cls(float(low), float(high))
@@ -49,10 +49,10 @@ class Resampled:
     Attributes
     ----------
     draws : dict of head to dict of metric to ndarray (B,) float64
-        One value a resample; the metrics are `METRICS` and, where it was asked for, ``map``.
+        One value a resample; the metrics are `METRICS` and, if it was asked for, ``map``.
     """
 
-    draws: dict[str, dict[str, Draws]]
+    draws: dict[str, dict[str, Float64Array]]
 
     def interval(self, head: str, metric: str, level: float = LEVEL) -> Interval:
         """Return the interval of a head's metric."""
@@ -68,33 +68,33 @@ def resample(
     predictions: Mapping[str, sp.csr_array],
     *,
     groups: NDArray[Any] | None = None,
-    map_draws: Mapping[str, Draws] | None = None,
+    map_draws: Mapping[str, Float64Array] | None = None,
     samples: int = SAMPLES,
     seed: int = 0,
 ) -> Resampled:
-    """Measure every head on `samples` resamples of the N images, alike for all heads.
+    """Measure every head on `samples` resamples of the N images, the same for all heads.
 
     Parameters
     ----------
     Y_true : csr_array (N, L) bool
     predictions : mapping of head to csr_array (N, L) bool
     groups : ndarray (N,), optional
-        Images of one group, such as near-duplicates, are drawn together: as one, they tell less.
+        Images of one group, such as near-duplicates, are drawn together: they count as one observation.
     map_draws : mapping of head to ndarray, optional
         What `resampled_map` returned for the same images and groups.
 
     Notes
     -----
-    Macro is over the tags that have a positive in the resample. What is undefined is 0, as in
-    `toolkit.evaluation.metrics`.
+    Macro is over the tags that have a positive in the resample. What is undefined counts 0.
     """
     N, L = Y_true.shape
-    parts = {head: _Counted.of(Y_true, predicted) for head, predicted in predictions.items()}
-    truth = _seen(Y_true, Y_true)
+    seen = np.flatnonzero(np.bincount(Y_true.indices[Y_true.data.astype(bool)], minlength=L))
+    counts = {head: _Counts.of(Y_true, predicted, seen) for head, predicted in predictions.items()}
+    truth = _columns(Y_true, seen)
     draws = {head: {metric: np.empty(samples) for metric in METRICS} for head in predictions}
     for block, times in _resamples(N, groups, samples, seed):
         support = np.asarray(times @ truth)
-        for head, counted in parts.items():
+        for head, counted in counts.items():
             for metric, values in counted.measured(times, support, L).items():
                 draws[head][metric][block] = values
     for head, values in (map_draws or {}).items():
@@ -109,7 +109,7 @@ def resampled_map(
     groups: NDArray[Any] | None = None,
     samples: int = MAP_SAMPLES,
     seed: int = 0,
-) -> Draws:
+) -> Float64Array:
     """Return mAP on the first `samples` of the resamples that `resample` draws with that seed, (samples,).
 
     Parameters
@@ -117,17 +117,17 @@ def resampled_map(
     Y_true : csr_array (N, L) bool
     scores : ndarray (N, L) float32, in memory or mapped
     groups : ndarray (N,), optional
-        As `resample` takes them.
+        As in `resample`.
 
     Notes
     -----
-    Mean over the tags that have a positive in the resample; 0 where none has. Equal scores count as one cut,
+    Mean over the tags that have a positive in the resample; 0 without any. Equal scores count as one cut,
     as in `average_precision`.
     """
     times = np.vstack([block for _, block in _resamples(Y_true.shape[0], groups, samples, seed)])
     weights = np.ascontiguousarray(times.T, np.float32)  # (N, B): an image's resamples lie together
     columns = Y_true.tocsc()
-    total, counted = np.zeros(samples), np.zeros(samples)
+    total, n_tags = np.zeros(samples), np.zeros(samples)
     for start in range(0, Y_true.shape[1], TAG_BLOCK):
         block = np.asarray(scores[:, start : start + TAG_BLOCK])
         for tag in range(block.shape[1]):
@@ -135,75 +135,69 @@ def resampled_map(
             positives = columns.indices[at][columns.data[at].astype(bool)]
             if len(positives):
                 support = weights[positives].sum(axis=0, dtype=np.float64)
-                total += _ratio(_gained_precision(block[:, tag], positives, weights), support)
-                counted += support > 0
-    return _ratio(total, counted)
+                total += ratio(_gained_precision(block[:, tag], positives, weights), support)
+                n_tags += support > 0
+    return ratio(total, n_tags)
 
 
-def _gained_precision(scores: NDArray[np.float32], positives: NDArray[Any], weights: Any) -> Draws:
+def _gained_precision(scores: Float32Array, positives: NDArray[Any], weights: Float32Array) -> Float64Array:
     """Return, for each resample, the sum over a tag's positives of the precision at their cut, (B,)."""
     order = np.argsort(-scores, kind="stable")
     # the cut of a positive lies after the last of the scores equal to its own
     ends = np.searchsorted(-scores[order], -scores[positives], side="right")
-    cuts, which = np.unique(ends, return_inverse=True)
+    cuts, cut_of = np.unique(ends, return_inverse=True)
     begins = np.append(0, cuts[:-1])
     predicted = np.add.reduceat(weights[order[: cuts[-1]]], begins, axis=0).cumsum(axis=0, dtype=np.float64)
-    found = np.zeros_like(predicted)
-    np.add.at(found, which, weights[positives])
-    precision = _ratio(found.cumsum(axis=0), predicted)
-    out: Draws = (found * precision).sum(axis=0)
-    return out
+    hits = np.zeros_like(predicted)
+    np.add.at(hits, cut_of, weights[positives])
+    gained: Float64Array = (hits * ratio(hits.cumsum(axis=0), predicted)).sum(axis=0)
+    return gained
 
 
-def _resamples(n: int, groups: NDArray[Any] | None, samples: int, seed: int) -> Iterator[tuple[slice, Draws]]:
+def _resamples(
+    n: int, groups: NDArray[Any] | None, samples: int, seed: int
+) -> Iterator[tuple[slice, Float64Array]]:
     """Yield how often each resample holds each image, (b, N), a block of resamples at a time."""
-    number = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1].ravel()
-    many = int(number.max(initial=-1)) + 1
+    numbers, n_groups = group_numbers(n, groups)
     random = np.random.default_rng(seed)
     for start in range(0, samples, _BLOCK):
         block = slice(start, min(start + _BLOCK, samples))
-        drawn = random.multinomial(many, np.full(many, 1 / many), size=block.stop - start)
-        yield block, drawn.astype(np.float64)[:, number]
+        drawn = random.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=block.stop - start)
+        yield block, drawn.astype(np.float64)[:, numbers]
 
 
 @dataclass(frozen=True, eq=False)
-class _Counted:
-    """What a head got right and wrong, by image and by tag: all that its metrics are made of."""
+class _Counts:
+    """Right and wrong predictions of a head by image and by tag: all that its metrics are made of."""
 
-    by_image: Draws  # (N, 3): true positives, false positives, false negatives
-    f1: Draws  # (N,)
-    guesses: sp.csr_array  # (N, tags with a positive)
+    by_image: Float64Array  # (N, 3): true positives, false positives, false negatives
+    f1: Float64Array  # (N,)
+    predicted: sp.csr_array  # (N, tags with a positive)
     hits: sp.csr_array
 
     @classmethod
-    def of(cls, Y_true: sp.csr_array, predicted: sp.csr_array) -> "_Counted":
-        counts = per_image_counts(Y_true, predicted).astype(np.float64)
-        tp, fp, fn = counts.T
-        guesses = _seen(Y_true, predicted)
-        hits = sp.csr_array(guesses.multiply(_seen(Y_true, Y_true)))
-        return cls(counts, _ratio(2 * tp, 2 * tp + fp + fn), guesses, hits)
+    def of(cls, Y_true: sp.csr_array, predicted: sp.csr_array, seen: RowNumbers) -> "_Counts":
+        by_image = per_image_counts(Y_true, predicted).astype(np.float64)
+        tp, fp, fn = by_image.T
+        columns = _columns(predicted, seen)
+        hits = sp.csr_array(columns.multiply(_columns(Y_true, seen)))
+        return cls(by_image, ratio(2 * tp, 2 * tp + fp + fn), columns, hits)
 
-    def measured(self, times: Draws, support: Draws, n_tags: int) -> dict[str, Draws]:
+    def measured(self, times: Float64Array, support: Float64Array, n_tags: int) -> dict[str, Float64Array]:
         """Return every metric on resamples that hold each image `times` (b, N) times."""
-        found, wrong, missed = (times @ self.by_image).T
-        # no support leaves no hit: such a tag adds 0 to the sum
-        each = _ratio(2 * np.asarray(times @ self.hits), support + np.asarray(times @ self.guesses))
-        total = each.sum(axis=1)
+        tp, fp, fn = (times @ self.by_image).T
+        # a tag without support has no hit, so it adds 0 to the sum
+        f1 = ratio(2 * np.asarray(times @ self.hits), support + np.asarray(times @ self.predicted))
+        total = f1.sum(axis=1)
         return {
-            "micro_f1": _ratio(2 * found, 2 * found + wrong + missed),
+            "micro_f1": ratio(2 * tp, 2 * tp + fp + fn),
             "macro_f1": total / np.maximum((support > 0).sum(axis=1), 1),
             "macro_f1_all": total / n_tags,
             "samples_f1": times @ self.f1 / times.sum(axis=1),
-            "micro_precision": _ratio(found, found + wrong),
-            "micro_recall": _ratio(found, found + missed),
+            "micro_precision": ratio(tp, tp + fp),
+            "micro_recall": ratio(tp, tp + fn),
         }
 
 
-def _seen(Y_true: sp.csr_array, Y: sp.csr_array) -> sp.csr_array:
-    """Return the columns of Y that have a positive among all images: others can never count."""
-    support = np.bincount(Y_true.indices[Y_true.data.astype(bool)], minlength=Y_true.shape[1])
-    return sp.csr_array(Y[:, np.flatnonzero(support)]).astype(np.float64)
-
-
-def _ratio(numerator: Draws, denominator: Draws) -> Draws:
-    return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
+def _columns(Y: sp.csr_array, seen: RowNumbers) -> sp.csr_array:
+    return sp.csr_array(Y[:, seen]).astype(np.float64)

@@ -1,18 +1,17 @@
-"""F1 and its kin for multi-label predictions, by scikit-learn's definitions.
+"""F1 and related metrics of multi-label predictions, by scikit-learn's definitions.
 
-Undefined values (a tag without positives has no recall, and no AP) are nan, left out of means and counted.
+Undefined values (a tag without positives has no recall and no AP) are nan, left out of means and counted.
 """
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
-Counts = NDArray[np.int64]
-Floats = NDArray[np.float64]
+from toolkit.arrays.types import Float32Array, Float64Array, Int64Array, RowNumbers
 
 TAG_BLOCK = 256  # tags sorted at a time for AP: 7,000 rows x 256 float32 is 7 MB
 
@@ -26,19 +25,19 @@ class Metrics:
     micro_f1, micro_precision, micro_recall : float
         Of all (image, tag) pairs pooled; precision is 0 when nothing was predicted, as in scikit-learn.
     macro_f1 : float
-        Mean F1 over the `n_tags_with_support` tags that have a positive in the truth; nan if there is none.
+        Mean F1 over the `n_tags_with_support` tags that have a positive in the truth; nan without any.
     macro_f1_all : float
-        Mean F1 over all `n_tags`, one without positives and predictions counts 0 (scikit-learn's).
+        Mean F1 over all `n_tags`; without positives and predictions it counts 0 (scikit-learn's).
     samples_f1 : float
         Mean over images of each image's F1; an image with neither truth nor prediction counts 0.
     map : float
         Mean average precision over tags with support; nan without scores.
     n_never_predicted : int
-        Tags with support that no image was given.
+        Tags with support that were never predicted.
     support, predicted, true_positive : ndarray (L,) int64
         Per tag.
     f1, ap : ndarray (L,) float64
-        Per tag; `f1` is nan where a tag has neither positives nor predictions, `ap` where no positives.
+        Per tag; `f1` is nan for tags with neither positives nor predictions, `ap` for tags without positives.
     """
 
     micro_f1: float
@@ -51,21 +50,19 @@ class Metrics:
     n_tags: int
     n_tags_with_support: int
     n_never_predicted: int
-    support: Counts
-    predicted: Counts
-    true_positive: Counts
-    f1: Floats
-    ap: Floats
+    support: Int64Array
+    predicted: Int64Array
+    true_positive: Int64Array
+    f1: Float64Array
+    ap: Float64Array
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the numbers that are one a run, as json can hold them (nan becomes None)."""
+        """Return all single numbers, ready for json: nan becomes None."""
         single = {key: value for key, value in vars(self).items() if not isinstance(value, np.ndarray)}
         return {key: None if math.isnan(value) else value for key, value in single.items()}
 
 
-def evaluate(
-    Y_true: sp.csr_array, Y_pred: sp.csr_array, scores: NDArray[np.float32] | None = None
-) -> Metrics:
+def evaluate(Y_true: sp.csr_array, Y_pred: sp.csr_array, scores: Float32Array | None = None) -> Metrics:
     """Compare predictions (N, L) with the truth (N, L), both boolean CSR; `scores` (N, L) adds mAP.
 
     Raises
@@ -76,21 +73,20 @@ def evaluate(
     shapes = {Y_true.shape, Y_pred.shape} | ({scores.shape} if scores is not None else set())
     if len(shapes) != 1:
         raise ValueError(f"truth, predictions and scores must have one shape, they have {sorted(shapes)}")
-    hits = Y_true.multiply(Y_pred).tocsr()
-    support, predicted, true_positive = (_per_tag(matrix) for matrix in (Y_true, Y_pred, hits))
-    f1 = _ratio(2 * true_positive, support + predicted)
+    support, predicted = _per_tag(Y_true), _per_tag(Y_pred)
+    true_positive = _per_tag(Y_true.multiply(Y_pred).tocsr())
+    f1 = ratio(2 * true_positive, support + predicted, math.nan)
     ap = average_precision(Y_true, scores) if scores is not None else np.full(len(support), np.nan)
     seen = support > 0
     tp, fp, fn = per_image_counts(Y_true, Y_pred).T
-    images = np.nan_to_num(_ratio(2 * tp, 2 * tp + fp + fn))
     return Metrics(
-        micro_f1=_zero(2 * tp.sum(), support.sum() + predicted.sum()),
-        micro_precision=_zero(tp.sum(), predicted.sum()),
-        micro_recall=_zero(tp.sum(), support.sum()),
+        micro_f1=_share(2 * tp.sum(), support.sum() + predicted.sum()),
+        micro_precision=_share(tp.sum(), predicted.sum()),
+        micro_recall=_share(tp.sum(), support.sum()),
         macro_f1=_mean(f1[seen]),
         macro_f1_all=_mean(np.nan_to_num(f1)),
-        samples_f1=_mean(images),
-        map=_mean(ap[seen]) if scores is not None else float("nan"),
+        samples_f1=_mean(ratio(2 * tp, 2 * tp + fp + fn)),
+        map=_mean(ap[seen]),
         n_tags=len(support),
         n_tags_with_support=int(seen.sum()),
         n_never_predicted=int((seen & (predicted == 0)).sum()),
@@ -103,33 +99,28 @@ def evaluate(
 
 
 BANDS = (1, 5, 20, 50, 200, 1000)
-"""Positives among the training rows from which a band of tags begins; the first holds those with none."""
+"""Positives among the training rows at which a band of tags begins; the first holds tags with none."""
 
 
-def support_bands(train_support: Counts) -> list[tuple[str, NDArray[np.intp]]]:
+def support_bands(train_support: Int64Array) -> list[tuple[str, RowNumbers]]:
     """Return the bands of tags by their positives in training (L,): name such as ``5-19``, and columns.
 
     Bands without tags are left out.
     """
-    edges = (0, *BANDS)
-    found = []
-    for low, high in zip(edges, (*BANDS, None), strict=True):
-        inside = (train_support >= low) & (train_support < (np.inf if high is None else high))
-        name = f"{low}+" if high is None else str(low) if high == low + 1 else f"{low}-{high - 1}"
-        if inside.any():
-            found.append((name, np.flatnonzero(inside)))
-    return found
+    band = np.digitize(train_support, BANDS)
+    names = ["0", *(f"{low}-{high - 1}" for low, high in pairwise(BANDS)), f"{BANDS[-1]}+"]
+    return [(names[number], np.flatnonzero(band == number)) for number in np.unique(band)]
 
 
-def per_image_counts(Y_true: sp.csr_array, Y_pred: sp.csr_array) -> Counts:
-    """Return true positives, false positives and false negatives of each image, (N, 3) int64."""
-    hits = Y_true.multiply(Y_pred).tocsr()
-    tp, true, predicted = (_per_image(matrix) for matrix in (hits, Y_true, Y_pred))
+def per_image_counts(Y_true: sp.csr_array, Y_pred: sp.csr_array) -> Int64Array:
+    """Return true positives, false positives and false negatives of each image, (N, 3)."""
+    hits = Y_true.multiply(Y_pred)
+    tp, true, predicted = (np.asarray(Y.sum(axis=1), np.int64).ravel() for Y in (hits, Y_true, Y_pred))
     return np.stack([tp, predicted - tp, true - tp], axis=1)
 
 
-def average_precision(Y_true: sp.csr_array, scores: NDArray[np.float32]) -> Floats:
-    """Return AP of each tag, (L,) float64, equal scores counting as one cut; nan for tags without positives.
+def average_precision(Y_true: sp.csr_array, scores: Float32Array) -> Float64Array:
+    """Return AP of each tag, (L,), equal scores counting as one cut; nan for tags without positives.
 
     It is the sum over cuts of (recall gained) times (precision), scikit-learn's ``average_precision_score``.
     """
@@ -146,29 +137,26 @@ def average_precision(Y_true: sp.csr_array, scores: NDArray[np.float32]) -> Floa
         for tag in np.flatnonzero(truth.any(axis=0)):
             # a cut lies after the last of each run of equal scores
             cuts = np.append(np.flatnonzero(np.diff(ranked[:, tag])), len(ranked) - 1)
-            found = np.cumsum(hit[:, tag])[cuts]
-            gained = np.diff(found, prepend=0)
-            out[start + tag] = float((gained * found / (cuts + 1)).sum() / found[-1])
+            hits = np.cumsum(hit[:, tag])[cuts]
+            gained = np.diff(hits, prepend=0)
+            out[start + tag] = float((gained * hits / (cuts + 1)).sum() / hits[-1])
     return out
 
 
-def _per_tag(Y: sp.csr_array) -> Counts:
-    return np.bincount(Y.indices[Y.data.astype(bool)], minlength=Y.shape[1]).astype(np.int64)
-
-
-def _per_image(Y: sp.csr_array) -> Counts:
-    return np.asarray(Y.sum(axis=1), dtype=np.int64).ravel()
-
-
-def _ratio(numerator: Counts, denominator: Counts) -> Floats:
-    out = np.full(len(numerator), np.nan)
+def ratio(numerator: Any, denominator: Any, undefined: float = 0.0) -> Float64Array:
+    """Return the quotients of two arrays; `undefined` where the denominator is 0."""
+    out: Float64Array = np.full_like(numerator, undefined, dtype=np.float64)
     np.divide(numerator, denominator, out=out, where=denominator > 0)
     return out
 
 
-def _zero(numerator: int, denominator: int) -> float:
-    return float(numerator / denominator) if denominator else 0.0
+def _per_tag(Y: sp.csr_array) -> Int64Array:
+    return np.bincount(Y.indices[Y.data.astype(bool)], minlength=Y.shape[1]).astype(np.int64)
 
 
-def _mean(values: Floats) -> float:
-    return float(values.mean()) if len(values) else float("nan")
+def _share(part: int, whole: int) -> float:
+    return float(part / whole) if whole else 0.0
+
+
+def _mean(values: Float64Array) -> float:
+    return float(values.mean()) if len(values) else math.nan

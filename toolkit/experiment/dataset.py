@@ -7,19 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
+from toolkit.arrays.types import RowNumbers
 from toolkit.errors import LabelError, OptionError, SplitError, StoreError
-from toolkit.evaluation.options import TEST_FRACTION, VAL_FRACTION
+from toolkit.evaluation.duplicates import near_duplicate_groups
 from toolkit.evaluation.splits import (
     PARTS,
     Split,
     complete_split,
     default_split,
-    near_duplicate_groups,
     read_split,
 )
-from toolkit.experiment.sources import Source
+from toolkit.experiment.options import DataOptions
+from toolkit.experiment.stores import StoreSet
 from toolkit.labels.find import find_label_file
 from toolkit.labels.match import LabelMatch, match_labels
 from toolkit.labels.read import read_labels
@@ -31,43 +31,6 @@ from toolkit.store.reading import EmbeddingStore
 
 logger = logging.getLogger(__name__)
 
-Rows = NDArray[np.intp]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataOptions:
-    """Which stores, labels and split are meant, and how the label file is read.
-
-    Everything but `artifacts` may be left out: the store if there is one only, or one only with labels;
-    labels, tags and split if ``embed`` was given them, or (labels) if a label file lies beside or in what was
-    embedded.
-
-    Attributes
-    ----------
-    store : str, or sequence of str, optional
-        Several stores are joined: the images all of them have, their features side by side.
-    labels, tags, split : path, optional
-    format, separator, encoding, ignore_unknown_tags
-        As `toolkit.labels.read.read_labels` takes them.
-    val_fraction, test_fraction : float
-        Of the default split.
-    seed : int
-        Of the split and the heads.
-    """
-
-    artifacts: Path = Path("artifacts")
-    store: str | Sequence[str] | None = None
-    labels: Path | None = None
-    tags: Path | None = None
-    split: Path | None = None
-    format: str = "auto"
-    separator: str = ","
-    encoding: str = "utf-8"
-    ignore_unknown_tags: bool = False
-    val_fraction: float = VAL_FRACTION
-    test_fraction: float = TEST_FRACTION
-    seed: int = 0
-
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
@@ -75,33 +38,33 @@ class Dataset:
 
     Attributes
     ----------
-    source : Source
+    store_set : StoreSet
         Their features.
     Y : csr_array (N, L) bool
     space : LabelSpace
     split : Split
-        In rows of `source` and `Y`.
+        In rows of `store_set` and `Y`.
     groups : ndarray (N,) intp
         Near-duplicates have equal numbers.
     notes : tuple of str
-        What was found and matched, for the user.
+        What was read and matched, for the user.
     """
 
-    source: Source
+    store_set: StoreSet
     Y: sp.csr_array
     space: LabelSpace
     split: Split
-    groups: Rows
+    groups: RowNumbers
     notes: tuple[str, ...]
 
     @property
     def ids(self) -> tuple[str, ...]:
         """The images' ids, one a row."""
-        return self.source.ids
+        return self.store_set.ids
 
 
 def load_dataset(options: DataOptions, stages: Stages | None = None) -> Dataset:
-    """Open the store or stores, read and match their labels, and split; `stages` is told how long that took.
+    """Open the store or stores, read and match their labels, and split; add the times to `stages`.
 
     Raises
     ------
@@ -110,8 +73,8 @@ def load_dataset(options: DataOptions, stages: Stages | None = None) -> Dataset:
     """
     stages = Stages() if stages is None else stages
     with stages.timing("read and match"):
-        every = choose_source(options)
-        store, options = every.stores[0], _remembered(every.stores, options)
+        every = choose_stores(options)
+        store, options = every.stores[0], _with_remembered_files(every.stores, options)
         path = _label_file(store, options)
         if path is None:
             raise LabelError(
@@ -120,40 +83,27 @@ def load_dataset(options: DataOptions, stages: Stages | None = None) -> Dataset:
             )
         table = _read(path, options)
         match = match_labels(every.ids, table, source_root=_root(store))
-        source = every.take(match.store_rows)
+        store_set = every.take(match.store_rows)
         Y = sp.csr_array(table.Y[match.table_rows])
     if not Y.nnz:
         raise LabelError(f"{path} gives the images of the store no tag at all; there is nothing to learn")
     with stages.timing("near-duplicates"):
-        digests = [store.rows[row].digest for row in source.rows[0]]
-        groups = near_duplicate_groups(source.features(), digests=digests)
+        digests = [store.rows[row].digest for row in store_set.rows[0]]
+        groups = near_duplicate_groups(store_set.features(), digests=digests)
     with stages.timing("split"):
-        split = _split(store, source.ids, Y, groups, options)
+        split = _split(store, store_set.ids, Y, groups, options)
     notes = (
-        *_joined(every),
-        f"labels from {_shown(path)}: {match.summary()}",
+        *_about_stores(every),
+        f"labels from {_relative(path)}: {match.summary()}",
         *table.notes,
-        *_left_over(match),
+        *_unmatched(match),
         f"split: {split.source}",
-        *_alike(groups),
+        *_about_duplicates(groups),
     )
-    return Dataset(source, Y, table.space, split, groups, notes)
+    return Dataset(store_set, Y, table.space, split, groups, notes)
 
 
-def _joined(source: Source) -> list[str]:
-    if len(source.stores) == 1:
-        return []
-    scales = ", ".join(f"{part.store} x {part.scale:.3g}" for part in source.parts)
-    missing = f"; {counted(source.left_out, 'image')} only some of them have" if source.left_out else ""
-    views = {store.meta.views for store in source.stores}
-    unused = "; their augmented views are not used: the numbers differ" if len(views) > 1 else ""
-    return [f"{len(source.stores)} stores, {counted(len(source.ids), 'image')} ({scales}){missing}{unused}"]
-
-
-def _shown(path: Path) -> str:
-    """Return a path as a user in the working folder would write it."""
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+# ---------------------------------------------------------------------- stores
 
 
 def store_names(artifacts: Path) -> list[str]:
@@ -162,31 +112,26 @@ def store_names(artifacts: Path) -> list[str]:
     return sorted(path.parent.name for path in folder.glob("[!.]*/meta.json"))
 
 
-def choose_source(options: DataOptions) -> Source:
+def choose_stores(options: DataOptions) -> StoreSet:
     """Open the stores named, or the only one, or the only one whose labels are known.
 
     Raises
     ------
     StoreError
-        There is none, or none of that name.
+        There is no store, or none of that name.
     OptionError
         There are several to choose from.
     """
-    folder = options.artifacts / "embeddings"
-    names = store_names(options.artifacts)
-    asked = (options.store,) if isinstance(options.store, str) else tuple(options.store or ())
+    artifacts = Path(options.artifacts)
+    folder, names, asked = artifacts / "embeddings", store_names(artifacts), options.stores
     for name in asked:
         if name not in names:
-            there = (
-                f"there are {', '.join(names)}"
-                if names
-                else "there are none yet; make one with: toolkit embed"
-            )
+            there = f"there are {', '.join(names)}" if names else "make one first with: toolkit embed"
             raise StoreError(f"there is no store {name!r} in {folder}; {there}")
     if len(set(asked)) != len(asked):
         raise OptionError(f"a store is named twice among {', '.join(asked)}; name each once")
     if asked:
-        return Source.of([EmbeddingStore(folder / name) for name in asked])
+        return StoreSet.of([EmbeddingStore(folder / name) for name in asked])
     if not names:
         raise StoreError(f"there is no embedding store in {folder}; make one with: toolkit embed FOLDER")
     stores = [EmbeddingStore(folder / name) for name in names]
@@ -197,11 +142,11 @@ def choose_source(options: DataOptions) -> Source:
     if len(stores) > 1:
         choices = ", ".join(store.name for store in stores)
         raise OptionError(f"there are {len(stores)} stores; choose one with --store: {choices}")
-    return Source.of(stores[:1])
+    return StoreSet.of(stores[:1])
 
 
 def _has_labels(store: EmbeddingStore, options: DataOptions) -> bool:
-    options = _remembered([store], options)
+    options = _with_remembered_files([store], options)
     path = _label_file(store, options)
     if path is None:
         return False
@@ -212,23 +157,38 @@ def _has_labels(store: EmbeddingStore, options: DataOptions) -> bool:
     return True
 
 
-def _remembered(stores: Sequence[EmbeddingStore], options: DataOptions) -> DataOptions:
+def _with_remembered_files(stores: Sequence[EmbeddingStore], options: DataOptions) -> DataOptions:
     """Return the options with the files that were given to ``embed`` filled in."""
-    found: dict[str, Path] = {}
-    for what in ("labels", "tags", "split"):
-        files = {store.meta.files[what]: store.name for store in stores if what in store.meta.files}
-        if getattr(options, what) is not None or not files:
+    remembered: dict[str, str] = {}
+    for role in ("labels", "tags", "split"):
+        files = {store.meta.files[role]: store.name for store in stores if role in store.meta.files}
+        if getattr(options, role) is not None or not files:
             continue
         if len(files) > 1:
             each = ", ".join(f"{name} {path}" for path, name in files.items())
-            raise OptionError(f"the stores remember different {what} files ({each}); choose with --{what}")
-        found[what] = Path(next(iter(files)))
-    return replace(options, **found)  # type: ignore[arg-type]
+            raise OptionError(f"the stores remember different {role} files ({each}); choose with --{role}")
+        remembered[role] = next(iter(files))
+    return replace(options, **remembered)  # type: ignore[arg-type]
+
+
+def _about_stores(store_set: StoreSet) -> list[str]:
+    if len(store_set.stores) == 1:
+        return []
+    scales = ", ".join(f"{record.store} x {record.scale:.3g}" for record in store_set.records)
+    left_out = store_set.n_left_out
+    missing = f"; {counted(left_out, 'image')} only some of them have" if left_out else ""
+    views = {store.meta.views for store in store_set.stores}
+    unused = "; their augmented views are not used: the numbers differ" if len(views) > 1 else ""
+    images = counted(len(store_set.ids), "image")
+    return [f"{len(store_set.stores)} stores, {images} ({scales}){missing}{unused}"]
+
+
+# ---------------------------------------------------------------------- labels
 
 
 def _label_file(store: EmbeddingStore, options: DataOptions) -> Path | None:
     if options.labels is not None:
-        return options.labels
+        return Path(options.labels)
     root = _root(store)
     return None if root is None else find_label_file(root, name=store.name)
 
@@ -236,7 +196,7 @@ def _label_file(store: EmbeddingStore, options: DataOptions) -> Path | None:
 def _read(path: Path, options: DataOptions) -> LabelTable:
     return read_labels(
         path,
-        tags=options.tags,
+        tags=options.tags,  # type: ignore[arg-type]
         format=options.format,
         separator=options.separator,
         encoding=options.encoding,
@@ -248,33 +208,42 @@ def _root(store: EmbeddingStore) -> Path | None:
     return Path(store.meta.root) if store.meta.root else None
 
 
-def _left_over(match: LabelMatch) -> list[str]:
-    found = []
+def _relative(path: Path) -> str:
+    """Return a path as a user in the working folder would write it."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def _unmatched(match: LabelMatch) -> list[str]:
+    notes = []
     for what, names in (
         ("images without labels", match.unlabelled_images),
         ("labels without an image", match.missing_images),
     ):
         if names:
-            more = ", …" if len(names) > 3 else ""
-            found.append(f"{what}: {', '.join(names[:3])}{more}")
-    return found
+            notes.append(f"{what}: {', '.join(names[:3])}{', …' if len(names) > 3 else ''}")
+    return notes
 
 
-def _alike(groups: Rows) -> list[str]:
+# ---------------------------------------------------------------------- split
+
+
+def _about_duplicates(groups: RowNumbers) -> list[str]:
     sizes = np.bincount(groups)
     several = int(sizes[sizes > 1].sum())
     return [f"{several:,} images are near-duplicates of others: such are kept together"] if several else []
 
 
 def _split(
-    store: EmbeddingStore, ids: Sequence[str], Y: sp.csr_array, groups: Rows, options: DataOptions
+    store: EmbeddingStore, ids: Sequence[str], Y: sp.csr_array, groups: RowNumbers, options: DataOptions
 ) -> Split:
     if options.split is None:
         fractions = (options.val_fraction, options.test_fraction)
         return default_split(Y, *fractions, seed=options.seed, groups=groups)
-    names, parts = read_split(options.split)
-    part_of = _match_split(store, ids, names, parts, options.split)
-    return complete_split(part_of, Y, source=str(options.split), seed=options.seed, groups=groups)
+    path = Path(options.split)
+    names, parts = read_split(path)
+    part_of = _match_split(store, ids, names, parts, path)
+    return complete_split(part_of, Y, source=str(path), seed=options.seed, groups=groups)
 
 
 def _match_split(

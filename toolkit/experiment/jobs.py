@@ -1,11 +1,6 @@
-"""Run `toolkit.experiment.worker` in a process of its own, relaying its progress, warnings and errors."""
+"""Work on heads in processes of their own: folders for it, the arrays it reads, and its errors."""
 
-import json
-import logging
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,19 +9,17 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
-from toolkit import errors
-from toolkit.errors import HeadError, ToolkitError
+from toolkit.arrays.types import RowNumbers
+from toolkit.errors import HeadError
 from toolkit.evaluation.splits import Split
+from toolkit.runtime.children import ChildError, call_in_child
 from toolkit.runtime.progress import Progress
-
-Rows = NDArray[np.intp]
 
 
 @contextmanager
 def work_folder(artifacts: Path) -> Iterator[Path]:
-    """Make a folder for jobs inside `artifacts`, where there is room for arrays, and remove it afterwards."""
+    """Make a folder inside `artifacts`, where there is room for arrays, and remove it afterwards."""
     artifacts.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=".work-", dir=artifacts)).resolve()
     try:
@@ -35,67 +28,42 @@ def work_folder(artifacts: Path) -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def run_job(folder: Path, document: dict[str, Any], progress: Progress) -> None:
-    """Do the job `document` in `folder`, which is made.
+def run_job(job: str, head: str, folder: Path, progress: Progress, **arguments: Any) -> Any:
+    """Call a function of `toolkit.experiment.worker` in a process of its own; return what it returns.
+
+    Parameters
+    ----------
+    job : str
+        Name of the function.
+    head : str
+        What the user called the head.
+    folder : Path
+        Made for the arrays the function writes.
 
     Raises
     ------
     ToolkitError
-        The one the worker met.
+        The one the function raised.
     HeadError
-        The worker died (its traceback, if it had one, is on stderr).
+        The process failed otherwise; its traceback is on stderr or the cause of the error.
     """
     folder.mkdir()
-    (folder / "job.json").write_text(json.dumps(document), encoding="utf-8")
-    command = [sys.executable, "-m", "toolkit.experiment.worker", str(folder)]
-    # a session of its own: Ctrl-C reaches this process alone, which then stops the worker
-    worker = subprocess.Popen(  # noqa: S603 - this interpreter and this package
-        command, stdout=subprocess.PIPE, encoding="utf-8", start_new_session=True
-    )
-    assert worker.stdout is not None
+    function = f"toolkit.experiment.worker:{job}"
     try:
-        for line in worker.stdout:
-            _relay(line, progress)
-        status = worker.wait()
-    finally:
-        worker.kill()
-        worker.stdout.close()
-        worker.wait()
-    if (folder / "error.json").is_file():
-        raise _error(json.loads((folder / "error.json").read_text(encoding="utf-8")))
-    if status:
-        how = f"ended with {status}" if status > 0 else f"was killed by signal {-status}"
-        how += ", as happens when memory runs out" if status == -signal.SIGKILL else ""
-        raise HeadError(f"the process of head {document.get('head', '')!r} {how}; nothing was changed")
-
-
-def _relay(line: str, progress: Progress) -> None:
-    try:
-        said = json.loads(line)
-    except ValueError:  # a head of another package prints
-        sys.stderr.write(line)
-        return
-    if "stage" in said:
-        progress(said["stage"], said["done"], said["total"], said["note"])
-    else:
-        logging.getLogger(said["logger"]).log(said["level"], "%s", said["message"])
-
-
-def _error(document: dict[str, str]) -> ToolkitError:
-    kind = getattr(errors, document["type"], ToolkitError)
-    found: ToolkitError = kind(document["message"])
-    return found
+        return call_in_child(function, {"head": head, "folder": folder, **arguments}, progress=progress)
+    except ChildError as error:
+        raise HeadError(f"the process of head {head!r} {error}; nothing was changed") from error
 
 
 def save_data(
     folder: Path,
-    rows: Rows,
+    rows: RowNumbers,
     Y: sp.csr_array,
     split: Split,
-    pool: Rows | None = None,
-    fold: Rows | None = None,
+    pool: RowNumbers | None = None,
+    fold: RowNumbers | None = None,
 ) -> None:
-    """Write what the jobs of one command read: where the features lie, their labels and their split.
+    """Write what the jobs of one command read: the rows of the features, their labels and their split.
 
     `pool` are the rows dealt to folds, `fold` the number of each one's; none by default.
     """

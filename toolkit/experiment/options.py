@@ -7,7 +7,7 @@ from toolkit.errors import OptionError
 from toolkit.evaluation.options import DecisionOptions, SplitOptions
 from toolkit.files.options import ArtifactsOption
 from toolkit.labels.options import LabelOptions, TagListOption
-from toolkit.runtime.options import Option, Options, PathLike
+from toolkit.runtime.options import Option, Options, PathLike, ProgressOption
 
 
 class DeviceOption(Options):
@@ -47,8 +47,8 @@ class DataOptions(StoreOption, LabelFileOption, TagListOption, SplitOptions, Lab
     """
 
 
-class TrainingOptions(DecisionOptions):
-    """How heads are fitted, whatever they are."""
+class TrainingOptions(DecisionOptions, DataOptions, DeviceOption, ProgressOption):
+    """How heads are fitted, and on what."""
 
     folds: Annotated[
         int,

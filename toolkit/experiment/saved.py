@@ -14,7 +14,6 @@ Layout of ``artifacts/heads/<head>/``::
 ``artifacts/heads/best.json`` names the winner of the last comparison.
 """
 
-import json
 import secrets
 import shutil
 from collections.abc import Mapping, Sequence
@@ -22,10 +21,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from toolkit.arrays.types import Float32Array, RowNumbers
 from toolkit.errors import HeadError, OptionError
 from toolkit.evaluation.decisions.base import DecisionRule
-from toolkit.evaluation.decisions.registry import parse_rule, rule_from_dict
-from toolkit.experiment.sources import Part
+from toolkit.evaluation.decisions.registry import parse_rule, rule_from_dict, tuned_rules
+from toolkit.evaluation.splits import write_split
+from toolkit.experiment.dataset import Dataset
+from toolkit.experiment.measuring import FitReport, Fitted
+from toolkit.experiment.saved_scores import SavedScores, ScorePart
+from toolkit.experiment.stores import StoreRecord
+from toolkit.files.json import read_json, write_json
 from toolkit.files.text import read_csv, write_csv
 from toolkit.heads.registry import get_head
 from toolkit.labels.space import LabelSpace
@@ -34,7 +39,7 @@ from toolkit.store.reading import EmbeddingStore
 
 BEST = "best"
 SPLIT = "split.csv"
-_PARTS = ("head.json", "tags.txt", "decision.json", "metrics.json", "spec.json")
+_DOCUMENTS = ("head.json", "decision.json", "metrics.json", "spec.json")
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class SavedHead:
     ----------
     folder : Path
     space : LabelSpace
-    parts : tuple of Part
+    stores : tuple of StoreRecord
         The stores it was fitted on.
     decision : dict
         ``rule`` in use and ``tuned`` rules by name, as `DecisionRule.to_dict` wrote them.
@@ -56,7 +61,7 @@ class SavedHead:
 
     folder: Path
     space: LabelSpace
-    parts: tuple[Part, ...]
+    stores: tuple[StoreRecord, ...]
     decision: dict[str, Any]
     metrics: dict[str, Any]
     given: str
@@ -92,19 +97,16 @@ class SavedHead:
                 f"there is no fitted head {folder.name!r} in {artifacts / 'heads'}; there are: {there}"
             )
         try:
-            texts = {
-                part: (folder / part).read_text(encoding="utf-8") for part in _PARTS if part != "tags.txt"
-            }
-            loaded = {part: json.loads(text) for part, text in texts.items()}
-            parts = tuple(Part.from_dict(part) for part in loaded["spec.json"]["stores"])
+            documents = {name: read_json(folder / name) for name in _DOCUMENTS}
+            stores = tuple(StoreRecord.from_dict(store) for store in documents["spec.json"]["stores"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise HeadError(f"{folder} is not a complete head ({error}); fit it again") from error
         return cls(
             folder,
             LabelSpace.read(folder / "tags.txt"),
-            parts,
-            loaded["decision.json"],
-            loaded["metrics.json"],
+            stores,
+            documents["decision.json"],
+            documents["metrics.json"],
             given,
         )
 
@@ -128,15 +130,15 @@ class SavedHead:
         SpecMismatchError
             One was made otherwise; the message names the field.
         """
-        if len(stores) != len(self.parts):
-            want = "+".join(part.store for part in self.parts)
+        if len(stores) != len(self.stores):
+            want = "+".join(record.store for record in self.stores)
             have = "+".join(store.name for store in stores)
             raise OptionError(
-                f"head {self.name!r} was fitted on {counted(len(self.parts), 'store')} ({want}), {have!r} "
+                f"head {self.name!r} was fitted on {counted(len(self.stores), 'store')} ({want}), {have!r} "
                 f"names {len(stores)}; name as many, made alike and in that order (for predict joined by +)"
             )
-        for store, part in zip(stores, self.parts, strict=True):
-            part.spec.require(
+        for store, record in zip(stores, self.stores, strict=True):
+            record.spec.require(
                 store.meta.spec, have=f"head {self.name!r}", want=f"store {store.name!r}", remedy=remedy
             )
 
@@ -164,12 +166,8 @@ class SavedHead:
         tuned = self.decision["tuned"]
         if document["rule"] in tuned:
             tuned = tuned | {document["rule"]: document}
-        for name, content in (
-            ("decision.json", {"rule": document, "tuned": tuned}),
-            ("metrics.json", {**self.metrics, **facts}),
-        ):
-            write_json(self.folder / f".{name}", content)
-            (self.folder / f".{name}").replace(self.folder / name)
+        write_json(self.folder / "decision.json", {"rule": document, "tuned": tuned})
+        write_json(self.folder / "metrics.json", {**self.metrics, **facts})
 
 
 def saved_names(artifacts: Path) -> list[str]:
@@ -177,23 +175,78 @@ def saved_names(artifacts: Path) -> list[str]:
     return sorted(path.parent.name for path in (artifacts / "heads").glob("[!.]*/head.json"))
 
 
+def save_report(
+    report: FitReport, fitted: Fitted, dataset: Dataset, tuning: RowNumbers, *, fitted_on: str
+) -> None:
+    """Write all that belongs to a saved head into ``fitted.folder``; `fitted_on` says which rows it learned.
+
+    `tuning` are the rows its rule was tuned on.
+    """
+    split, Y, folder = dataset.split, dataset.Y, fitted.folder
+    used = report.rule.to_dict()
+    tuned = {
+        name: used | {"min_tags": 0}
+        if used["rule"] == name
+        else parse_rule(name).fit(fitted.tuning_scores, Y[tuning]).to_dict()
+        for name in tuned_rules()
+    }
+    diagnostics = dict(fitted.diagnostics)
+    unconverged = [dataset.space.tags[column] for column in diagnostics.pop("unconverged", ())]
+    facts = (
+        report.row()
+        | report.metrics.to_dict()
+        | {
+            "measured_on": report.measured_on,
+            "n_train": len(split.train),
+            "n_val": len(split.val),
+            "n_test": len(split.test),
+            "split": split.source,
+            "store": dataset.store_set.name,
+            "optimism": report.optimism,
+            "chosen": report.chosen,
+            "fitted_on": fitted_on,
+            **diagnostics,
+            "unconverged": unconverged,
+        }
+    )
+    write_split(folder / SPLIT, dataset.ids, split)
+    _save_scores(folder, dataset, "tuning", fitted.tuning_scores, tuning)
+    _save_scores(folder, dataset, "test", fitted.test_scores, split.test)
+    write_facts(
+        folder,
+        space=dataset.space,
+        stores=dataset.store_set.records,
+        decision={"rule": report.rule.to_dict(), "tuned": tuned},
+        metrics=facts,
+        history=report.history,
+    )
+
+
+def _save_scores(
+    folder: Path, dataset: Dataset, part: ScorePart, scores: Float32Array, rows: RowNumbers
+) -> None:
+    ids = [dataset.ids[row] for row in rows]
+    tags, Y, groups = dataset.space.tags, dataset.Y[rows], dataset.groups[rows]
+    SavedScores.of(scores, ids, tags, Y, groups).write(folder, part)
+
+
 def write_facts(
-    fitted: Path,
+    folder: Path,
     *,
     space: LabelSpace,
-    parts: Sequence[Part],
+    stores: Sequence[StoreRecord],
     decision: Mapping[str, Any],
     metrics: Mapping[str, Any],
     history: Sequence[Mapping[str, Any]],
 ) -> None:
-    """Write what else belongs to a head into the folder `fitted`, where it saved itself."""
-    space.write(fitted / "tags.txt")
-    write_json(fitted / "spec.json", {"stores": [part.to_dict() for part in parts]})
-    write_json(fitted / "decision.json", decision)
-    write_json(fitted / "metrics.json", {**metrics, "id": secrets.token_hex(8)})
+    """Write what else belongs to a head into `folder`, where it saved itself."""
+    space.write(folder / "tags.txt")
+    write_json(folder / "spec.json", {"stores": [record.to_dict() for record in stores]})
+    write_json(folder / "decision.json", decision)
+    write_json(folder / "metrics.json", {**metrics, "id": secrets.token_hex(8)})
     if history:
         header = list(history[0])
-        write_csv(fitted / "history.csv", header, ([row.get(key, "") for key in header] for row in history))
+        write_csv(folder / "history.csv", header, ([row.get(key, "") for key in header] for row in history))
 
 
 def place_head(fitted: Path, target: Path) -> None:
@@ -212,16 +265,11 @@ def write_best(artifacts: Path, name: str, comparison: str) -> None:
     write_json(artifacts / "heads" / "best.json", {"head": name, "comparison": comparison})
 
 
-def write_json(path: Path, document: Any) -> None:
-    """Write indented json, as UTF-8."""
-    path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
 def _best(artifacts: Path) -> str:
     path = artifacts / "heads" / "best.json"
     if path.is_file():
         try:
-            return str(json.loads(path.read_text(encoding="utf-8"))["head"])
+            return str(read_json(path)["head"])
         except (ValueError, KeyError, TypeError) as error:
             raise HeadError(
                 f"{path} is damaged ({error}); run toolkit compare again or name a head"

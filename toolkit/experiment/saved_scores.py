@@ -14,19 +14,18 @@ from typing import Literal, Self
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
+from toolkit.arrays.types import Float32Array, RowNumbers
 from toolkit.errors import HeadError, LabelError
-from toolkit.evaluation.topscores import TopScores
+from toolkit.evaluation.scorestore import TopScores
 from toolkit.experiment.jobs import load_labels, save_labels
 
-Rows = NDArray[np.intp]
-Part = Literal["tuning", "test"]
+ScorePart = Literal["tuning", "test"]
 _DAMAGE = (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, eq=False)
-class KeptScores:
+class SavedScores:
     """Scores and truth of the images one head was tuned, or measured, on.
 
     Attributes
@@ -40,21 +39,21 @@ class KeptScores:
 
     top: TopScores
     Y: sp.csr_array
-    groups: Rows
+    groups: RowNumbers
 
     @classmethod
     def of(
         cls,
-        scores: NDArray[np.float32],
+        scores: Float32Array,
         ids: Sequence[str],
         tags: Sequence[str],
         Y: sp.csr_array,
-        groups: Rows,
+        groups: RowNumbers,
     ) -> Self:
         """Keep the best of scores (n, L) of the images `ids`, their truth Y (n, L) and their groups (n,)."""
         return cls(TopScores.of(scores, np.arange(len(ids)), ids, tags), Y, groups)
 
-    def write(self, head: Path, part: Part) -> None:
+    def write(self, head: Path, part: ScorePart) -> None:
         """Write into the folder of a head."""
         folder = head / "scores"
         folder.mkdir(exist_ok=True)
@@ -63,7 +62,7 @@ class KeptScores:
         np.save(folder / f"{part}-groups.npy", self.groups)
 
     @classmethod
-    def read(cls, head: Path, part: Part) -> Self:
+    def read(cls, head: Path, part: ScorePart) -> Self:
         """Read what `write` wrote; `HeadError` if it is not there or damaged."""
         folder = head / "scores"
         if not folder.is_dir():

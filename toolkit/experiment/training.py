@@ -1,212 +1,184 @@
-"""Fit heads on one split: each in a process of its own, the ensemble from what they left."""
+"""Fit heads on one split: each in a process of its own, the ensemble from the scores of the others."""
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from toolkit.errors import OptionError, SplitError
-from toolkit.evaluation.decisions.registry import parse_rule
+from toolkit.arrays.types import RowNumbers
+from toolkit.errors import SplitError
 from toolkit.evaluation.splits import stratified_split
-from toolkit.experiment.dataset import Dataset
+from toolkit.experiment.dataset import Dataset, load_dataset
 from toolkit.experiment.jobs import run_job, save_data, work_folder
-from toolkit.experiment.measuring import Deciding, FitReport, Fitted, complete, measure
-from toolkit.experiment.planning import (
-    JOINS,
-    Join,
-    Planned,
-    one_a_store,
-)
-from toolkit.experiment.saved import place_head
+from toolkit.experiment.measuring import FitReport, Fitted, measure
+from toolkit.experiment.options import TrainingOptions
+from toolkit.experiment.planning import HeadOptions, Planned, plan_heads
+from toolkit.experiment.saved import place_head, save_report
 from toolkit.heads.ensemble import Ensemble
-from toolkit.heads.options import options_from_json
 from toolkit.heads.registry import load_head
 from toolkit.runtime.messages import counted
 from toolkit.runtime.progress import Progress
 from toolkit.runtime.stages import Stages
 
-Rows = NDArray[np.intp]
-
-MEMBER_STAGES = ("fit", "folds", "score")  # what an ensemble's time is made of
+MEMBER_STAGES = ("fit", "folds", "score")  # the stages an ensemble's time is the sum of
 
 
-@dataclass(frozen=True, kw_only=True)
-class FitOptions:
-    """How heads are fitted, whatever they are.
+@dataclass(frozen=True, eq=False)
+class FittedHeads:
+    """Heads fitted and measured on one dataset.
 
     Attributes
     ----------
-    deciding : Deciding
-    refit : bool
-        Whether the head that is saved is fitted again on all labelled rows, with the options chosen.
-    folds : int
-        0 tunes rules, and the ensemble's weights, on val rows. K of 2 or more tunes them on all train and val
-        rows, each scored by a head that was fitted without its fold: K + 1 more fits, for many more rows to
-        tune on.
-    join : {"side-by-side", "average"}
-        What becomes of several stores: one head on all their columns, or one on each, averaged.
-    seed : int
-        Of the folds.
-    intervals : bool
-        Whether what intervals of all metrics need is measured too.
+    dataset : Dataset
+    reports : list of FitReport
+        Of the heads asked for, in their order.
+    seconds : Stages
+        Where the time went.
     """
 
-    deciding: Deciding
-    refit: bool = True
-    folds: int = 0
-    join: Join = "side-by-side"
-    seed: int = 0
-    intervals: bool = False
-
-    def __post_init__(self) -> None:
-        """Check what can be checked before anything is read; `OptionError` on a value that is not allowed."""
-        parse_rule(self.deciding.rule, min_tags=self.deciding.min_tags)
-        if self.folds < 0 or self.folds == 1:
-            raise OptionError(f"--folds got {self.folds}; give 0 (tune on val rows) or 2 or more")
-        if self.join not in JOINS:
-            raise OptionError(f"--join got {self.join!r}; allowed are {', '.join(JOINS)}")
-
-    @property
-    def fitted_on(self) -> str:
-        """Say what rows the saved head is fitted on."""
-        if self.refit:
-            return "all labelled rows"
-        return "train and val rows" if self.folds else "train rows"
+    dataset: Dataset
+    reports: list[FitReport]
+    seconds: Stages
 
 
-def run_plan(
-    plan: list[Planned],
-    dataset: Dataset,
-    options: FitOptions,
-    artifacts: Path,
-    progress: Progress,
-    stages: Stages,
+def fit_heads(
+    heads: str | Sequence[str],
+    head_options: Mapping[str, HeadOptions] | Sequence[str],
+    options: TrainingOptions,
+    *,
+    intervals: bool = False,
+) -> FittedHeads:
+    """Fit, measure and save heads.
+
+    Parameters
+    ----------
+    heads, head_options
+        As `plan_heads` takes them.
+    options : TrainingOptions
+    intervals : bool
+        Whether what intervals of all metrics need is measured too.
+
+    Raises
+    ------
+    ToolkitError
+        Something is missing, contradicts something else or has a value that is not allowed.
+    """
+    plan = plan_heads(heads, head_options, {"seed": options.seed, "device": options.device})
+    seconds = Stages()
+    dataset = load_dataset(options, seconds)
+    return FittedHeads(dataset, _fit_plan(plan, dataset, options, seconds, intervals=intervals), seconds)
+
+
+def _fit_plan(
+    plan: list[Planned], dataset: Dataset, options: TrainingOptions, stages: Stages, *, intervals: bool
 ) -> list[FitReport]:
-    """Fit and save all heads of the plan; return reports of those asked for, in order."""
-    if options.join == "average":
-        plan = one_a_store(plan, dataset.source.widths)
+    artifacts = Path(options.artifacts)
     with work_folder(artifacts) as work:
         tuning = _save_data(work / "data", dataset, options)
-        finished: dict[str, Fitted] = {}
+        fitted: dict[str, Fitted] = {}
         for planned in plan:
             if planned.kind is Ensemble:
                 with stages.timing(f"{planned.name}: combine"):
-                    done = _combine(work, planned, dataset, tuning, finished, progress)
+                    fitted[planned.name] = _combine(
+                        work / planned.name, planned, dataset.Y[tuning], fitted, options.progress
+                    )
             else:
-                done = _fit_apart(work, planned, dataset, options, progress, stages)
-            finished[planned.name] = done
-        shown = [planned for planned in plan if planned.shown]
+                fitted[planned.name] = _fit_in_child(work, planned, dataset, options, stages)
         reports = []
-        for planned in shown:
+        for planned in plan:
+            if not planned.shown:
+                continue
             with stages.timing(f"{planned.name}: tune rules, measure"):
-                done = finished[planned.name]
                 report = measure(
-                    planned.name,
-                    done,
-                    dataset,
-                    tuning,
-                    options.deciding,
-                    artifacts,
-                    resample=options.intervals,
+                    planned.name, fitted[planned.name], dataset, tuning, options, intervals=intervals
                 )
-                complete(report, done, dataset, tuning, fitted_on=options.fitted_on)
+                save_report(report, fitted[planned.name], dataset, tuning, fitted_on=options.fitted_on)
             reports.append(report)
         # moved into place last and together: until here an error or Ctrl-C changes nothing
         for report in reports:
-            place_head(finished[report.head].folder, report.folder)
+            place_head(fitted[report.head].folder, report.folder)
         return reports
 
 
-def _save_data(folder: Path, dataset: Dataset, options: FitOptions) -> Rows:
+def _save_data(folder: Path, dataset: Dataset, options: TrainingOptions) -> RowNumbers:
     """Write what the jobs read; return the rows that rules are tuned on."""
-    split = dataset.split
+    split, rows = dataset.split, dataset.store_set.rows
     if not options.folds:
-        save_data(folder, dataset.source.rows, dataset.Y, split)
+        save_data(folder, rows, dataset.Y, split)
         return split.val
     pool = np.sort(np.concatenate([split.train, split.val]))
-    save_data(folder, dataset.source.rows, dataset.Y, split, pool, _folds(dataset, pool, options))
+    save_data(folder, rows, dataset.Y, split, pool, _folds(dataset, pool, options))
     return pool
 
 
-def _folds(dataset: Dataset, pool: Rows, options: FitOptions) -> Rows:
-    """Deal the pool to folds, (n,): tags spread evenly, near-duplicates together."""
+def _folds(dataset: Dataset, pool: RowNumbers, options: TrainingOptions) -> RowNumbers:
+    """Return the fold of each row of the pool, (n,): tags spread evenly, near-duplicates together."""
     K = options.folds
-    dealt = stratified_split(dataset.Y[pool], [1 / K] * K, seed=options.seed, groups=dataset.groups[pool])
-    if not all(len(rows) for rows in dealt):
+    parts = stratified_split(dataset.Y[pool], [1 / K] * K, seed=options.seed, groups=dataset.groups[pool])
+    if not all(len(rows) for rows in parts):
         raise SplitError(
             f"{counted(len(pool), 'train or val row is', 'train and val rows are')} too few for --folds {K}; "
             "give fewer"
         )
     fold = np.empty(len(pool), np.intp)
-    for number, rows in enumerate(dealt):
+    for number, rows in enumerate(parts):
         fold[rows] = number
     return fold
 
 
-def _fit_apart(
-    work: Path,
-    planned: Planned,
-    dataset: Dataset,
-    options: FitOptions,
-    progress: Progress,
-    stages: Stages,
+def _fit_in_child(
+    work: Path, planned: Planned, dataset: Dataset, options: TrainingOptions, stages: Stages
 ) -> Fitted:
-    job = work / planned.name
-    document = {
-        "kind": "fit",
-        "head": planned.given,
-        "options": planned.options,
-        "source": dataset.source.to_dict(planned.block),
-        "data": str(work / "data"),
-        "refit": options.refit,
-    }
+    folder = work / planned.name
     with stages.timing(f"{planned.name}: start and read"):
-        run_job(job, document, progress)
-    result = json.loads((job / "result.json").read_text(encoding="utf-8"))
+        result = run_job(
+            "fit",
+            planned.given,
+            folder,
+            options.progress,
+            options=planned.options,
+            store_set=dataset.store_set.to_dict(),
+            data=work / "data",
+            refit=options.refit,
+        )
     for stage, seconds in result["seconds"].items():
         stages[f"{planned.name}: {stage}"] = seconds
         stages[f"{planned.name}: start and read"] -= seconds
-    tuning, test = (np.load(job / f"{part}_scores.npy", mmap_mode="r") for part in ("tuning", "test"))
+    tuning, test = (np.load(folder / f"{part}_scores.npy", mmap_mode="r") for part in ("tuning", "test"))
     return Fitted(
         tuning,
         test,
-        options_from_json(result["chosen"]),
+        result["chosen"],
         result["history"],
         result["seconds"],
         result["peak_mb"],
-        job / "head",
-        result["told"],
+        folder / "head",
+        result["diagnostics"],
     )
 
 
 def _combine(
-    work: Path,
-    planned: Planned,
-    dataset: Dataset,
-    tuning: Rows,
-    finished: Mapping[str, Fitted],
-    progress: Progress,
+    folder: Path, planned: Planned, truth: Any, fitted: Mapping[str, Fitted], progress: Progress
 ) -> Fitted:
     """Mix the scores of heads fitted before; nothing but the coefficients is learned."""
     head = Ensemble(**planned.options)
-    members = {name: finished[name] for name in head.members}
+    members = {name: fitted[name] for name in head.members}
     progress("combine", 0, 1)
-    head.combine({name: done.tuning_scores for name, done in members.items()}, dataset.Y[tuning])
-    job = work / planned.name
-    folder = job / "head"
-    folder.mkdir(parents=True)
+    head.combine({name: member.tuning_scores for name, member in members.items()}, truth)
+    (folder / "head").mkdir(parents=True)
     mixed = []
     for part in ("tuning_scores", "test_scores"):
-        scores = {name: getattr(done, part) for name, done in members.items()}
+        scores = {name: getattr(member, part) for name, member in members.items()}
         shape = next(iter(scores.values())).shape
-        out = np.lib.format.open_memmap(job / f"{part}.npy", mode="w+", dtype=np.float32, shape=shape)
+        out = np.lib.format.open_memmap(folder / f"{part}.npy", mode="w+", dtype=np.float32, shape=shape)
         mixed.append(head.mix(scores, out))
-    head.attach({name: load_head(done.folder) for name, done in members.items()}).save(folder)
+    head.attach({name: load_head(member.folder) for name, member in members.items()}).save(folder / "head")
     progress("combine", 1, 1)
-    seconds = {stage: sum(done.seconds.get(stage, 0) for done in members.values()) for stage in MEMBER_STAGES}
+    seconds = {
+        stage: sum(member.seconds.get(stage, 0) for member in members.values()) for stage in MEMBER_STAGES
+    }
     history = [{"member": name, "weight": weight} for name, weight in head.weights().items()]
-    peak = max(done.peak_mb for done in members.values())
-    return Fitted(mixed[0], mixed[1], head.chosen(), history, seconds, peak, folder)
+    peak = max(member.peak_mb for member in members.values())
+    return Fitted(mixed[0], mixed[1], head.chosen(), history, seconds, peak, folder / "head")

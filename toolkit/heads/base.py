@@ -14,8 +14,9 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from toolkit.arrays.features import Features, Matrix, finite, loaded
+from toolkit.arrays.types import RowNumbers as Rows
 from toolkit.errors import HeadError
-from toolkit.evaluation.splits import Rows, stratified_split
+from toolkit.evaluation.splits import stratified_split
 from toolkit.heads.options import options_from_json
 from toolkit.runtime.messages import counted
 from toolkit.runtime.progress import Progress, silent

@@ -146,7 +146,7 @@ class Child:
             raise error from RuntimeError(text)
         elif kind == "failed":
             words, text = content
-            raise ChildError(words) from RuntimeError(text)
+            raise ChildError(f"failed: {words}") from RuntimeError(text)
         else:
             return kind, content[0]
         return None

@@ -33,6 +33,7 @@ from typing import (
 from annotated_types import Ge, Le
 
 from toolkit.errors import OptionError
+from toolkit.runtime.progress import Progress, silent
 
 PathLike = str | os.PathLike[str]
 
@@ -101,7 +102,7 @@ class OptionField:
         if self.positional:
             return self.name
         flags = self.option.flags if self.option is not None else ()
-        return flags[0] if flags else f"--{self.name.replace('_', '-')}"
+        return flags[0].partition("/")[0] if flags else f"--{self.name.replace('_', '-')}"
 
     @property
     def choices(self) -> tuple[Any, ...]:
@@ -132,7 +133,8 @@ class Options:
 
     def __post_init__(self) -> None:
         for each in option_fields(type(self)):
-            _check(each, getattr(self, each.name))
+            if each.option is not None:
+                _check(each, getattr(self, each.name))
 
     @property
     def given(self) -> frozenset[str]:
@@ -150,6 +152,12 @@ class Options:
     def part(self, kind: type[O]) -> O:
         """Return the fields that `kind` has, as a `kind`."""
         return kind(**{each.name: getattr(self, each.name) for each in fields(kind)})  # type: ignore[arg-type]
+
+
+class ProgressOption(Options):
+    """What is called as the work advances."""
+
+    progress: Progress = silent
 
 
 def option_fields(kind: type) -> list[OptionField]:
@@ -189,8 +197,9 @@ def _check(known: OptionField, value: Any) -> None:
         return
     if known.choices and value not in known.choices:
         raise OptionError(f"{known.flag} got {value!r}; allowed are {', '.join(map(str, known.choices))}")
-    plain = tuple(each for each in members(known.annotation) if isinstance(each, type))
-    if len(plain) == len(members(known.annotation)) and not _is_one_of(value, plain):
+    kinds = [get_origin(each) or each for each in members(known.annotation)]
+    plain = tuple(each for each in kinds if isinstance(each, type))
+    if len(plain) == len(kinds) and not _is_one_of(value, plain):
         words = " or ".join(_WORDS.get(each, each.__name__) for each in plain if each is not types.NoneType)
         raise OptionError(
             f"{known.flag} got {value!r}; it takes {words.replace('text or PathLike', 'a path')}"
@@ -203,7 +212,7 @@ def _is_one_of(value: Any, kinds: tuple[type, ...]) -> bool:
         return bool in kinds
     if isinstance(value, int) and float in kinds:
         return True
-    return isinstance(value, tuple(os.PathLike if each is os.PathLike else each for each in kinds))
+    return isinstance(value, kinds)
 
 
 def _check_bounds(known: OptionField, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""How the library tells a caller how far it is, without printing anything itself."""
+"""Progress of work: reported by the library, shown by whoever calls it."""
 
 from typing import Protocol
 
@@ -7,7 +7,7 @@ class Progress(Protocol):
     """Receives the state of one stage of work, many times a second at most."""
 
     def __call__(self, stage: str, done: int, total: int | None, note: str = "") -> None:
-        """Tell that `done` of `total` units of `stage` are finished; `note` is a short extra (an F1, say)."""
+        """Note that `done` of `total` units of `stage` are finished; `note` adds a detail, such as an F1."""
 
 
 def silent(stage: str, done: int, total: int | None, note: str = "") -> None:

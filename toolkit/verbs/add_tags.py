@@ -8,22 +8,20 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
+from toolkit.arrays.types import Float32Array, RowNumbers
 from toolkit.errors import OptionError
+from toolkit.evaluation.decisions.base import DecisionRule
 from toolkit.evaluation.decisions.crossfit import cross_fitted
 from toolkit.evaluation.decisions.registry import rule_from_dict
 from toolkit.evaluation.metrics import Metrics, evaluate
 from toolkit.experiment.dataset import Dataset, load_dataset
 from toolkit.experiment.jobs import run_job, save_data, work_folder
-from toolkit.experiment.planning import data_options
-from toolkit.experiment.saved import BEST, SPLIT, SavedHead, place_head, write_facts
+from toolkit.experiment.saved import SPLIT, SavedHead, place_head, write_facts
 from toolkit.labels.space import LabelSpace
 from toolkit.runtime.messages import counted
-from toolkit.runtime.progress import Progress, silent
-
-Rows = NDArray[np.intp]
-Scores = NDArray[np.float32]
+from toolkit.runtime.options import takes
+from toolkit.verbs.options import AddTagsOptions
 
 FITTED_ON = {"train rows": ("train",), "train and val rows": ("train", "val")}
 """Parts of the split a head was fitted on, by what its metrics.json says; otherwise it was on all rows."""
@@ -60,22 +58,19 @@ class AddReport:
     notes: tuple[str, ...]
 
 
-def add_tags(
-    head: str = BEST, *, artifacts: Path | str = "artifacts", progress: Progress = silent, **data: Any
-) -> AddReport:
-    """Teach a fitted head the tags of the label file that it does not know yet, and save it.
+@takes(AddTagsOptions)
+def add_tags(options: AddTagsOptions) -> AddReport:
+    r"""Teach a fitted head the tags of the label file that it does not know yet, and save it.
 
-    What it says of the tags it knows does not change. The new columns are learned from the rows the head was
+    The scores of the tags it knows do not change. The new columns are learned from the rows the head was
     fitted on: all labelled rows or, without a refit, those parts of its split. A head that keeps its rows
     (`knn`) needs them to be the same images. Thresholds that are one a tag are tuned for the new ones on val
-    rows; other rules stay.
+    rows; other rules stay. By default the stores are those the head was fitted on and, without a refit, the
+    split is its own.
 
-    Parameters
-    ----------
-    head : str
-        A fitted head; ``best`` is the last comparison's winner, or the only one there is.
-    **data
-        See `DataOptions`; by default the stores the head was fitted on and, without a refit, its split.
+    Returns
+    -------
+    AddReport
 
     Raises
     ------
@@ -85,10 +80,21 @@ def add_tags(
         The label file has no tag the head does not know, or there are more or fewer stores than the head's.
     SpecMismatchError
         A store was made otherwise than the one the head was fitted on.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import toolkit
+    >>> report = toolkit.fit("knn", options={"k": 5}, artifacts=artifacts)
+    >>> more = Path(artifacts) / "more.csv"
+    >>> _ = more.write_text("img_path,tags\n" + "".join(f"{n}.jpg,new\n" for n in range(60)))
+    >>> toolkit.add_tags("knn", labels=more, artifacts=artifacts).added
+    ('new',)
     """
-    saved = SavedHead.open(Path(artifacts), head)
+    artifacts = Path(options.artifacts)
+    saved = SavedHead.open(artifacts, options.head)
     parts = FITTED_ON.get(saved.metrics.get("fitted_on", ""))
-    dataset = _dataset(saved, parts, data | {"artifacts": artifacts})
+    dataset = _dataset(saved, parts, options)
     fresh = [column for column, tag in enumerate(dataset.space.tags) if saved.space.column(tag) is None]
     if not fresh:
         raise OptionError(
@@ -97,18 +103,19 @@ def add_tags(
         )
     added = tuple(dataset.space.tags[column] for column in fresh)
     Y = sp.csr_array(dataset.Y[:, fresh])
-    with work_folder(Path(artifacts)) as work:
-        save_data(work / "data", dataset.source.rows, Y, dataset.split)
-        np.save(work / "data" / "own.npy", _rows(dataset, parts))
+    with work_folder(artifacts) as work:
+        save_data(work / "data", dataset.store_set.rows, Y, dataset.split)
         job = work / "add"
-        document = {
-            "kind": "add-tags",
-            "head": head,
-            "folder": str(saved.folder.resolve()),
-            "source": dataset.source.to_dict(),
-            "data": str(work / "data"),
-        }
-        run_job(job, document, progress)
+        run_job(
+            "add_tags",
+            options.head,
+            job,
+            options.progress,
+            saved=saved.folder.resolve(),
+            store_set=dataset.store_set.to_dict(),
+            data=work / "data",
+            rows=_rows(dataset, parts),
+        )
         val, test = (np.load(job / f"{part}_scores.npy", mmap_mode="r") for part in ("val", "test"))
         decision, rule = _extended(saved, val, Y[dataset.split.val])
         metrics, measured_on = _measured(dataset, Y, rule, val, test)
@@ -118,7 +125,7 @@ def add_tags(
         write_facts(
             job / "head",
             space=LabelSpace((*saved.space.tags, *added)),
-            parts=saved.parts,
+            stores=saved.stores,
             decision=decision,
             metrics=saved.metrics | {"added": [*saved.metrics.get("added", []), facts]},
             history=saved.history,
@@ -128,59 +135,49 @@ def add_tags(
     return AddReport(saved.name, saved.folder, added, n_tags, metrics, measured_on, dataset.notes)
 
 
-def _dataset(saved: SavedHead, parts: Sequence[str] | None, data: dict[str, Any]) -> Dataset:
-    """Load what the user asked for; what is not said is as when the head was fitted."""
-    known: dict[str, Any] = {"store": [part.store for part in saved.parts]}
-    if parts is not None:
-        known["split"] = saved.folder / SPLIT
-    said = {key: value for key, value in data.items() if value is not None and value != ()}
-    dataset = load_dataset(data_options(known | said))
-    saved.require(dataset.source.stores, remedy="fit the head on this store")
+def _dataset(saved: SavedHead, parts: Sequence[str] | None, options: AddTagsOptions) -> Dataset:
+    """Load the data; stores and split that are not named are those the head was fitted with."""
+    store = options.stores or tuple(record.store for record in saved.stores)
+    split = saved.folder / SPLIT if options.split is None and parts is not None else options.split
+    dataset = load_dataset(replace(options, store=store, split=split))
+    saved.require(dataset.store_set.stores, remedy="fit the head on this store")
     # stores side by side may have grown since: the head knows them by the scales it was fitted with
-    scales = tuple(part.scale for part in saved.parts)
-    return replace(dataset, source=replace(dataset.source, scales=scales))
+    scales = tuple(record.scale for record in saved.stores)
+    return replace(dataset, store_set=replace(dataset.store_set, scales=scales))
 
 
-def _rows(dataset: Dataset, parts: Sequence[str] | None) -> Rows:
+def _rows(dataset: Dataset, parts: Sequence[str] | None) -> RowNumbers:
     """Return the rows of some parts of the split, ascending; all labelled rows for None."""
     if parts is None:
         return np.arange(len(dataset.ids))
     return np.sort(np.concatenate([getattr(dataset.split, part) for part in parts]))
 
 
-def _extended(saved: SavedHead, scores: Scores, Y: sp.csr_array) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the head's rules with thresholds for the new tags, and the rule in use for these alone."""
+def _extended(saved: SavedHead, scores: Float32Array, Y: sp.csr_array) -> tuple[dict[str, Any], DecisionRule]:
+    """Return the head's rules for all tags, and the rule in use for the new tags alone."""
 
-    def tuned(rule: dict[str, Any]) -> dict[str, Any]:
-        """Return the rule for the new tags: tuned where it has a threshold for each tag, else as it is."""
-        if not _one_a_tag(rule):
-            return rule
-        return rule_from_dict(rule).fit(scores, Y).to_dict()
+    def for_new_tags(document: dict[str, Any]) -> DecisionRule:
+        rule = rule_from_dict(document)
+        return rule.fit(scores, Y) if rule.per_tag else rule
 
-    def longer(rule: dict[str, Any]) -> dict[str, Any]:
-        if not _one_a_tag(rule):
-            return rule
-        return rule | {"thresholds": [*rule["thresholds"], *tuned(rule)["thresholds"]]}
+    def for_all_tags(document: dict[str, Any]) -> dict[str, Any]:
+        return rule_from_dict(document).extended(for_new_tags(document)).to_dict()
 
     decision = {
-        "rule": longer(saved.decision["rule"]),
-        "tuned": {name: longer(rule) for name, rule in saved.decision["tuned"].items()},
+        "rule": for_all_tags(saved.decision["rule"]),
+        "tuned": {name: for_all_tags(rule) for name, rule in saved.decision["tuned"].items()},
     }
-    return decision, tuned(saved.decision["rule"])
-
-
-def _one_a_tag(rule: dict[str, Any]) -> bool:
-    return "thresholds" in rule and rule["rule"] not in ("fixed", "global")
+    return decision, for_new_tags(saved.decision["rule"])
 
 
 def _measured(
-    dataset: Dataset, Y: sp.csr_array, rule: dict[str, Any], val: Scores, test: Scores
+    dataset: Dataset, Y: sp.csr_array, rule: DecisionRule, val: Float32Array, test: Float32Array
 ) -> tuple[Metrics, str]:
-    split, decision = dataset.split, rule_from_dict(rule)
+    split = dataset.split
     if len(split.test):
-        return evaluate(Y[split.test], decision.apply(test), test), counted(len(split.test), "test row")
-    truth, where = Y[split.val], counted(len(split.val), "val row")
-    if not _one_a_tag(rule):  # as it was before there were these tags: no row of theirs tuned it
-        return evaluate(truth, decision.apply(val), val), where
-    predicted = cross_fitted(decision, val, truth, groups=dataset.groups[split.val])
-    return evaluate(truth, predicted, val), f"{where}, cross-fitted"
+        return evaluate(Y[split.test], rule.apply(test), test), counted(len(split.test), "test row")
+    truth, rows = Y[split.val], counted(len(split.val), "val row")
+    if not rule.per_tag:  # it was tuned before there were these tags, so no row of theirs tuned it
+        return evaluate(truth, rule.apply(val), val), rows
+    predicted = cross_fitted(rule, val, truth, groups=dataset.groups[split.val])
+    return evaluate(truth, predicted, val), f"{rows}, cross-fitted"

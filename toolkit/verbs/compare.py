@@ -1,8 +1,8 @@
-"""Compare heads: the same split, the same rows, one table, and how sure it is."""
+"""Compare heads on the same split and the same rows, with intervals."""
 
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import combinations
@@ -13,20 +13,18 @@ import numpy as np
 
 from toolkit.errors import OptionError
 from toolkit.evaluation.bootstrap import LEVEL, METRICS, Interval, Resampled, resample
-from toolkit.evaluation.decisions.registry import default_rule
 from toolkit.evaluation.metrics import support_bands
 from toolkit.evaluation.options import Metric
 from toolkit.evaluation.splits import write_split
-from toolkit.experiment.dataset import Dataset, load_dataset
-from toolkit.experiment.measuring import COLUMNS, Deciding, FitReport
-from toolkit.experiment.planning import Join, data_options, default_options, plan_heads
-from toolkit.experiment.saved import write_best, write_json
-from toolkit.experiment.training import FitOptions, run_plan
+from toolkit.experiment.dataset import Dataset
+from toolkit.experiment.measuring import COLUMNS, FitReport
+from toolkit.experiment.saved import write_best
+from toolkit.experiment.training import fit_heads
+from toolkit.files.json import write_json
 from toolkit.files.text import write_csv
-from toolkit.heads.registry import HEADS
 from toolkit.reports.page import write_report
-from toolkit.runtime.progress import Progress, silent
-from toolkit.runtime.stages import Stages
+from toolkit.runtime.options import takes
+from toolkit.verbs.options import CompareOptions
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +63,7 @@ class Comparison:
 
     @property
     def leads(self) -> dict[str, Interval]:
-        """The interval of how far `best` is ahead of each other head; one that holds 0 is noise."""
+        """The interval of the lead of `best` over each other head; if it holds 0, that may be chance."""
         others = [report.head for report in self.reports if report.head != self.best]
         return {head: self.resampled.lead(self.best, head, f"{self.metric}_f1") for head in others}
 
@@ -73,7 +71,7 @@ class Comparison:
         """Return what ``compare.json`` and ``compare --json`` hold."""
         split = self.dataset.split
         return {
-            "store": self.dataset.source.name,
+            "store": self.dataset.store_set.name,
             "n_train": len(split.train),
             "n_val": len(split.val),
             "n_test": len(split.test),
@@ -102,24 +100,25 @@ class Comparison:
         return (*METRICS, "map") if all("map" in one for one in self.resampled.draws.values()) else METRICS
 
     def _intervals_by_metric(self) -> dict[str, dict[str, list[float]]]:
-        found = {
-            metric: {report.head: self.resampled.interval(report.head, metric) for report in self.reports}
+        heads = [report.head for report in self.reports]
+        intervals = {
+            metric: {head: self.resampled.interval(head, metric) for head in heads}
             for metric in self._resampled_metrics()
         }
         return {
             metric: {head: [each.low, each.high] for head, each in by_head.items()}
-            for metric, by_head in found.items()
+            for metric, by_head in intervals.items()
         }
 
     def _leads_by_metric(self) -> dict[str, list[dict[str, Any]]]:
-        """Return every pair of heads, by metric, with the interval of how far the first is ahead."""
+        """Return, by metric, every pair of heads with the interval of the first one's lead."""
+        pairs = list(combinations([report.head for report in self.reports], 2))
         out: dict[str, list[dict[str, Any]]] = {}
         for metric in self._resampled_metrics():
-            pairs = combinations([report.head for report in self.reports], 2)
             leads = [(pair, self.resampled.lead(*pair, metric)) for pair in pairs]
             out[metric] = [
-                {"head": one, "other": other, "low": lead.low, "high": lead.high}
-                for (one, other), lead in leads
+                {"head": head, "other": other, "low": lead.low, "high": lead.high}
+                for (head, other), lead in leads
             ]
         return out
 
@@ -138,58 +137,52 @@ class Comparison:
         return out
 
 
-def compare(
-    heads: Sequence[str] = tuple(HEADS),
-    *,
-    options: Mapping[str, Mapping[str, Any] | Sequence[str]] | None = None,
-    metric: Metric = "micro",
-    rule: str | None = None,
-    min_tags: int = 0,
-    refit: bool = True,
-    folds: int = 0,
-    join: Join = "side-by-side",
-    device: str = "auto",
-    progress: Progress = silent,
-    **data: Any,
-) -> Comparison:
+@takes(CompareOptions)
+def compare(options: CompareOptions) -> Comparison:
     """Fit several heads on the same split, measure them on the same rows, save all and mark the best.
 
     ``ensemble`` mixes the other heads named. ``artifacts/comparisons/<id>/`` gets the table as csv, json and
     html, and the split; ``predict(head="best")`` uses the winner from now on.
 
-    Parameters
-    ----------
-    heads : sequence of str
-    options : mapping of head to its options
-    metric : {"micro", "macro", "samples"}
-        The F1 that decides which head is best, and picks the rule where none is given.
-    rule, min_tags, refit, folds, join, device, **data
-        As for `fit`.
+    Returns
+    -------
+    Comparison
+        The heads, best first, with intervals of each F1 and of the winner's leads.
+
+    Raises
+    ------
+    ToolkitError
+        Something is missing, contradicts something else or has a value that is not allowed.
+
+    See Also
+    --------
+    fit : Fit one head.
+    predict : Tag images with the best head.
+
+    Examples
+    --------
+    >>> import toolkit
+    >>> comparison = toolkit.compare("logreg,knn", options=["knn.k=5", "logreg.C=1"], artifacts=artifacts)
+    >>> sorted(report.head for report in comparison.reports)
+    ['knn', 'logreg']
     """
-    where = data_options(data)
-    deciding = Deciding(rule=rule or default_rule(metric), min_tags=min_tags)
-    given = FitOptions(
-        deciding=deciding, refit=refit, folds=folds, join=join, seed=where.seed, intervals=True
-    )
-    plan = plan_heads(list(heads), options or {}, default_options(device, data))
-    stages = Stages()
-    dataset = load_dataset(where, stages)
-    reports = run_plan(plan, dataset, given, where.artifacts, progress, stages)
-    ranked = tuple(sorted(reports, key=lambda report: -_deciding(report, metric)))
-    with stages.timing("intervals"):
-        predicted = {report.head: report.predicted for report in ranked}
-        measured = ranked[0].rows
+    fitted = fit_heads(options.heads, options.options, options, intervals=True)
+    dataset, seconds = fitted.dataset, fitted.seconds
+    ranked = tuple(sorted(fitted.reports, key=lambda report: -_f1(report, options.metric)))
+    with seconds.timing("intervals"):
+        rows = ranked[0].rows
         map_draws = {report.head: report.map_draws for report in ranked if report.map_draws is not None}
-        truth, groups = dataset.Y[measured], dataset.groups[measured]
-        sure = resample(truth, predicted, groups=groups, map_draws=map_draws)
-    folder = _new_folder(where.artifacts / "comparisons")
-    comparison = Comparison(folder, dataset, ranked, ranked[0].head, metric, sure, stages)
+        predicted = {report.head: report.predicted for report in ranked}
+        resampled = resample(dataset.Y[rows], predicted, groups=dataset.groups[rows], map_draws=map_draws)
+    artifacts = Path(options.artifacts)
+    folder = _new_folder(artifacts / "comparisons")
+    comparison = Comparison(folder, dataset, ranked, ranked[0].head, options.metric, resampled, seconds)
     _write(comparison)
-    write_best(where.artifacts, comparison.best, folder.name)
+    write_best(artifacts, comparison.best, folder.name)
     return comparison
 
 
-def _deciding(report: FitReport, metric: Metric) -> float:
+def _f1(report: FitReport, metric: Metric) -> float:
     value = getattr(report.metrics, f"{metric}_f1")
     return -1.0 if math.isnan(value) else float(value)  # nan: nothing to measure
 

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.images.drawn_set import DemoData, draw_demo_images
-from toolkit.runtime.progress import Progress, silent
+from toolkit.runtime.options import takes
 from toolkit.verbs.compare import Comparison, compare
+from toolkit.verbs.embed import embed
 from toolkit.verbs.evaluate import Evaluation, evaluate
+from toolkit.verbs.options import DemoOptions
 from toolkit.verbs.predict import PredictReport, predict
 
 logger = logging.getLogger(__name__)
@@ -45,32 +47,30 @@ class DemoReport:
     evaluation: Evaluation
 
 
-def demo(
-    *,
-    artifacts: Path | str = "artifacts",
-    n: int = 300,
-    seed: int = 0,
-    weights: str | None = None,
-    progress: Progress = silent,
-) -> DemoReport:
-    """Draw `n` pictures with tags, and 40 new ones, into ``artifacts/demo/data`` and do the whole job there.
+@takes(DemoOptions)
+def demo(options: DemoOptions) -> DemoReport:
+    """Draw pictures with tags, and 40 new ones, into ``artifacts/demo/data`` and do the whole job there.
 
-    Parameters
-    ----------
-    weights : str, optional
-        Of the backbone. None takes ``TOOLKIT_WEIGHTS``, else pretrained ones torchvision has fetched before,
-        else untrained ones, and says so: nothing is downloaded.
+    Nothing is downloaded: without weights on this machine the network is untrained, and a warning says so.
+
+    Returns
+    -------
+    DemoReport
+
+    Examples
+    --------
+    >>> import toolkit
+    >>> report = toolkit.demo(artifacts=artifacts)  # doctest: +SKIP
     """
-    folder = Path(artifacts) / "demo"
-    data = draw_demo_images(folder / "data", n=n, seed=seed, progress=progress)
-    weights = weights or os.environ.get("TOOLKIT_WEIGHTS") or _cached_weights()
+    folder = Path(options.artifacts) / "demo"
+    progress = options.progress
+    data = draw_demo_images(folder / "data", n=options.n, seed=options.seed, progress=progress)
+    weights = options.weights or os.environ.get("TOOLKIT_WEIGHTS") or _cached_weights()
     if weights == UNTRAINED:
         logger.warning(
             "no pretrained weights here (set TOOLKIT_WEIGHTS to a file for them): the demo uses untrained "
             "seeded ones, so it shows the whole job but its F1s are far below those of a trained ResNet50"
         )
-    from toolkit.verbs.embed import embed
-
     embedded = embed(
         data.images,
         artifacts=folder,
@@ -81,7 +81,7 @@ def demo(
         force=True,
         progress=progress,
     )
-    comparison = compare(artifacts=folder, store="demo", seed=seed, progress=progress)
+    comparison = compare(artifacts=folder, store="demo", seed=options.seed, progress=progress)
     predictions = predict(
         data.new, artifacts=folder, out=folder / "submit.csv", weights=weights, progress=progress
     )

@@ -5,17 +5,19 @@ from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
+from toolkit.arrays.types import Float32Array
 from toolkit.errors import LabelError
 from toolkit.evaluation.metrics import Metrics
 from toolkit.evaluation.metrics import evaluate as measure
-from toolkit.evaluation.topscores import TopScores, scores_path
+from toolkit.evaluation.scorestore import TopScores, scores_path
 from toolkit.labels.match import LabelMatch, match_labels
 from toolkit.labels.raw import parse_separator
 from toolkit.labels.read import read_labels
 from toolkit.labels.space import LabelSpace, map_columns
 from toolkit.labels.table import LabelTable
+from toolkit.runtime.options import takes
+from toolkit.verbs.options import EvaluateOptions
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,84 +52,77 @@ class Evaluation:
         return len(self.match.missing_images)
 
 
-def evaluate(
-    predictions: Path | str,
-    labels: Path | str,
-    *,
-    tags: Path | str | None = None,
-    format: str = "auto",
-    separator: str = ",",
-    predictions_separator: str = ",",
-    encoding: str = "utf-8",
-    ignore_unknown_tags: bool = False,
-) -> Evaluation:
-    """Compare a csv ``img_path,tags``, whoever wrote it, with a label file.
+@takes(EvaluateOptions)
+def evaluate(options: EvaluateOptions) -> Evaluation:
+    r"""Score a csv ``img_path,tags``, whoever wrote it, against a label file.
 
-    mAP is known only if the scores of all tags lie beside the csv, as ``predict`` leaves them.
+    Without a tag list the tags are those in either file. mAP is known only if the scores of all tags lie
+    beside the csv, as ``predict`` leaves them.
 
-    Parameters
-    ----------
-    predictions : path
-    labels : path
-        The truth, in any format of `toolkit.labels.registry.READERS`.
-    tags : path, optional
-        The tag list. Without it the tags are those in either file.
-    format, separator, encoding, ignore_unknown_tags
-        Of the label file, as `toolkit.labels.read.read_labels` takes them.
-    predictions_separator : str
-        Between the tags of the predictions.
+    Returns
+    -------
+    Evaluation
 
     Raises
     ------
     LabelError
         A file cannot be read, or no prediction is for an image of the label file.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import toolkit
+    >>> folder = Path(artifacts)
+    >>> _ = (folder / "submit.csv").write_text("img_path,tags\na.jpg,sea\nb.jpg,tree\n")
+    >>> _ = (folder / "truth.csv").write_text('img_path,tags\na.jpg,"sea,tree"\nb.jpg,tree\n')
+    >>> toolkit.evaluate(folder / "submit.csv", folder / "truth.csv").metrics.micro_f1
+    0.8
     """
-    parse_separator(predictions_separator, option="--predictions-separator")
-    if not Path(predictions).exists():
+    predictions = Path(options.predictions)
+    parse_separator(options.predictions_separator, option="--predictions-separator")
+    if not predictions.exists():
         raise LabelError(f"there is no file of predictions {predictions}; check the path")
     truth = read_labels(
-        labels,
-        tags=tags,
-        format=format,
-        separator=separator,
-        encoding=encoding,
-        ignore_unknown_tags=ignore_unknown_tags,
+        options.labels,  # type: ignore[arg-type]
+        tags=options.tags,  # type: ignore[arg-type]
+        format=options.format,
+        separator=options.separator,
+        encoding=options.encoding,
+        ignore_unknown_tags=options.ignore_unknown_tags,
     )
     predicted = read_labels(
         predictions,
-        tags=tags,
-        separator=predictions_separator,
-        ignore_unknown_tags=ignore_unknown_tags,
+        tags=options.tags,  # type: ignore[arg-type]
+        separator=options.predictions_separator,
+        ignore_unknown_tags=options.ignore_unknown_tags,
     )
     try:
         match = match_labels(truth.ids, predicted, source_root=truth.root)
     except LabelError as error:
         raise LabelError(
-            f"no prediction of {predictions} is for an image of {labels}: one is for {predicted.ids[0]!r}, "
-            f"an image is {truth.ids[0]!r}"
+            f"no prediction of {predictions} is for an image of {options.labels}: one is for "
+            f"{predicted.ids[0]!r}, an image is {truth.ids[0]!r}"
         ) from error
-    space = _joined(truth.space, predicted.space)
-    Y_true = _spread(truth, space)
-    found = _spread(predicted, space)[match.table_rows]
-    place = sp.csr_array(
-        (np.ones(len(match.store_rows), bool), (match.store_rows, np.arange(len(match.store_rows)))),
-        shape=(len(truth.ids), len(match.store_rows)),
-    )
-    scores = _scores(Path(predictions), predicted, match, space, len(truth.ids))
-    return Evaluation(measure(Y_true, sp.csr_array(place @ found), scores), space, match, len(truth.ids))
+    space = _union(truth.space, predicted.space)
+    N, n = len(truth.ids), len(match.store_rows)
+    place = sp.csr_array((np.ones(n, bool), (match.store_rows, np.arange(n))), shape=(N, n))
+    Y_pred = place @ _in_space(predicted, space)[match.table_rows]
+    scores = _scores(predictions, predicted, match, space, N)
+    metrics = measure(_in_space(truth, space), sp.csr_array(Y_pred), scores)
+    return Evaluation(metrics, space, match, N)
 
 
-def _joined(one: LabelSpace, other: LabelSpace) -> LabelSpace:
+def _union(one: LabelSpace, other: LabelSpace) -> LabelSpace:
     return LabelSpace((*one.tags, *(tag for tag in other.tags if one.column(tag) is None)))
 
 
-def _spread(table: LabelTable, space: LabelSpace) -> sp.csr_array:
+def _in_space(table: LabelTable, space: LabelSpace) -> sp.csr_array:
     return map_columns(table.Y, space.columns(table.space.tags), len(space))
 
 
 def _scores(
     path: Path, predicted: LabelTable, match: LabelMatch, space: LabelSpace, n_images: int
-) -> NDArray[np.float32] | None:
+) -> Float32Array | None:
     """Return scores (N, L) from the file beside the csv; None if there is none, or not of all tags."""
     beside = scores_path(path)
     if not beside.is_file():

@@ -1,28 +1,23 @@
-"""Hand a fitted head over to code that knows scikit-learn or numpy, but not this toolkit's folders."""
+"""Write a fitted head for code that knows scikit-learn or numpy, but not this toolkit's folders."""
 
 import json
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
 from toolkit.errors import OptionError
-from toolkit.experiment.saved import BEST, SavedHead
+from toolkit.experiment.saved import SavedHead
+from toolkit.files.atomic import replacing
+from toolkit.files.json import read_json
 from toolkit.heads.registry import load_head
+from toolkit.runtime.options import takes
+from toolkit.verbs.options import ExportOptions
 
-Format = Literal["joblib", "npz"]
-FORMATS: tuple[Format, ...] = get_args(Format)
 
-
-def export(
-    head: str = BEST,
-    *,
-    format: Format = "npz",
-    out: Path | str | None = None,
-    artifacts: Path | str = "artifacts",
-    force: bool = False,
-) -> Path:
-    """Write a fitted head as one file; return its path.
+@takes(ExportOptions)
+def export(options: ExportOptions) -> Path:
+    """Write a fitted head as one file.
 
     ``npz`` holds plain arrays: ``tags`` (L,), ``document`` (json: the rule, the stores and every
     ``head.json``) and the head's arrays under the names they have in its folder, such as ``coef.npy``; numpy
@@ -30,15 +25,10 @@ def export(
     ``tags``, ``rule`` (its ``apply`` turns scores into predictions) and ``stores``. A joblib file is a
     pickle: load only files you trust, where this toolkit is installed.
 
-    Parameters
-    ----------
-    head : str
-        A fitted head; ``best`` is the last comparison's winner, or the only one there is.
-    format : {"npz", "joblib"}
-    out : path, optional
-        By default ``<head>.npz`` or ``<head>.joblib`` in the working folder.
-    force : bool
-        Whether a file that is there is replaced.
+    Returns
+    -------
+    Path
+        The file.
 
     Raises
     ------
@@ -46,27 +36,29 @@ def export(
         There is no such head, or it reads rows from its folder, which a joblib file cannot hold.
     OptionError
         The format is not known, or `out` exists.
+
+    Examples
+    --------
+    >>> import toolkit
+    >>> report = toolkit.fit("knn", options={"k": 5}, artifacts=artifacts)
+    >>> toolkit.export("knn", artifacts=artifacts, out=f"{artifacts}/knn.npz").name
+    'knn.npz'
     """
-    if format not in FORMATS:
-        raise OptionError(f"--format got {format!r}; allowed are {', '.join(FORMATS)}")
-    saved = SavedHead.open(Path(artifacts), head)
-    path = Path(f"{saved.name}.{format}") if out is None else Path(out)
+    saved = SavedHead.open(Path(options.artifacts), options.head)
+    path = Path(f"{saved.name}.{options.format}" if options.out is None else options.out)
     if path.is_dir():
-        raise OptionError(f"--out {path} is a folder; give a file name such as {path / saved.name}.{format}")
-    if path.exists() and not force:
+        name = path / f"{saved.name}.{options.format}"
+        raise OptionError(f"--out {path} is a folder; give a file name such as {name}")
+    if path.exists() and not options.force:
         raise OptionError(f"--out {path} exists; give another name, or --force to replace it")
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        (_write_npz if format == "npz" else _write_joblib)(partial, saved)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as fresh:
+        (_write_npz if options.format == "npz" else _write_joblib)(fresh, saved)
     return path
 
 
 def _stores(saved: SavedHead) -> list[dict[str, Any]]:
-    return [part.to_dict() for part in saved.parts]
+    return [record.to_dict() for record in saved.stores]
 
 
 def _write_npz(path: Path, saved: SavedHead) -> None:
@@ -75,11 +67,7 @@ def _write_npz(path: Path, saved: SavedHead) -> None:
     document = {
         "rule": saved.decision["rule"],
         "stores": _stores(saved),
-        "heads": {
-            file.as_posix(): json.loads((folder / file).read_text(encoding="utf-8"))
-            for file in inside
-            if file.name == "head.json"
-        },
+        "heads": {file.as_posix(): read_json(folder / file) for file in inside if file.name == "head.json"},
     }
     arrays = {
         file.as_posix(): np.load(folder / file, mmap_mode="r", allow_pickle=False)

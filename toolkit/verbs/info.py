@@ -1,4 +1,4 @@
-"""What this machine would do a pass with, and what lies in an artifacts folder."""
+"""What this machine would embed with, and what an artifacts folder holds."""
 
 from dataclasses import asdict
 from importlib.metadata import version
@@ -10,19 +10,31 @@ from toolkit.backbones.graphs import FACTS, Graph, cache_folder
 from toolkit.backbones.registry import choose_engine
 from toolkit.errors import ToolkitError
 from toolkit.experiment.dataset import store_names
-from toolkit.experiment.saved import BEST, SavedHead, saved_names
+from toolkit.experiment.saved import SavedHead, saved_names
 from toolkit.runtime.devices import cuda_count, resolve_devices
+from toolkit.runtime.options import takes
 from toolkit.store.reading import EmbeddingStore
+from toolkit.verbs.options import BEST, InfoOptions
 
 
-def info(artifacts: Path | str = "artifacts") -> dict[str, Any]:
-    """Return ``machine``, and ``stores``, ``heads`` and ``best`` of the folder, as json can hold them.
+@takes(InfoOptions)
+def info(options: InfoOptions) -> dict[str, Any]:
+    """Describe this machine, and the stores and fitted heads of an artifacts folder.
 
-    A store or head that cannot be opened is listed with its ``error``: looking never fails.
+    A store or head that cannot be opened is listed with its ``error``.
+
+    Returns
+    -------
+    dict
+        ``machine``, ``artifacts``, ``stores``, ``heads`` and ``best``, as json can hold them.
+
+    Examples
+    --------
+    >>> import toolkit
+    >>> [store["store"] for store in toolkit.info(artifacts=artifacts)["stores"]]
+    ['train']
     """
-    artifacts = Path(artifacts)
-    stores = [_store(artifacts / "embeddings" / name) for name in store_names(artifacts)]
-    heads = [_head(artifacts, name) for name in saved_names(artifacts)]
+    artifacts = Path(options.artifacts)
     try:
         best = SavedHead.open(artifacts, BEST).name
     except ToolkitError:
@@ -30,35 +42,35 @@ def info(artifacts: Path | str = "artifacts") -> dict[str, Any]:
     return {
         "machine": _machine(),
         "artifacts": str(artifacts),
-        "stores": stores,
-        "heads": heads,
+        "stores": [_store(artifacts / "embeddings" / name) for name in store_names(artifacts)],
+        "heads": [_head(artifacts, name) for name in saved_names(artifacts)],
         "best": best,
     }
 
 
 def _machine() -> dict[str, Any]:
-    """Say what ``auto`` means here, and how faithful the fast precisions were where that was measured."""
+    """Return what ``auto`` means here, and how faithful the fast precisions are where that was measured."""
     device = resolve_devices("auto")[0]
     engine = choose_engine("auto", device)
-    found: dict[str, Any] = {"device": device, "engine": engine, "cache": str(cache_folder())}
+    facts: dict[str, Any] = {"device": device, "engine": engine, "cache": str(cache_folder())}
     if engine == "openvino":
         from toolkit.backbones.engines.openvino import fast_precisions, processor
 
-        found |= {"processor": processor(), "fast_precisions": list(fast_precisions())}
+        facts |= {"processor": processor(), "fast_precisions": list(fast_precisions())}
     else:
         from toolkit.backbones import torch_devices as engines
 
-        found |= {
+        facts |= {
             "processor": engines.processor(device),
             "fast_precisions": list(engines.fast_precisions(device)),
         }
-    found |= {"engine_version": version(engine), "gpus": cuda_count()}
+    facts |= {"engine_version": version(engine), "gpus": cuda_count()}
     kept = (cache_folder() / "graphs").glob("*/*.json")
-    return found | {"networks": [_network(folder) for folder in sorted({path.parent for path in kept})]}
+    return facts | {"networks": [_network(folder) for folder in sorted({path.parent for path in kept})]}
 
 
 def _network(folder: Path) -> dict[str, Any]:
-    """Say what is kept of a network: its graph, for OpenVINO, and how faithful precisions are."""
+    """Return what the cache holds of a network: a graph for OpenVINO, and how faithful precisions are."""
     try:
         fidelity = measured(folder)
         graph = (folder / FACTS).is_file()

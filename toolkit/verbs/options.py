@@ -23,19 +23,12 @@ from toolkit.files.options import ArtifactsOption, ForceOption
 from toolkit.heads.registry import HEADS
 from toolkit.images.options import ImagePolicy
 from toolkit.labels.options import LabelOptions, TagListOption
-from toolkit.runtime.options import Option, Options, PathLike
-from toolkit.runtime.progress import Progress, silent
+from toolkit.runtime.options import Option, Options, PathLike, ProgressOption
 
 BEST = "best"
 
 ExportFormat = Literal["npz", "joblib"]
 PathStyle = Literal["name", "relative"]
-
-
-class Reporting(Options):
-    """How far the work is."""
-
-    progress: Progress = silent
 
 
 class StoreNameOptions(Options):
@@ -54,14 +47,14 @@ class EmbedOptions(
     ReadOptions,
     PassOptions,
     ArtifactsOption,
-    Reporting,
+    ProgressOption,
 ):
     """Options of `embed`."""
 
     source: Annotated[PathLike, Option("A folder, a csv of images, or one image.")] = field(kw_only=False)
 
 
-class FitOptions(TrainingOptions, DataOptions, DeviceOption, Reporting):
+class FitOptions(TrainingOptions):
     """Options of `fit`."""
 
     head: Annotated[
@@ -78,7 +71,7 @@ class FitOptions(TrainingOptions, DataOptions, DeviceOption, Reporting):
     ] = ()
 
 
-class AddTagsOptions(DataOptions, Reporting):
+class AddTagsOptions(DataOptions, ProgressOption):
     """Options of `add_tags`."""
 
     head: Annotated[str, Option("A fitted head; best is the last comparison's winner.")] = field(
@@ -86,7 +79,7 @@ class AddTagsOptions(DataOptions, Reporting):
     )
 
 
-class CompareOptions(TrainingOptions, DataOptions, DeviceOption, Reporting):
+class CompareOptions(TrainingOptions):
     """Options of `compare`."""
 
     heads: Annotated[
@@ -100,7 +93,7 @@ class CompareOptions(TrainingOptions, DataOptions, DeviceOption, Reporting):
 
 
 class PredictOptions(
-    StoreNameOptions, DeviceOption, BatchOptions, ImagePolicy, ArtifactsOption, ForceOption, Reporting
+    StoreNameOptions, DeviceOption, BatchOptions, ImagePolicy, ArtifactsOption, ForceOption, ProgressOption
 ):
     """Options of `predict`."""
 
@@ -168,7 +161,7 @@ class InfoOptions(ArtifactsOption):
     """Options of `info`."""
 
 
-class VerifyOptions(DeviceOption, ArtifactsOption, Reporting):
+class VerifyOptions(DeviceOption, ArtifactsOption, ProgressOption):
     """Options of `verify`."""
 
     store: Annotated[str, Option("Name of a store that embed made.")] = field(kw_only=False)
@@ -181,7 +174,7 @@ class VerifyOptions(DeviceOption, ArtifactsOption, Reporting):
     seed: Annotated[int, Option("Seed of everything drawn at random.")] = 0
 
 
-class ImportOptions(ArtifactsOption, ForceOption, Reporting):
+class ImportOptions(ArtifactsOption, ForceOption, ProgressOption):
     """Options of `import_features`."""
 
     array: Annotated[PathLike, Option("Features, float16/32, one row an image.", metavar="X.npy")] = field(
@@ -194,7 +187,7 @@ class ImportOptions(ArtifactsOption, ForceOption, Reporting):
     name: Annotated[str | None, Option("Name of the store; by default that of X.npy.")] = None
 
 
-class DemoOptions(ArtifactsOption, Reporting):
+class DemoOptions(ArtifactsOption, ProgressOption):
     """Options of `demo`."""
 
     n: Annotated[int, Option("Labelled pictures to draw.")] = 300

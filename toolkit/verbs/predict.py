@@ -1,33 +1,32 @@
 """Images to tags: embed what is new, score it with a saved head, decide, write."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
+from toolkit.arrays.types import Float32Array
+from toolkit.embedding.options import BatchOptions
 from toolkit.errors import OptionError
 from toolkit.evaluation.decisions.base import DecisionRule
-from toolkit.evaluation.redeciding import redecide
-from toolkit.evaluation.topscores import (
-    SCORES_SUFFIX,
-    TopScores,
-    bare_names,
-    check_tags,
-    scores_path,
-    write_predictions,
-)
+from toolkit.evaluation.scorestore import SCORES_SUFFIX, TopScores, redecide, scores_path, warn_if_cut
+from toolkit.experiment.dataset import store_names
 from toolkit.experiment.jobs import run_job, work_folder
-from toolkit.experiment.saved import BEST, SavedHead
-from toolkit.experiment.sources import Source
+from toolkit.experiment.options import DeviceOption
+from toolkit.experiment.saved import SavedHead
+from toolkit.experiment.stores import StoreSet
+from toolkit.images.manifest import read_manifest
+from toolkit.images.options import ImagePolicy
+from toolkit.labels.predictions import bare_names, check_tags, write_predictions
 from toolkit.labels.raw import parse_separator
 from toolkit.runtime.messages import counted
-from toolkit.runtime.progress import Progress, silent
+from toolkit.runtime.options import option_fields, takes
+from toolkit.runtime.progress import Progress
+from toolkit.store.reading import EmbeddingStore
 from toolkit.store.records import Failure
-from toolkit.verbs.inputs import gather
-
-Paths = Literal["name", "relative"]
+from toolkit.verbs.options import PredictOptions, StoreNameOptions
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,132 +55,254 @@ class PredictReport:
     failures: tuple[Failure, ...]
 
 
-def predict(
-    source: Path | str,
-    *,
-    head: str = BEST,
-    artifacts: Path | str = "artifacts",
-    out: Path | str | None = None,
-    rule: str | None = None,
-    min_tags: int | None = None,
-    paths: Paths | None = None,
-    separator: str = ",",
-    bom: bool = False,
-    force: bool = False,
-    name: str | None = None,
-    root: Path | None = None,
-    weights: str | None = None,
-    progress: Progress = silent,
-    **embedding: Any,
-) -> PredictReport:
+@takes(PredictOptions)
+def predict(options: PredictOptions) -> PredictReport:
     """Tag every image of `source` and write ``img_path,tags``, one row an image in the order of the input.
 
-    Parameters
-    ----------
-    source : path, or name of a store
-        A folder or csv is embedded first, as the head's store was; what is embedded already is not read
-        again. For a head fitted on several stores name as many, joined by ``+``. A ``.scores.npz`` of an
-        earlier prediction by the same head is decided again: neither images nor head are touched,
-        ``img_path`` stays as it is there, and options of embedding are refused.
-    head : str
-        A fitted head; ``best`` is the last comparison's winner, or the only one there is.
-    out : path, optional
-        By default ``artifacts/predictions/<name>.csv``. Scores lie beside it.
-    rule, min_tags : optional
-        Decide otherwise than the head was tuned to; see `SavedHead.rule`.
-    paths : {"name", "relative"}, optional
-        What ``img_path`` is: the bare file name (by default), or the path relative to `source`.
-    separator : str
-        Between tags: ``,`` ``|`` ``;`` ``space`` ``tab``.
-    bom : bool
-        Whether the csv begins with a byte order mark, for Excel.
-    force : bool
-        Whether an `out` that no earlier call wrote is overwritten.
-    name, root, weights, **embedding
-        As `toolkit.verbs.embed.embed` takes them. Weights, resizing and precision are by default the head's.
+    A folder or csv is embedded first, as the head's store was; what is embedded already is not read again.
+    For a head fitted on several stores name as many, joined by ``+``. A ``.scores.npz`` of an earlier
+    prediction by the same head is decided again: neither images nor head are touched, ``img_path`` stays as
+    it is there, and options of embedding are refused. `force` overwrites an `out` that no earlier call wrote.
+
+    Returns
+    -------
+    PredictReport
 
     Raises
     ------
     ToolkitError
         Something is missing or does not fit; nothing is written then.
+
+    Examples
+    --------
+    >>> import toolkit
+    >>> fitted = toolkit.fit("knn", options={"k": 5}, artifacts=artifacts)
+    >>> report = toolkit.predict("train", head="knn", artifacts=artifacts)
+    >>> report.path.name, report.n_images
+    ('train.csv', 60)
     """
-    artifacts = Path(artifacts)
-    saved = SavedHead.open(artifacts, head)
-    decision = saved.rule(rule, min_tags=min_tags)
-    between = parse_separator(separator)
-    check_tags(saved.space.tags, between)
-    if paths not in (None, "name", "relative"):
-        raise OptionError(f"--paths got {paths!r}; allowed are name, relative")
-    path = None if out is None else Path(out)
-    if path is not None:
-        _check_target(path, force)
-    asked = {"name": name, "root": root, "weights": weights} | embedding
-    if str(source).endswith(SCORES_SUFFIX):
-        _refuse({"paths": paths} | asked, source)
-        return _again(Path(source), saved, decision, path, between, bom)
-    inputs = gather(Path(source), artifacts, saved, asked, progress)
-    path = path or artifacts / "predictions" / f"{inputs.source.name}.csv"
-    row_of = {image: row for row, image in enumerate(inputs.source.ids)}
+    artifacts = Path(options.artifacts)
+    saved = SavedHead.open(artifacts, options.head)
+    rule = saved.rule(options.rule, min_tags=options.min_tags)
+    separator = parse_separator(options.separator)
+    check_tags(saved.space.tags, separator)
+    out = None if options.out is None else Path(options.out)
+    if out is not None:
+        _check_target(out, options.force)
+    if str(options.source).endswith(SCORES_SUFFIX):
+        _refuse_embedding_options(options)
+        return _decide_again(Path(options.source), saved, rule, out, separator, options.bom)
+    inputs = _inputs(options, artifacts, saved)
+    path = out or artifacts / "predictions" / f"{inputs.store_set.name}.csv"
+    row_of = {image: row for row, image in enumerate(inputs.store_set.ids)}
     rows = np.array([row_of.get(image, -1) for image in inputs.ids], dtype=np.intp)
-    written, same = (list(inputs.ids), 0) if paths == "relative" else bare_names(inputs.ids)
+    names, n_same = (list(inputs.ids), 0) if options.paths == "relative" else bare_names(inputs.ids)
     with work_folder(artifacts) as work:
-        scores = score_apart(work, saved, inputs.source, progress)
-        tags = saved.space.decode(decision.apply(scores))
-        found: list[list[str]] = [tags[row] if row >= 0 else [] for row in rows]
-        top = TopScores.of(scores, rows, written, saved.space.tags, head=saved.name, head_id=saved.id)
+        scores = score_in_child(work, saved, inputs.store_set, options.progress)
+        decoded = saved.space.decode(rule.apply(scores))
+        tags: list[list[str]] = [decoded[row] if row >= 0 else [] for row in rows]
+        top = TopScores.of(scores, rows, names, saved.space.tags, head=saved.name, head_id=saved.id)
     path.parent.mkdir(parents=True, exist_ok=True)
     top.write(scores_path(path))
-    write_predictions(path, written, found, separator=between, bom=bom)
+    write_predictions(path, names, tags, separator=separator, bom=options.bom)
     return PredictReport(
         path,
         scores_path(path),
         saved.name,
-        decision.describe(),
+        rule.describe(),
         len(inputs.ids),
-        sum(not tags for tags, row in zip(found, rows, strict=True) if row >= 0),
-        same,
+        _without_tags(tags, rows >= 0),
+        n_same,
         inputs.failures,
     )
 
 
-def _refuse(asked: Mapping[str, Any], source: Path | str) -> None:
-    """Raise `OptionError` if something is asked for that was settled when the scores were made."""
-    given = [name for name, value in asked.items() if value is not None]
-    if given:
+def _check_target(path: Path, force: bool) -> None:
+    """Refuse to overwrite a file that no prediction wrote: it may be somebody's labels."""
+    if path.is_dir():
+        raise OptionError(f"--out {path} is a folder; give a file name such as {path / 'submit.csv'}")
+    if path.exists() and not scores_path(path).exists() and not force:
+        raise OptionError(f"--out {path} exists and was not written by predict; give --force to overwrite it")
+
+
+def score_in_child(work: Path, saved: SavedHead, store_set: StoreSet, progress: Progress) -> Any:
+    """Score some stores in a process of its own; return (N, L) float32, mapped from a file in `work`."""
+    folder = work / "score"
+    run_job(
+        "score",
+        saved.given,
+        folder,
+        progress,
+        saved=saved.folder.resolve(),
+        store_set=store_set.to_dict(),
+        rows=store_set.rows,
+        n_tags=len(saved.space),
+    )
+    scores: Float32Array = np.load(folder / "scores.npy", mmap_mode="r")
+    return scores
+
+
+# ---------------------------------------------------------------------- inputs
+
+
+@dataclass(frozen=True, eq=False)
+class _Inputs:
+    """Images to predict.
+
+    Attributes
+    ----------
+    store_set : StoreSet
+        The embeddings of those that have any.
+    ids : tuple of str
+        All images, in the order of the input.
+    failures : tuple of Failure
+        Those that could not be read.
+    """
+
+    store_set: StoreSet
+    ids: tuple[str, ...]
+    failures: tuple[Failure, ...]
+
+
+def _inputs(options: PredictOptions, artifacts: Path, saved: SavedHead) -> _Inputs:
+    """Open the stores of `source` that the head needs, or make them by embedding.
+
+    Raises
+    ------
+    OptionError
+        There is no such folder, csv or store, or there are more or fewer stores than the head's.
+    SpecMismatchError
+        A store was made otherwise than the one the head was fitted on; the message names the field.
+    """
+    source = Path(options.source)
+    if source.exists() and not (source / "embeddings.npy").is_file():
+        stores = [_embed(source, options, saved, number) for number in range(len(saved.stores))]
+        root = None if options.root is None else Path(options.root)
+        ids = list(read_manifest(source, root=root).inputs)
+    else:
+        stores = _open(source, artifacts)
+        ids = _ids(stores[0])
+    saved.require(stores, remedy="embed the images as the head's were, or fit the head on this store")
+    wanted = set(ids)
+    failures = {failure.img_path: failure for store in stores for failure in store.failures}
+    return _Inputs(
+        StoreSet.of(stores, [record.scale for record in saved.stores]),
+        tuple(ids),
+        tuple(failure for image, failure in failures.items() if image in wanted),
+    )
+
+
+def _open(source: Path, artifacts: Path) -> list[EmbeddingStore]:
+    if source.exists():
+        return [EmbeddingStore(source)]
+    known, text = store_names(artifacts), str(source)
+    names = [text] if text in known else text.split("+")
+    missing = [name for name in names if name not in known]
+    if missing:
+        stores = ", ".join(known) or "none"
+        raise OptionError(f"there is no folder, csv or store {missing[0]!r}; stores are: {stores}")
+    return [EmbeddingStore(artifacts / "embeddings" / name) for name in names]
+
+
+def _ids(store: EmbeddingStore) -> list[str]:
+    ids = [*store.ids, *(failure.img_path for failure in store.failures)]
+    # a folder's images are sorted by code point: failed ones go back to their places
+    return sorted(ids) if list(store.ids) == sorted(store.ids) else ids
+
+
+def _embed(source: Path, options: PredictOptions, saved: SavedHead, number: int) -> EmbeddingStore:
+    """Embed `source` as the head's store of that number was."""
+    from toolkit.verbs.embed import embed_images, store_name  # image decoders: only where they are needed
+    from toolkit.verbs.options import EmbedOptions
+
+    record = saved.stores[number]
+    if record.spec.backbone == "imported":
         raise OptionError(
-            f"--{given[0].replace('_', '-')} cannot be used with {source}, whose images are scored already; "
-            "leave it out, or predict from the images"
+            f"head {saved.name!r} was fitted on imported features, so the images of {source} cannot be "
+            "embedded for it; import their features too (toolkit import) and give the name of that store"
         )
+    name = options.name or store_name(source)
+    weights = options.weights
+    if number:
+        name, weights = f"{name}.{record.store}", None  # the weights asked for are the first store's
+    target = Path(options.artifacts) / "embeddings" / name
+    training: dict[str, Any] = {}
+    if target.exists():  # what only concerns training stays as it is
+        meta = EmbeddingStore(target).meta
+        training = {"views": meta.views, "dtype": meta.dtype, "seed": meta.seed}
+    asked = {
+        each.name: getattr(options, each.name)
+        for kind in (DeviceOption, BatchOptions, ImagePolicy)
+        for each in option_fields(kind)
+    }
+    return embed_images(
+        EmbedOptions(
+            source,
+            name=name,
+            root=options.root,
+            weights=weights or default_weights(record.spec.weights),
+            artifacts=options.artifacts,
+            force=options.force,
+            progress=options.progress,
+            **record.spec.network_options(),
+            **training,
+            **asked,
+        ),
+        for_prediction=True,
+    ).store
 
 
-def _again(
-    source: Path, saved: SavedHead, rule: DecisionRule, path: Path | None, separator: str, bom: bool
+def default_weights(recorded: str) -> str | None:
+    """Return the weights a head's store was made with, or None, for the usual ones, if that file is gone."""
+    named = not recorded.endswith((".pth", ".pt", ".safetensors"))
+    return recorded if named or Path(recorded).is_file() else None
+
+
+# ---------------------------------------------------------------------- from saved scores
+
+
+def _refuse_embedding_options(options: PredictOptions) -> None:
+    """Raise `OptionError` if an option is given that was settled when the scores were made."""
+    settled = ["paths", "weights"]
+    for kind in (StoreNameOptions, DeviceOption, BatchOptions, ImagePolicy):
+        settled += [each.name for each in option_fields(kind)]
+    for name in settled:
+        if name in options.given:
+            raise OptionError(
+                f"--{name.replace('_', '-')} cannot be used with {options.source}, whose images are scored "
+                "already; leave it out, or predict from the images"
+            )
+
+
+def _decide_again(
+    source: Path, saved: SavedHead, rule: DecisionRule, out: Path | None, separator: str, bom: bool
 ) -> PredictReport:
-    """Decide again from the scores an earlier prediction left, without images or head."""
+    """Decide from the scores an earlier prediction left, without images or head."""
     top = TopScores.read(source)
     _check_scores(source, top, saved)
-    decided = redecide(rule, top)
-    tags = saved.space.decode(decided.predicted)
-    path = path or source.with_name(source.name.removesuffix(SCORES_SUFFIX) + ".csv")
+    warn_if_cut(top, [rule])
+    tags = saved.space.decode(redecide(rule, top))
+    path = out or source.with_name(source.name.removesuffix(SCORES_SUFFIX) + ".csv")
     path.parent.mkdir(parents=True, exist_ok=True)
     if scores_path(path) != source:
         top.write(scores_path(path))
     names = top.img_path.tolist()
     write_predictions(path, names, tags, separator=separator, bom=bom)
+    unreadable = [name for name, readable in zip(names, top.readable, strict=True) if not readable]
     return PredictReport(
         path,
         scores_path(path),
         saved.name,
         rule.describe(),
         len(names),
-        sum(not given for given, readable in zip(tags, top.readable, strict=True) if readable),
+        _without_tags(tags, top.readable),
         0,
-        tuple(
-            Failure(name, "not readable when it was scored")
-            for name, readable in zip(names, top.readable, strict=True)
-            if not readable
-        ),
+        tuple(Failure(name, "not readable when it was scored") for name in unreadable),
     )
+
+
+def _without_tags(tags: Sequence[Sequence[str]], readable: Any) -> int:
+    return sum(not each for each, is_readable in zip(tags, readable, strict=True) if is_readable)
 
 
 def _check_scores(source: Path, top: TopScores, saved: SavedHead) -> None:
@@ -202,26 +323,3 @@ def _check_scores(source: Path, top: TopScores, saved: SavedHead) -> None:
         f"its rule goes with scores of the head as it is now ({counted(len(want), 'tag')}), so predict again "
         "from the images or the store"
     )
-
-
-def score_apart(work: Path, saved: SavedHead, source: Source, progress: Progress) -> Any:
-    """Score a source in a process of its own; return (N, L) float32, mapped from a file in `work`."""
-    job = work / "score"
-    np.save(work / "rows.npy", source.rows)
-    document = {
-        "kind": "score",
-        "head": saved.given,
-        "folder": str(saved.folder.resolve()),
-        "source": source.to_dict(),
-        "n_tags": len(saved.space),
-    }
-    run_job(job, document, progress)
-    return np.load(job / "scores.npy", mmap_mode="r")
-
-
-def _check_target(path: Path, force: bool) -> None:
-    """Refuse to overwrite a file that is not a prediction of ours: it may be somebody's labels."""
-    if path.is_dir():
-        raise OptionError(f"--out {path} is a folder; give a file name such as {path / 'submit.csv'}")
-    if path.exists() and not scores_path(path).exists() and not force:
-        raise OptionError(f"--out {path} exists and was not written by predict; give --force to overwrite it")

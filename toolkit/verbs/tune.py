@@ -1,4 +1,4 @@
-"""Tune a fitted head's decision rule again, from the scores kept with it: seconds, without the head."""
+"""Tune a fitted head's decision rule again, from the scores saved with it: seconds, without the head."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,17 +7,16 @@ from typing import Any
 from toolkit.errors import HeadError
 from toolkit.evaluation.decisions.base import DecisionRule
 from toolkit.evaluation.decisions.crossfit import cross_fitted
-from toolkit.evaluation.decisions.registry import default_rule, parse_rule
+from toolkit.evaluation.decisions.registry import default_rule, parse_rule, tuned_rules
 from toolkit.evaluation.metrics import Metrics, evaluate
-from toolkit.evaluation.options import Metric
-from toolkit.evaluation.redeciding import redecide, retune
-from toolkit.experiment.measuring import TUNED_RULES, flattery
-from toolkit.experiment.saved import BEST, SavedHead
-from toolkit.experiment.saved_scores import KeptScores, Part
+from toolkit.evaluation.scorestore import redecide, warn_if_cut
+from toolkit.experiment.measuring import optimism_or_none
+from toolkit.experiment.saved import SavedHead
+from toolkit.experiment.saved_scores import SavedScores, ScorePart
 from toolkit.files.text import listed
 from toolkit.runtime.messages import counted
-
-COMPARED = (*TUNED_RULES, "fixed:0.5")
+from toolkit.runtime.options import takes
+from toolkit.verbs.options import BEST, TuneOptions
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,11 +27,11 @@ class Tuned:
     ----------
     rule : DecisionRule
     exact : bool
-        Whether all scores are certain to have tuned it alike (the best 256 of an image are kept).
+        Whether all scores that it decides by are kept: the best 256 of an image are.
     metrics : Metrics
         On the rows that `TuneReport.measured_on` says.
     optimism : dict of metric to float or None
-        What measuring on the rows it was tuned on, without cross-fitting, would flatter.
+        What tuning and measuring on the same rows, without cross-fitting, adds.
     """
 
     rule: DecisionRule
@@ -49,7 +48,7 @@ class Tuned:
 
 @dataclass(frozen=True, eq=False)
 class TuneReport:
-    """What `tune` found.
+    """The rules of a head, compared, or the one that was set.
 
     Attributes
     ----------
@@ -68,41 +67,42 @@ class TuneReport:
     set_to: DecisionRule | None
 
 
-def tune(
-    head: str = BEST,
-    *,
-    rule: str | None = None,
-    min_tags: int = 0,
-    metric: Metric | None = None,
-    artifacts: Path | str = "artifacts",
-) -> TuneReport:
-    """Tune and measure rules of a fitted head; with `rule` or `metric` the head decides by that from now on.
+@takes(TuneOptions)
+def tune(options: TuneOptions) -> TuneReport:
+    """Compare the decision rules of a fitted head, or set the one it decides by.
 
-    Without either all rules are compared and nothing changes. They are compared on the rows they are tuned
-    on, by cross-fitting; the test rows measure only the rule that is then set.
+    Without `rule` and `metric` all rules are compared and nothing changes. They are compared on the rows they
+    are tuned on, by cross-fitting; the test rows measure only the rule that is then set.
 
-    Parameters
-    ----------
-    head : str
-        A fitted head; ``best`` is the last comparison's winner, or the only one there is.
-    rule : str, optional
-        As `parse_rule` reads it.
-    min_tags : int
-        Tags every image gets at least.
-    metric : {"micro", "macro", "samples"}, optional
-        Sets the rule that serves this F1 (`default_rule`) where `rule` is not given.
+    Returns
+    -------
+    TuneReport
 
     Raises
     ------
     HeadError
-        There is no such head, or no scores are kept with it: tags may have been added.
+        There is no such head, or no scores are saved with it: tags may have been added.
     OptionError
         There is no such rule.
+
+    See Also
+    --------
+    predict : Takes a rule for one prediction.
+
+    Examples
+    --------
+    >>> import toolkit
+    >>> report = toolkit.fit("knn", options={"k": 5}, artifacts=artifacts)
+    >>> toolkit.tune("knn", rule="top-k:1", artifacts=artifacts).set_to.describe()
+    'top-k 1'
     """
-    wanted = rule or (default_rule(metric) if metric else None)
-    rules = [parse_rule(name, min_tags=min_tags) for name in ([wanted] if wanted else COMPARED)]
-    saved = SavedHead.open(Path(artifacts), head)
-    tuning, test = (_kept(saved, part) for part in ("tuning", "test"))
+    wanted = options.rule or (default_rule(options.metric) if options.metric else None)
+    compared = [wanted] if wanted else [*tuned_rules(), "fixed:0.5"]
+    rules = [parse_rule(name, min_tags=options.min_tags) for name in compared]
+    saved = SavedHead.open(Path(options.artifacts), options.head)
+    tuning, test = (_scores(saved, part) for part in ("tuning", "test"))
+    warn_if_cut(tuning.top, rules)
+    warn_if_cut(tuning.top, rules)
     if not (wanted and test.Y.shape[0]):
         measured_on = f"{counted(tuning.Y.shape[0], 'tuning row')}, cross-fitted"
         tuned = tuple(_tuned(each, tuning, None) for each in rules)
@@ -114,7 +114,7 @@ def tune(
     return TuneReport(saved.name, tuned, measured_on, tuned[0].rule if wanted else None)
 
 
-def _kept(saved: SavedHead, part: Part) -> KeptScores:
+def _scores(saved: SavedHead, part: ScorePart) -> SavedScores:
     if saved.metrics.get("added") and not (saved.folder / "scores").is_dir():
         tags = [tag for facts in saved.metrics["added"] for tag in facts["tags"]]
         given = saved.name if saved.given == BEST else saved.given
@@ -123,18 +123,18 @@ def _kept(saved: SavedHead, part: Part) -> KeptScores:
             f"fitted ({listed(tags, 3)}), and tune needs those of all tags; fit it again with: "
             f"toolkit fit --head {given} --labels FILE"
         )
-    return KeptScores.read(saved.folder, part)
+    return SavedScores.read(saved.folder, part)
 
 
-def _tuned(rule: DecisionRule, tuning: KeptScores, test: KeptScores | None) -> Tuned:
+def _tuned(rule: DecisionRule, tuning: SavedScores, test: SavedScores | None) -> Tuned:
     """Tune a rule and measure it on the test rows or, without any, by cross-fitting."""
-    found = retune(rule, tuning.top, tuning.Y)
+    tuned, exact = rule.fit(tuning.top, tuning.Y), tuning.top.suffices(rule)
     if test is not None:
-        metrics = evaluate(test.Y, redecide(found.rule, test.top).predicted)
+        metrics = evaluate(test.Y, redecide(tuned, test.top))
     else:
-        predicted = cross_fitted(found.rule, tuning.top, tuning.Y, groups=tuning.groups)
+        predicted = cross_fitted(tuned, tuning.top, tuning.Y, groups=tuning.groups)
         metrics = evaluate(tuning.Y, predicted)
-    return Tuned(found.rule, found.exact, metrics, flattery(found.rule, tuning.top, tuning.Y, tuning.groups))
+    return Tuned(tuned, exact, metrics, optimism_or_none(tuned, tuning.top, tuning.Y, tuning.groups))
 
 
 def _facts(tuned: Tuned, measured_on: str) -> dict[str, Any]:

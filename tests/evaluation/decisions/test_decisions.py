@@ -12,7 +12,15 @@ from sklearn.metrics import f1_score
 from toolkit.errors import OptionError
 from toolkit.evaluation.decisions.base import ChosenRows
 from toolkit.evaluation.decisions.cuts import best_threshold
-from toolkit.evaluation.decisions.registry import ALLOWED, RULES, default_rule, parse_rule, rule_from_dict
+from toolkit.evaluation.decisions.registry import (
+    RULES,
+    default_rule,
+    parse_rule,
+    rule_class,
+    rule_from_dict,
+    rule_usages,
+    tuned_rules,
+)
 from toolkit.evaluation.decisions.tagcuts import OFFSETS, TAUS
 from toolkit.evaluation.decisions.thresholds import FOLDS, SHRINK
 from toolkit.evaluation.metrics import evaluate
@@ -247,15 +255,44 @@ def test_rule__survives_json(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["fixed", "fixed:2", "fixed:x", "global:0.5", "top-k", "top-k:0", "best", ""]
+    "text",
+    ["fixed", "fixed:2", "fixed:nan", "fixed:x", "global:0.5", "top-k", "top-k:0", "top-k:1.5", "best", ""],
 )
 def test_parse_rule__refused(text):
-    with pytest.raises(OptionError, match=f"--rule got '{text}'; allowed are fixed:T"):
+    with pytest.raises(OptionError) as raised:
         parse_rule(text)
+    assert str(raised.value) == (
+        f"--rule got {text!r}; allowed are fixed:T (T in 0..1), global, per-tag, logit-adjusted, top-k:K (K of "
+        "1 or more), expected-f1"
+    )
 
 
-def test_parse_rule__names_every_rule():
-    assert all(name in ALLOWED for name in RULES)
+def test_rules__state_their_facts():
+    assert tuned_rules() == ("global", "per-tag", "logit-adjusted", "expected-f1")
+    assert [name for name in RULES if rule_class(name).per_tag] == ["per-tag", "logit-adjusted"]
+    assert all(rule_class(name).name == name for name in RULES)
+    assert rule_usages() == "fixed:T, global, per-tag, logit-adjusted, top-k:K or expected-f1"
+
+
+def test_n_needed__all_scores_but_for_top_k():
+    needed = {
+        text: parse_rule(text, min_tags=5).n_needed(30) for text in (*EVERY_RULE, "top-k:9", "top-k:99")
+    }
+    assert needed == dict.fromkeys(EVERY_RULE, 30) | {"top-k:2": 5, "top-k:9": 9, "top-k:99": 30}
+
+
+@pytest.mark.parametrize("text", EVERY_RULE)
+def test_extended__thresholds_of_new_tags_follow(text):
+    scores, Y, _ = case(4)
+    old = parse_rule(text, min_tags=1).fit(scores[:, :5], Y[:, :5])
+    new = rule_from_dict(old.to_dict()).fit(scores[:, 5:], Y[:, 5:])
+    before, longer = old.to_dict(), old.extended(new)
+    if not old.per_tag:
+        assert longer is old
+        return
+    assert longer.to_dict() == before | {"thresholds": before["thresholds"] + new.thresholds}
+    assert old.to_dict() == before
+    assert longer.apply(scores).shape == (50, 8)
 
 
 def test_errors():

@@ -87,4 +87,4 @@ def test_expected_f1__untuned_and_nothing_to_learn(caplog):
     with pytest.raises(OptionError, match="'expected-f1' is not tuned"):
         parse_rule("expected-f1").apply(scores)
     rule = parse_rule("expected-f1").fit(scores, np.zeros((2, 3), bool))
-    assert (rule.slope, rule.intercept) == (1.0, 0.0) and "no tags to tell apart" in caplog.text
+    assert (rule.slope, rule.intercept) == (1.0, 0.0) and "all tags or none are positive" in caplog.text

@@ -1,96 +1,120 @@
-"""What a decision rule is, and how its scores are gone over without holding them all."""
+"""The protocol of decision rules, and passes over scores that hold one block in memory at a time."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 from scipy.special import logit
 
+from toolkit.arrays.types import BoolArray, Float32Array, Float64Array, RowNumbers
 from toolkit.errors import OptionError
-
-Scores = NDArray[np.float32]
-Rows = NDArray[np.intp]
 
 BLOCK_BYTES = 2**25  # of float32 scores at a time: 1,200 rows of 6,941 tags
 
 
 class ScoreMatrix(Protocol):
-    """Scores (N, L) that need not lie in memory: an array, a mapped file, or anything that gives blocks."""
+    """Scores (N, L) in memory or not: an array, a mapped file, or anything that gives blocks."""
 
     @property
     def shape(self) -> tuple[int, ...]:
         """(N, L)."""
 
-    def __getitem__(self, where: Any) -> Any:
+    def __getitem__(self, at: Any) -> Any:
         """Return float32 ``[rows]`` or ``[rows, columns]``; rows a slice or integers, columns a slice."""
 
 
 class DecisionRule(Protocol):
-    """Turns scores (N, L) into predictions (N, L)."""
+    """Turns scores (N, L) into predictions (N, L). A rule may derive from this class.
+
+    Attributes
+    ----------
+    name : str
+        As in `toolkit.evaluation.decisions.registry.RULES`.
+    tuned : bool
+        Whether `fit` learns from scores.
+    per_tag : bool
+        Whether each tag has a threshold, so that new tags need new ones (`extended`).
+    """
+
+    name: ClassVar[str]
+    tuned: ClassVar[bool] = True
+    per_tag: ClassVar[bool] = False
+
+    @classmethod
+    def from_text(cls, value: str, *, min_tags: int) -> Self | None:
+        """Build an untuned rule from the text after the colon of ``--rule``; None if it is not allowed."""
 
     def fit(self, scores: ScoreMatrix, Y: Any) -> Self:
-        """Tune on rows the head never saw; a rule with nothing to tune returns itself."""
+        """Tune on scores (N, L) of rows the head never saw and the truth Y (N, L), dense or sparse."""
 
     def apply(self, scores: ScoreMatrix) -> sp.csr_array:
         """Return boolean CSR predictions."""
+
+    def extended(self, new: Self) -> Self:  # noqa: ARG002, RUF100 - `per_tag` rules use it
+        """Return the rule for more tags; `new` is a rule of this kind tuned for the added tags alone."""
+        return self
+
+    def n_needed(self, n_tags: int) -> int:
+        """Return how many of an image's highest scores decide its tags; all `n_tags` unless fewer do."""
+        return n_tags
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `rule_from_dict` needs to build an equal rule."""
 
     def describe(self) -> str:
-        """Return a few words for a table, such as ``global 0.312``."""
+        """Return a short text for a table, such as ``global 0.312``."""
 
 
 class ChosenRows:
-    """Some rows of a score matrix, unread until a block of them is asked for."""
+    """Some rows of a score matrix, read one block at a time."""
 
-    def __init__(self, scores: ScoreMatrix, rows: Rows) -> None:
+    def __init__(self, scores: ScoreMatrix, rows: RowNumbers) -> None:
         self._scores = scores
         self._rows = rows
         self.shape = (len(rows), scores.shape[1])
 
-    def __getitem__(self, where: Any) -> Scores:
-        if isinstance(where, tuple):
-            rows, columns = where
+    def __getitem__(self, at: Any) -> Float32Array:
+        if isinstance(at, tuple):
+            rows, columns = at
             return np.asarray(self._scores[self._rows[rows], columns])
-        return np.asarray(self._scores[self._rows[where]])
+        return np.asarray(self._scores[self._rows[at]])
 
 
-def row_blocks(scores: ScoreMatrix) -> Iterator[tuple[slice, Scores]]:
+def row_blocks(scores: ScoreMatrix) -> Iterator[tuple[slice, Float32Array]]:
     """Yield the rows of each block and its scores (n, L) in order; `OptionError` if they hold NaN."""
     N, L = scores.shape
-    step = max(1, BLOCK_BYTES // (4 * max(1, L)))
-    for start in range(0, N, step):
-        part = slice(start, min(start + step, N))
-        yield part, checked(np.asarray(scores[part]))
+    for rows in _slices(N, L):
+        yield rows, checked(np.asarray(scores[rows]))
 
 
-def column_blocks(scores: ScoreMatrix) -> Iterator[tuple[slice, Scores]]:
+def column_blocks(scores: ScoreMatrix) -> Iterator[tuple[slice, Float32Array]]:
     """Yield the columns of each block and a transposed copy of its scores (l, N); as `row_blocks`."""
     N, L = scores.shape
-    step = max(1, BLOCK_BYTES // (4 * max(1, N)))
-    for start in range(0, L, step):
-        part = slice(start, min(start + step, L))
-        yield part, checked(np.array(np.asarray(scores[0:N, part]).T, order="C"))
+    for columns in _slices(L, N):
+        yield columns, checked(np.array(np.asarray(scores[0:N, columns]).T, order="C"))
 
 
-def checked(scores: Scores) -> Scores:
+def _slices(n: int, width: int) -> Iterator[slice]:
+    step = max(1, BLOCK_BYTES // (4 * max(1, width)))
+    for start in range(0, n, step):
+        yield slice(start, min(start + step, n))
+
+
+def checked(scores: Float32Array) -> Float32Array:
     """Return the scores; `OptionError` if they hold NaN."""
     if np.isnan(scores).any():
         raise OptionError("the scores hold NaN; fit the head again")
     return scores
 
 
-def decide_by_blocks(scores: ScoreMatrix, chosen: Callable[[Scores], NDArray[np.bool_]]) -> sp.csr_array:
-    """Apply `chosen`, scores (n, L) to bool (n, L), to blocks of rows: only a block is dense at a time."""
-    blocks = [sp.csr_array(chosen(block)) for _, block in row_blocks(scores)]
-    if not blocks:
-        return sp.csr_array((0, scores.shape[1]), dtype=bool)
-    stacked: Any = sp.vstack(blocks, format="csr")
-    out: sp.csr_array = stacked
-    return out
+def decide_by_blocks(scores: ScoreMatrix, decide: Callable[[Float32Array], BoolArray]) -> sp.csr_array:
+    """Apply `decide`, scores (n, L) to bool (n, L), to blocks of rows; only one block is dense at a time."""
+    no_rows = sp.csr_array((0, scores.shape[1]), dtype=bool)
+    decided = (sp.csr_array(decide(block)) for _, block in row_blocks(scores))
+    stacked: Any = sp.vstack([no_rows, *decided], format="csr")
+    predicted: sp.csr_array = stacked
+    return predicted
 
 
 def positives(Y: Any) -> sp.csr_array:
@@ -102,7 +126,7 @@ def positives(Y: Any) -> sp.csr_array:
     return out
 
 
-def positive_scores(scores: ScoreMatrix, truth: sp.csr_array) -> Scores:
+def positive_scores(scores: ScoreMatrix, truth: sp.csr_array) -> Float32Array:
     """Return the score of each stored entry of the truth, in its order, (P,)."""
     out = np.empty(truth.nnz, np.float32)
     rows = np.repeat(np.arange(truth.shape[0]), np.diff(truth.indptr))
@@ -112,7 +136,12 @@ def positive_scores(scores: ScoreMatrix, truth: sp.csr_array) -> Scores:
     return out
 
 
-def logits(thresholds: Any) -> NDArray[np.float64]:
-    """Return log(p / (1 - p)), p held inside (0, 1)."""
-    out: NDArray[np.float64] = logit(np.clip(np.asarray(thresholds, np.float64), 1e-7, 1 - 1e-7))
+def logits(thresholds: Any) -> Float64Array:
+    """Return log(p / (1 - p)), p clipped to [1e-7, 1 - 1e-7]."""
+    out: Float64Array = logit(np.clip(np.asarray(thresholds, np.float64), 1e-7, 1 - 1e-7))
     return out
+
+
+def with_minimum(text: str, min_tags: int) -> str:
+    """Add the least number of tags, if any, to the description of a rule."""
+    return f"{text}, at least {min_tags}" if min_tags else text

@@ -1,4 +1,4 @@
-"""Predictions by rules that did not see the row they decide, and what tuning on the same rows flatters."""
+"""Predictions by rules tuned on other rows, and the optimism of tuning and measuring on the same rows."""
 
 from typing import Any
 
@@ -6,6 +6,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from toolkit.arrays.sampling import group_numbers
+from toolkit.arrays.types import RowNumbers
 from toolkit.errors import OptionError
 from toolkit.evaluation.decisions.base import ChosenRows, DecisionRule, ScoreMatrix, positives
 from toolkit.evaluation.decisions.registry import rule_from_dict
@@ -21,12 +23,12 @@ def cross_fitted(
     *,
     seed: int = 0,
 ) -> sp.csr_array:
-    """Return predictions (N, L), bool, each row's by a copy of the rule tuned on the folds it is not in.
+    """Return predictions (N, L), bool, each row's by a copy of the rule tuned on the other folds.
 
     Parameters
     ----------
     rule : DecisionRule
-        Left as it is.
+        Not changed.
     scores : (N, L) float32
     Y : (N, L), dense or sparse
         The truth.
@@ -42,14 +44,14 @@ def cross_fitted(
         There are fewer than 2 folds, or fewer rows or groups than folds.
     """
     truth = positives(Y)
-    dealt = _dealt(scores.shape[0], folds, groups, seed)
-    parts, rows = [], []
+    fold_of = _deal(scores.shape[0], folds, groups, seed)
+    predicted, rows = [], []
     for fold in range(folds):
-        here, others = np.flatnonzero(dealt == fold), np.flatnonzero(dealt != fold)
+        here, others = np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of != fold)
         tuned = rule_from_dict(rule.to_dict()).fit(ChosenRows(scores, others), truth[others])
-        parts.append(tuned.apply(ChosenRows(scores, here)))
+        predicted.append(tuned.apply(ChosenRows(scores, here)))
         rows.append(here)
-    stacked: Any = sp.vstack(parts, format="csr")
+    stacked: Any = sp.vstack(predicted, format="csr")
     return sp.csr_array(stacked[np.argsort(np.concatenate(rows))])
 
 
@@ -62,10 +64,10 @@ def optimism(
     *,
     seed: int = 0,
 ) -> dict[str, float]:
-    """Return by how much tuning on the rows measured flatters: the F1 so tuned less the `cross_fitted` one.
+    """Return the F1 of the rule on the very rows it is tuned on, less its `cross_fitted` F1.
 
-    Takes what `cross_fitted` takes. The keys are ``micro_f1``, ``macro_f1`` (tags with a positive) and
-    ``samples_f1``; nan where that F1 is.
+    Takes the parameters of `cross_fitted`. The keys are ``micro_f1``, ``macro_f1`` (tags with a positive) and
+    ``samples_f1``; nan if that F1 is.
     """
     truth = positives(Y)
     tuned = rule_from_dict(rule.to_dict()).fit(scores, truth).apply(scores)
@@ -75,14 +77,13 @@ def optimism(
     return {name: getattr(inside, name) - getattr(outside, name) for name in names}
 
 
-def _dealt(n: int, folds: int, groups: NDArray[Any] | None, seed: int) -> NDArray[np.intp]:
-    """Return the fold of each row; groups are dealt like rows, so that folds are even in them."""
-    number = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1].ravel()
-    many = int(number.max(initial=-1)) + 1
-    if not 2 <= folds <= many:
+def _deal(n: int, folds: int, groups: NDArray[Any] | None, seed: int) -> RowNumbers:
+    """Return the fold of each row; folds have equally many groups."""
+    numbers, n_groups = group_numbers(n, groups)
+    if not 2 <= folds <= n_groups:
         raise OptionError(
             f"rules are tuned and measured on {folds} folds of rows, near-duplicates together: that takes 2 "
-            f"folds or more and as many groups, there are {many}; hold out more val rows, or test rows"
+            f"folds or more and as many groups, there are {n_groups}; hold out more val rows, or test rows"
         )
-    dealt: NDArray[np.intp] = np.random.default_rng(seed).permutation(np.arange(many) % folds)[number]
-    return dealt
+    fold_of: RowNumbers = np.random.default_rng(seed).permutation(np.arange(n_groups) % folds)[numbers]
+    return fold_of

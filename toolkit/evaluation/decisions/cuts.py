@@ -1,22 +1,20 @@
-"""Where to cut scores: every cut at which an F1 can peak, counted over blocks of the scores.
+"""The threshold of the highest micro-F1, counted over blocks of the scores.
 
-An F1 can only peak at a cut just at a positive's score: one that lies lower, down to the next positive's
-score, predicts more and finds nothing. So the positives are ranked, never all scores.
+An F1 can only peak at a cut just at a positive's score: a lower one, down to the next positive's score,
+predicts more and hits nothing more. So the positives are ranked, never all scores.
 """
 
 import logging
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from toolkit.evaluation.decisions.base import ScoreMatrix, Scores, positive_scores, positives, row_blocks
+from toolkit.arrays.types import Float32Array, Int64Array
+from toolkit.evaluation.decisions.base import ScoreMatrix, positive_scores, positives, row_blocks
 
 logger = logging.getLogger(__name__)
 
-Counts = NDArray[np.int64]
-
-UNTUNED = 0.5  # where there is nothing to tune on
+UNTUNED = 0.5  # the threshold without positives to tune on
 BINS = 1024
 
 
@@ -29,7 +27,7 @@ def best_threshold(scores: ScoreMatrix, Y: Any) -> tuple[float, float]:
     Parameters
     ----------
     scores : ndarray (N, L) float32, or anything that gives blocks of it
-        Gone over block by block, two or three times.
+        Read block by block, two or three times.
     Y : (N, L), dense or sparse
         The truth.
     """
@@ -38,8 +36,7 @@ def best_threshold(scores: ScoreMatrix, Y: Any) -> tuple[float, float]:
         logger.warning("no positives to tune a threshold on: %s is used", UNTUNED)
         return UNTUNED, 0.0
     positive = np.sort(positive_scores(scores, truth))
-    histogram = _histogram_of_all(scores)
-    least = _worth_counting(histogram, positive)
+    least = _worth_counting(_histogram_of_all(scores), positive)
     cuts = positive[positive >= least]
     predicted, below = _count(scores, cuts, least)
     hits = np.arange(len(cuts), 0, -1)  # of equal scores the last, with most hits, has the highest F1
@@ -49,22 +46,22 @@ def best_threshold(scores: ScoreMatrix, Y: Any) -> tuple[float, float]:
     return float(between(lower, cuts[at])), float(f1[at])
 
 
-def _histogram_of_all(scores: ScoreMatrix) -> Counts:
+def _histogram_of_all(scores: ScoreMatrix) -> Int64Array:
     counts = np.zeros(BINS, np.int64)
     for _, block in row_blocks(scores):
-        high = block[block >= np.float32(1 / BINS)]  # few, where tags are many: the rest is counted as one
+        high = block[block >= np.float32(1 / BINS)]  # few, if tags are many: the others are counted as one
         counts += _histogram(high)
         counts[0] += block.size - high.size
     return counts
 
 
-def _histogram(values: Scores) -> Counts:
+def _histogram(values: Float32Array) -> Int64Array:
     # a power of two: the product is exact, so bin k holds exactly the scores in [k / BINS, (k + 1) / BINS)
     bins = np.minimum(values * np.float32(BINS), BINS - 1).astype(np.int16)
     return np.bincount(bins, minlength=BINS).astype(np.int64)
 
 
-def _worth_counting(histogram: Counts, positive: Scores) -> np.float32:
+def _worth_counting(histogram: Int64Array, positive: Float32Array) -> np.float32:
     """Return a score below which no cut can be best, so that thousands of rare tags need not be sorted.
 
     A cut that predicts n has an F1 of at most 2 P / (n + P), P being the number of positives. With the best
@@ -77,10 +74,10 @@ def _worth_counting(histogram: Counts, positive: Scores) -> np.float32:
     return np.float32(edges[np.flatnonzero(predicted >= min(most, histogram.sum()))[-1]])
 
 
-def _count(scores: ScoreMatrix, cuts: Scores, least: np.float32) -> tuple[Counts, Scores]:
+def _count(scores: ScoreMatrix, cuts: Float32Array, least: np.float32) -> tuple[Int64Array, Float32Array]:
     """Return, for each of the ascending `cuts`, how many scores reach it, and the highest that does not.
 
-    The latter is -1 where no score from `least` up is below the cut.
+    The latter is -1 if no score from `least` up is below the cut.
     """
     predicted = np.zeros(len(cuts), np.int64)
     below = np.full(len(cuts), -1, np.float32)
@@ -93,8 +90,7 @@ def _count(scores: ScoreMatrix, cuts: Scores, least: np.float32) -> tuple[Counts
 
 
 def _highest_below(scores: ScoreMatrix, cut: np.float32) -> np.float32:
-    highest = [np.where(block < cut, block, 0).max() for _, block in row_blocks(scores)]
-    return np.float32(max(highest))
+    return np.float32(max(np.where(block < cut, block, 0).max() for _, block in row_blocks(scores)))
 
 
 def between(lower: Any, upper: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The rules by name: from a user's text, from json, and by the metric they serve.
+"""The decision rules by name, from a user's text, from json, and by the metric they serve.
 
 A new rule is one class (see `toolkit.evaluation.decisions.base.DecisionRule`) and one line in `RULES`.
 """
@@ -23,11 +23,11 @@ RULES: dict[str, tuple[str, str]] = {
 
 DEFAULT_RULE = "global"
 DEFAULT_RULES = {"micro": DEFAULT_RULE, "macro": "per-tag", "samples": "expected-f1"}
-"""The rule that serves each average: see `PerTag` for what was measured."""
+"""The rule that serves each average of F1; `PerTag` lists what was measured."""
 
 
 def default_rule(metric: str) -> str:
-    """Return the rule to tune where an average of F1 decides: micro, macro or samples; else `OptionError`."""
+    """Return the rule that serves an average of F1: micro, macro or samples; else `OptionError`."""
     if metric not in DEFAULT_RULES:
         raise OptionError(f"--metric got {metric!r}; allowed are {', '.join(DEFAULT_RULES)}")
     return DEFAULT_RULES[metric]
@@ -40,7 +40,19 @@ def rule_usages() -> str:
 
 
 def parse_rule(text: str, *, min_tags: int = 0) -> "DecisionRule":
-    """Build an untuned rule from its text, such as ``global`` or ``fixed:0.5``.
+    """Build an untuned decision rule from its text.
+
+    Parameters
+    ----------
+    text : str
+        A name in `RULES`, with its value after a colon: ``global``, ``fixed:0.5``, ``top-k:3``.
+    min_tags : int
+        Tags every image gets at least.
+
+    Returns
+    -------
+    DecisionRule
+        Call ``fit(scores, Y)`` to tune it, then ``apply(scores)``.
 
     Raises
     ------
@@ -49,8 +61,13 @@ def parse_rule(text: str, *, min_tags: int = 0) -> "DecisionRule":
 
     Examples
     --------
-    >>> parse_rule("fixed:0.5").describe()
-    'fixed 0.500'
+    >>> import numpy as np
+    >>> rule = parse_rule("fixed:0.5", min_tags=1)
+    >>> rule.describe()
+    'fixed 0.5, at least 1'
+    >>> rule.apply(np.array([[0.9, 0.6], [0.2, 0.1]], np.float32)).toarray()
+    array([[ True,  True],
+           [ True, False]])
     """
     name, _, value = text.partition(":")
     if min_tags < 0:
@@ -64,7 +81,7 @@ def parse_rule(text: str, *, min_tags: int = 0) -> "DecisionRule":
 
 
 def rule_from_dict(document: dict[str, Any]) -> "DecisionRule":
-    """Build the rule that `to_dict` described; `OptionError` if it is none of `RULES`."""
+    """Build the rule that `to_dict` described; `OptionError` if it is not in `RULES`."""
     options = {key: value for key, value in document.items() if key != "rule"}
     if document.get("rule") not in RULES:
         raise OptionError(f"there is no decision rule {document.get('rule')!r}; there are {', '.join(RULES)}")
@@ -73,8 +90,8 @@ def rule_from_dict(document: dict[str, Any]) -> "DecisionRule":
 
 def rule_class(name: str) -> "type[DecisionRule]":
     """Return the class of the rule called `name`."""
-    found: type[DecisionRule] = resolve_name(RULES[name][1])
-    return found
+    rule: type[DecisionRule] = resolve_name(RULES[name][1])
+    return rule
 
 
 def tuned_rules() -> tuple[str, ...]:

@@ -1,7 +1,7 @@
-"""What is counted tag by tag over sorted columns of scores: each tag's own best cut, and the adjusted grid.
+"""Counts over sorted columns of scores, tag by tag: each tag's own best cut, and the adjusted grid.
 
-A block of columns is in memory at a time. Each is sorted once, in parts where folds are wanted, and then
-asked how many of its scores reach a threshold.
+A block of columns is in memory at a time. Each is sorted once, by fold if there are folds, and then searched
+for how many of its scores reach a threshold.
 """
 
 from collections import deque
@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import expit
 
+from toolkit.arrays.types import Float32Array, Float64Array, Int64Array, RowNumbers
 from toolkit.evaluation.decisions.base import (
-    Rows,
     ScoreMatrix,
-    Scores,
     column_blocks,
     logits,
     positive_scores,
@@ -25,9 +23,6 @@ from toolkit.evaluation.decisions.base import (
 )
 from toolkit.evaluation.decisions.cuts import between
 from toolkit.runtime.devices import usable_cores
-
-Counts = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 TAUS = np.linspace(0, 1, 11)
 """From one threshold for all tags to the full step of Menon et al. (arXiv 2007.07314)."""
@@ -49,9 +44,9 @@ class RankedPositives:
         Rows of the scores.
     """
 
-    starts: Counts
-    score: Scores
-    row: Rows
+    starts: Int64Array
+    score: Float32Array
+    row: RowNumbers
     n_rows: int
 
     @classmethod
@@ -59,67 +54,61 @@ class RankedPositives:
         """Rank the positives of the truth Y (N, L), dense or sparse, by their scores (N, L)."""
         truth = positives(Y)
         N, L = truth.shape
-        found = positive_scores(scores, truth)
-        order = np.lexsort((-found, truth.indices))
+        unordered = positive_scores(scores, truth)
+        order = np.lexsort((-unordered, truth.indices))
         rows = np.repeat(np.arange(N), np.diff(truth.indptr))
         starts = np.append(0, np.cumsum(np.bincount(truth.indices, minlength=L)))
-        return cls(starts, found[order], rows[order], N)
+        return cls(starts, unordered[order], rows[order], N)
 
     @property
-    def support(self) -> Counts:
+    def support(self) -> Int64Array:
         """Positives of each tag, (L,)."""
         return np.diff(self.starts)
 
     def of_tag(self, tag: int) -> slice:
-        """Return where the positives of a tag lie."""
+        """Return the slice of a tag's positives."""
         return slice(int(self.starts[tag]), int(self.starts[tag + 1]))
 
 
-Sorted = list[Scores]  # a block of columns, one a row, each sorted: the rows of each part apart
+def each_sorted_block(
+    scores: ScoreMatrix, folds: list[RowNumbers], count: Callable[[slice, list[Float32Array]], None]
+) -> None:
+    """Call `count` with the columns of each block of scores (N, L), from several threads.
 
-
-def each_sorted_block(scores: ScoreMatrix, parts: list[Rows], count: Callable[[slice, Sorted], None]) -> None:
-    """Call `count` with the columns of each block and its sorted scores, from several threads.
-
-    Parameters
-    ----------
-    scores : (N, L)
-    parts : list of ndarray (n,)
-        The rows to sort together.
-    count : function
-        Calls overlap, each for columns of its own.
+    Its second argument is, for each of `folds`, the fold's scores (l, n), each tag's sorted. Calls overlap,
+    each for other columns.
     """
 
-    def sort(columns: slice, block: Scores) -> None:
-        count(columns, [np.sort(block[:, rows], axis=1) for rows in parts])
+    def sort(columns: slice, block: Float32Array) -> None:
+        count(columns, [np.sort(block[:, rows], axis=1) for rows in folds])
 
     workers = min(WORKERS, usable_cores())
     waiting: deque[Future[None]] = deque()
     with ThreadPoolExecutor(workers) as pool:
-        # the blocks are read here, one after the other: `scores` need not be safe to share
+        # the blocks are read here, one after the other: `scores` need not be thread-safe
         for columns, block in column_blocks(scores):
             waiting.append(pool.submit(sort, columns, block))
-            if len(waiting) > workers:  # no more blocks than that are held
+            if len(waiting) > workers:  # limits the blocks in memory
                 waiting.popleft().result()
-        for done in waiting:
-            done.result()
+        for future in waiting:
+            future.result()
 
 
 class FoldedCuts:
     """Each tag's best threshold by its own F1, tuned without each fold in turn.
 
-    An F1 can only peak at a cut just at a positive's score (see the module `cuts`), so for each of the
-    P positives it is counted how many scores of its tag reach it, and which is the highest that does not.
+    An F1 can only peak at a cut just at a positive's score (see the module `cuts`). So for each of the
+    P positives it is counted how many scores of its tag reach it, and the highest that does not is kept.
     """
 
-    def __init__(self, ranked: RankedPositives, folds: list[Rows]) -> None:
+    def __init__(self, ranked: RankedPositives, folds: list[RowNumbers]) -> None:
         self.ranked = ranked
         self.folds = folds
         self._predicted = np.zeros((len(folds), len(ranked.score)), np.int64)
         self._below = np.zeros((len(folds), len(ranked.score)), np.float32)
 
-    def count(self, columns: slice, parts: Sorted) -> None:
-        """Count in a block of columns whose folds are sorted apart."""
+    def count(self, columns: slice, parts: list[Float32Array]) -> None:
+        """Count in a block of columns, sorted by fold."""
         for number, tag in enumerate(range(columns.start, columns.stop)):
             own = self.ranked.of_tag(tag)
             cuts = self.ranked.score[own]
@@ -128,36 +117,35 @@ class FoldedCuts:
                 self._predicted[fold, own] = part.shape[1] - at
                 self._below[fold, own] = np.where(at > 0, part[number].take(at - 1, mode="clip"), 0)
 
-    def thresholds(self) -> Floats:
-        """Return the mean over folds, in logits, of the thresholds best on the others, (L,).
+    def thresholds(self) -> Float64Array:
+        """Return the mean over folds, in logits, of the thresholds best on the other folds, (L,).
 
-        nan for tags without positives. One fold alone is not left out of itself.
+        nan for tags without positives. A single fold is used itself.
         """
-        L = len(self.ranked.support)
+        L, n_folds = len(self.ranked.support), len(self.folds)
         total, times = np.zeros(L), np.zeros(L)
-        for fold in range(len(self.folds)):
-            used = [other for other in range(len(self.folds)) if other != fold or len(self.folds) == 1]
-            tags, found = self._best(used)
-            total[tags] += logits(found)
+        for fold in range(n_folds):
+            tags, best = self._best([other for other in range(n_folds) if other != fold or n_folds == 1])
+            total[tags] += logits(best)
             times[tags] += 1
         mean = np.divide(total, times, out=np.full(L, np.nan), where=times > 0)
-        out: Floats = expit(mean)
+        out: Float64Array = expit(mean)
         return out
 
-    def _best(self, used: list[int]) -> tuple[Rows, Floats]:
+    def _best(self, used: list[int]) -> tuple[RowNumbers, Float64Array]:
         """Return the tags with positives in the folds used, and their best midpoints there."""
         ranked = self.ranked
         inside = np.isin(ranked.row, np.concatenate([self.folds[fold] for fold in used]))
         before = np.append(0, np.cumsum(inside))
         support = np.diff(before[ranked.starts])
-        # of equal scores the last has all hits, so the highest F1; the others need not be told apart
+        # of equal scores the last has all hits, so the highest F1; the others may be counted lower
         hits = before[1:] - np.repeat(before[ranked.starts[:-1]], ranked.support)
         counted = self._predicted[used].sum(axis=0) + np.repeat(support, ranked.support)
-        f1 = 2 * hits / np.maximum(counted, 1)  # 0 of 0 where a tag has no positive in these folds
+        f1 = 2 * hits / np.maximum(counted, 1)  # 0 of 0 if a tag has no positive in these folds
         tags = np.flatnonzero(support)
-        there = np.flatnonzero(ranked.support)
-        top = np.maximum.reduceat(f1, ranked.starts[there]) if len(there) else f1
-        peaks = np.flatnonzero(f1 == np.repeat(top, ranked.support[there]))
+        ever = np.flatnonzero(ranked.support)
+        top = np.maximum.reduceat(f1, ranked.starts[ever]) if len(ever) else f1
+        peaks = np.flatnonzero(f1 == np.repeat(top, ranked.support[ever]))
         best = peaks[np.searchsorted(peaks, ranked.starts[tags])]  # of equal F1s the highest cut
         return tags, between(self._below[used].max(axis=0)[best], ranked.score[best]).astype(np.float64)
 
@@ -166,13 +154,8 @@ class AdjustedGrid:
     """Macro and micro F1 of thresholds that one number moves by the tags' priors, over a grid.
 
     ``logit t_l = logit t + offset + tau (logit pi_l - mean)``: to cut ``z_l - tau logit pi_l`` at one value.
-    The mean, over positives, makes ``offset`` mean about the same for every tau.
-
-    Parameters
-    ----------
-    ranked : RankedPositives
-    common : float
-        The threshold t that is best for micro-F1.
+    The mean is over positives: with it ``offset`` means about the same for every tau. `common` is the
+    threshold t that is best for micro-F1.
     """
 
     def __init__(self, ranked: RankedPositives, common: float) -> None:
@@ -181,11 +164,12 @@ class AdjustedGrid:
         prior = logits((support + 0.5) / (ranked.n_rows + 1))
         self._moved = prior - np.average(prior, weights=support)
         self._levels = logits(common) + OFFSETS
-        self._sums: dict[int, Floats] = {}  # by first column: F1, hits and predictions at each of the grid
+        self._sums: dict[int, Float64Array] = {}  # F1, hits and predictions over the grid, by first column
 
-    def count(self, columns: slice, parts: Sorted) -> None:
-        """Count in a block of sorted columns."""
-        cuts = self._cuts(columns)
+    def count(self, columns: slice, parts: list[Float32Array]) -> None:
+        """Count in a block of columns, sorted by fold."""
+        levels = self._levels + TAUS[:, None] * self._moved[columns, None, None]
+        cuts = expit(levels.astype(np.float32)).reshape(len(levels), -1)  # (l, taus x offsets)
         support = self.ranked.support[columns]
         predicted, hits = np.zeros(cuts.shape, np.int64), np.zeros(cuts.shape, np.int64)
         for number, tag in enumerate(range(columns.start, columns.stop)):
@@ -196,13 +180,7 @@ class AdjustedGrid:
         f1 = 2 * hits / np.maximum(predicted + support[:, None], 1)
         self._sums[columns.start] = np.stack([each.sum(axis=0) for each in (f1, hits, predicted)])
 
-    def _cuts(self, columns: slice) -> Scores:
-        """Return the thresholds of the grid for each tag, (l, taus x offsets)."""
-        at = self._levels + TAUS[:, None] * self._moved[columns, None, None]
-        cuts: Scores = np.asarray(expit(at.astype(np.float32)), np.float32).reshape(len(at), -1)
-        return cuts
-
-    def best(self) -> tuple[float, Floats]:
+    def best(self) -> tuple[float, Float64Array]:
         """Return the tau of the best macro-F1 (of equal ones the best micro-F1), and its thresholds (L,)."""
         f1, hits, predicted = np.stack([self._sums[first] for first in sorted(self._sums)]).sum(axis=0)
         micro = hits / (predicted + len(self.ranked.score))

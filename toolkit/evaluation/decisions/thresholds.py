@@ -1,23 +1,24 @@
-"""Rules that compare scores with thresholds: given, one for all tags, or one a tag."""
+"""Rules that compare scores with thresholds: a fixed one, one for all tags, or one for each tag."""
 
-from typing import Any, Self
+from copy import copy
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 from scipy.special import expit
 
 from toolkit.arrays.ranking import best_columns
+from toolkit.arrays.types import BoolArray, Float32Array, RowNumbers
 from toolkit.errors import OptionError
-from toolkit.evaluation.decisions.base import Rows, ScoreMatrix, Scores, decide_by_blocks, logits
-from toolkit.evaluation.decisions.cuts import best_threshold
-from toolkit.evaluation.decisions.tagcuts import (
-    AdjustedGrid,
-    FoldedCuts,
-    RankedPositives,
-    Sorted,
-    each_sorted_block,
+from toolkit.evaluation.decisions.base import (
+    DecisionRule,
+    ScoreMatrix,
+    decide_by_blocks,
+    logits,
+    with_minimum,
 )
+from toolkit.evaluation.decisions.cuts import best_threshold
+from toolkit.evaluation.decisions.tagcuts import AdjustedGrid, FoldedCuts, RankedPositives, each_sorted_block
 from toolkit.runtime.messages import counted
 
 SHRINK = 20.0
@@ -29,32 +30,36 @@ micro-F1 (corel5k, knn: .09 at 2, .15 at 20, .19 at 50).
 FOLDS = 3  # as many as LibMultiLabel averages thresholds over
 
 
-class Thresholds:
-    """What the rules that compare scores with thresholds share.
+class Thresholds(DecisionRule):
+    """Base of the rules that compare scores with thresholds.
 
     Attributes
     ----------
     min_tags : int
         Tags every image gets at least.
     thresholds : list of float, or None
-        One for all tags, or one a tag; None until tuned.
+        One for all tags, or one for each; None until tuned.
     """
-
-    name: str
 
     def __init__(self, *, min_tags: int = 0, thresholds: list[float] | None = None) -> None:
         self.min_tags = min_tags
         self.thresholds = thresholds
 
+    @classmethod
+    def from_text(cls, value: str, *, min_tags: int) -> Self | None:
+        """Build the rule; it takes no value."""
+        return None if value else cls(min_tags=min_tags)
+
     def fit(self, scores: ScoreMatrix, Y: Any) -> Self:
         """Tune the thresholds on scores (N, L) and the truth Y (N, L), dense or sparse."""
-        self.thresholds = self._tune(scores, Y)
+        if self.tuned:
+            self.thresholds = self._tune(scores, Y)
         return self
 
     def _tune(self, scores: ScoreMatrix, Y: Any) -> list[float]:
         raise NotImplementedError
 
-    def cuts(self, n_tags: int) -> Scores:
+    def cuts(self, n_tags: int) -> Float32Array:
         """Return the thresholds as scores are compared with them, (1,) or (L,); `OptionError` if untuned."""
         if self.thresholds is None:
             raise OptionError(f"decision rule {self.name!r} is not tuned; call fit(scores, Y) first")
@@ -69,57 +74,68 @@ class Thresholds:
         """Return the tags that score at least their threshold, and the best `min_tags` of every image."""
         cut = self.cuts(scores.shape[1])
 
-        def chosen(block: Scores) -> NDArray[np.bool_]:
+        def decide(block: Float32Array) -> BoolArray:
             picked = block >= cut
             if self.min_tags:
                 short = np.flatnonzero(picked.sum(axis=1) < self.min_tags)
                 picked[short[:, None], best_columns(block[short], self.min_tags)] = True
             return picked
 
-        return decide_by_blocks(scores, chosen)
+        return decide_by_blocks(scores, decide)
+
+    def extended(self, new: Self) -> Self:
+        """Return the rule with the thresholds of `new` after its own if each tag has one, else itself."""
+        if not self.per_tag:
+            return self
+        longer = copy(self)
+        longer.thresholds = [*(self.thresholds or ()), *(new.thresholds or ())]
+        return longer
 
     def to_dict(self) -> dict[str, Any]:
         """Return name, option and thresholds."""
         return {"rule": self.name, "min_tags": self.min_tags, "thresholds": self.thresholds}
 
     def describe(self) -> str:
-        """Return name and the middle threshold."""
-        middle = f" (median {np.median(self.thresholds):.3f})" if self.thresholds else ""
-        return f"{self.name}{middle}{self._suffix()}"
+        """Return the name and what was tuned, in short."""
+        return with_minimum(f"{self.name}{self._summary()}", self.min_tags)
 
-    def _suffix(self) -> str:
-        return f", at least {self.min_tags}" if self.min_tags else ""
+    def _summary(self) -> str:
+        return f" (median {np.median(self.thresholds):.3f})" if self.thresholds else ""
 
 
 class Fixed(Thresholds):
-    """One threshold given by the user, never tuned."""
+    """One threshold chosen by the user, never tuned."""
 
     name = "fixed"
+    tuned: ClassVar[bool] = False
 
-    def fit(self, scores: ScoreMatrix, Y: Any) -> Self:  # noqa: ARG002, RUF100 - the protocol's signature
-        """Return itself: there is nothing to tune."""
-        return self
+    @classmethod
+    def from_text(cls, value: str, *, min_tags: int) -> Self | None:
+        """Build the rule from a threshold in [0, 1]."""
+        try:
+            threshold = float(value)
+        except ValueError:
+            return None
+        return cls(min_tags=min_tags, thresholds=[threshold]) if 0 <= threshold <= 1 else None
 
-    def describe(self) -> str:
-        """Return name and threshold."""
-        return f"fixed {self.cuts(1)[0]:.3g}{self._suffix()}"
+    def _summary(self) -> str:
+        return f" {self.cuts(1)[0]:.3g}"
 
 
 class Global(Thresholds):
-    """One threshold for all tags, where micro-F1 is highest."""
+    """One threshold for all tags, at the highest micro-F1."""
 
     name = "global"
 
     def _tune(self, scores: ScoreMatrix, Y: Any) -> list[float]:
         return [best_threshold(scores, Y)[0]]
 
-    def describe(self) -> str:
-        """Return name and threshold."""
-        return f"global {self.thresholds[0]:.3f}{self._suffix()}" if self.thresholds else "global"
+    def _summary(self) -> str:
+        return f" {self.thresholds[0]:.3f}" if self.thresholds else ""
 
 
 class LogitAdjusted(Thresholds):
-    """Thresholds that one number moves by how common a tag is, where macro-F1 is highest.
+    """Thresholds that one number moves by how common a tag is, at the highest macro-F1.
 
     Scores' logits less ``tau logit pi_l`` are cut at one value, pi_l being the tag's share of the tuning rows
     (half a positive added): logit adjustment after Menon et al., Long-tail learning via logit adjustment,
@@ -128,6 +144,7 @@ class LogitAdjusted(Thresholds):
     """
 
     name = "logit-adjusted"
+    per_tag: ClassVar[bool] = True
 
     def __init__(
         self, *, min_tags: int = 0, thresholds: list[float] | None = None, tau: float | None = None
@@ -150,17 +167,15 @@ class LogitAdjusted(Thresholds):
         """Return name, option, thresholds and tau."""
         return super().to_dict() | {"tau": self.tau}
 
-    def describe(self) -> str:
-        """Return name and tau."""
-        tau = f" tau {self.tau:.1f}" if self.tau is not None else ""
-        return f"{self.name}{tau}{self._suffix()}"
+    def _summary(self) -> str:
+        return f" tau {self.tau:.1f}" if self.tau is not None else ""
 
 
 class PerTag(Thresholds):
-    """A threshold a tag: where its own F1 is highest, shrunk towards the logit-adjusted one.
+    """One threshold for each tag: that of its highest F1, shrunk towards the logit-adjusted one.
 
     ``logit t = (n logit t_own + SHRINK logit t_adjusted) / (n + SHRINK)`` with n the tag's positives: few
-    positives say little about where to cut (Lin and Lin, On the thresholding strategy for infrequent labels,
+    positives do not determine a threshold (Lin and Lin, On the thresholding strategy for infrequent labels,
     CIKM 2023). ``t_own`` is the mean, in logits, of the thresholds best on all rows but one of `FOLDS` folds.
 
     Macro / micro F1 on test rows, mean of 5 random 60/20/20 splits of each of knn and logreg:
@@ -182,6 +197,7 @@ class PerTag(Thresholds):
     """
 
     name = "per-tag"
+    per_tag: ClassVar[bool] = True
 
     def _tune(self, scores: ScoreMatrix, Y: Any) -> list[float]:
         common = best_threshold(scores, Y)[0]
@@ -191,22 +207,22 @@ class PerTag(Thresholds):
         folds = _folds(ranked.n_rows)
         grid, own = AdjustedGrid(ranked, common), FoldedCuts(ranked, folds)
 
-        def count(columns: slice, parts: Sorted) -> None:
+        def count(columns: slice, parts: list[Float32Array]) -> None:
             grid.count(columns, parts)
             own.count(columns, parts)
 
         each_sorted_block(scores, folds, count)
-        _, adjusted = grid.best()
+        _, thresholds = grid.best()
         best = own.thresholds()
         weight = ranked.support / (ranked.support + SHRINK)
         known = np.isfinite(best)
-        adjusted[known] = expit((weight * logits(best) + (1 - weight) * logits(adjusted))[known])
-        return [float(value) for value in adjusted]
+        thresholds[known] = expit((weight * logits(best) + (1 - weight) * logits(thresholds))[known])
+        return [float(value) for value in thresholds]
 
 
-def _folds(n: int) -> list[Rows]:
-    """Deal n rows into `FOLDS` parts at random; into one where there are too few to leave any out."""
+def _folds(n: int) -> list[RowNumbers]:
+    """Deal n rows into `FOLDS` folds at random; into one if they are too few to leave any out."""
     if n < 2 * FOLDS:
         return [np.arange(n)]
-    dealt = np.random.default_rng(0).permutation(np.arange(n) % FOLDS)
-    return [np.flatnonzero(dealt == fold) for fold in range(FOLDS)]
+    fold = np.random.default_rng(0).permutation(np.arange(n) % FOLDS)
+    return [np.flatnonzero(fold == each) for each in range(FOLDS)]

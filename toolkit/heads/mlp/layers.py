@@ -6,7 +6,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from toolkit.arrays.features import Array, Matrix, blocks, finite, take
+from toolkit.arrays.features import Matrix, blocks, finite, take
+from toolkit.arrays.types import Float32Array as Array
 from toolkit.evaluation.calibration import non_negative_logistic, tuning_rows
 from toolkit.heads.transforms import FeatureTransform
 

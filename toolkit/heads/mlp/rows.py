@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from toolkit.arrays import features
-from toolkit.arrays.features import Array, Matrix, Rows, blocks, finite
+from toolkit.arrays.features import Matrix, blocks, finite
+from toolkit.arrays.types import Float32Array as Array
+from toolkit.arrays.types import RowNumbers as Rows
 from toolkit.heads.transforms import FeatureTransform
 
 Targets = tuple[NDArray[np.int64], Array]

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from toolkit.arrays.features import Array, Matrix, Rows, blocks
+from toolkit.arrays.features import Matrix, blocks
+from toolkit.arrays.types import Float32Array as Array
+from toolkit.arrays.types import RowNumbers as Rows
 from toolkit.errors import HeadError
 from toolkit.heads.mlp.layers import Layers
 from toolkit.heads.mlp.losses import Asymmetric, CrossEntropy, Loss, loss_and_gradient

@@ -1,4 +1,4 @@
-"""The features heads work on: those of one store, or of several whose rows are matched by id."""
+"""The stores that heads are fitted on: one, or several whose rows are matched by id."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,20 +6,18 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from toolkit.arrays.features import Features, blocks
+from toolkit.arrays.types import RowNumbers
 from toolkit.errors import StoreError
 from toolkit.store.reading import EmbeddingStore
 from toolkit.store.records import array_names
 from toolkit.store.spec import EmbeddingSpec
 
-Rows = NDArray[np.intp]
-
 
 @dataclass(frozen=True)
-class Part:
-    """One store of those a head was fitted on: its name, its spec, and what its values are scaled by."""
+class StoreRecord:
+    """What a head records of a store it was fitted on: name, spec, and the factor of its values."""
 
     store: str
     spec: EmbeddingSpec
@@ -36,7 +34,7 @@ class Part:
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class StoreSet:
     """Stores side by side.
 
     Attributes
@@ -47,30 +45,30 @@ class Source:
     rows : ndarray (S, N) intp
         Each image's row in each of the S stores.
     scales : tuple of float, length S
-        Factor of each store's values. Side by side, stores are scaled to a mean squared row length of 1, so
-        that the one with the largest numbers does not decide alone.
+        Factor of each store's values. Several stores are scaled to a mean squared row length of 1, so that
+        the store with the largest numbers does not dominate.
     """
 
     stores: tuple[EmbeddingStore, ...]
     ids: tuple[str, ...]
-    rows: Rows
+    rows: RowNumbers
     scales: tuple[float, ...]
 
     @classmethod
     def of(cls, stores: Sequence[EmbeddingStore], scales: Sequence[float] | None = None) -> Self:
         """Match the stores' rows by id; `StoreError` if they have no image in common.
 
-        Without `scales` they are measured.
+        Without `scales` they are computed.
         """
-        places = [{image: row for row, image in enumerate(store.ids)} for store in stores]
-        ids = tuple(image for image in stores[0].ids if all(image in place for place in places))
+        row_of = [{image: row for row, image in enumerate(store.ids)} for store in stores]
+        ids = tuple(image for image in stores[0].ids if all(image in rows for rows in row_of))
         if not ids and any(store.ids for store in stores):
             names = ", ".join(store.name for store in stores)
             raise StoreError(
                 f"the stores {names} have no image in common: {stores[0].name} has {stores[0].ids[:1]}, "
                 f"{stores[-1].name} has {stores[-1].ids[:1]}; embed the same folder for each"
             )
-        rows = np.array([[place[image] for image in ids] for place in places], dtype=np.intp)
+        rows = np.array([[numbers[image] for image in ids] for numbers in row_of], dtype=np.intp)
         rows = rows.reshape(len(stores), len(ids))
         if scales is None:
             scales = [1.0] if len(stores) == 1 else [_scale(store) for store in stores]
@@ -82,50 +80,43 @@ class Source:
         return "+".join(store.name for store in self.stores)
 
     @property
-    def widths(self) -> tuple[int, ...]:
-        """Columns of each store."""
-        return tuple(store.meta.spec.dim for store in self.stores)
-
-    @property
-    def parts(self) -> tuple[Part, ...]:
-        """What a head fitted on this must find again."""
+    def records(self) -> tuple[StoreRecord, ...]:
+        """What a head fitted on these stores records of them."""
         pairs = zip(self.stores, self.scales, strict=True)
-        return tuple(Part(store.name, store.meta.spec, scale) for store, scale in pairs)
+        return tuple(StoreRecord(store.name, store.meta.spec, scale) for store, scale in pairs)
 
     @property
-    def left_out(self) -> int:
-        """Images that only some of the stores have."""
+    def n_left_out(self) -> int:
+        """Number of images that only some of the stores have."""
         return len({image for store in self.stores for image in store.ids}) - len(self.ids)
 
-    def take(self, rows: Rows) -> Self:
-        """Return the source of some of the images."""
-        chosen = tuple(self.ids[row] for row in rows)
-        return type(self)(self.stores, chosen, self.rows[:, rows], self.scales)
+    def take(self, rows: RowNumbers) -> Self:
+        """Return some of the images."""
+        ids = tuple(self.ids[row] for row in rows)
+        return type(self)(self.stores, ids, self.rows[:, rows], self.scales)
 
     def features(self) -> Features:
         """Return X (N, D), unread."""
         return read_features(self.to_dict(), self.rows)[0]
 
-    def to_dict(self, block: int | None = None) -> dict[str, Any]:
-        """Return what a worker needs, with `rows`, to read the features of all stores or of one of them."""
-        blocks = list(range(len(self.stores))) if block is None else [block]
-        views = {self.stores[each].meta.views for each in blocks}
+    def to_dict(self) -> dict[str, Any]:
+        """Return what another process needs, with `rows`, to read the features."""
+        views = {store.meta.views for store in self.stores}
         return {
-            "blocks": blocks,
-            "folders": [str(self.stores[each].folder.resolve()) for each in blocks],
-            "scales": [self.scales[each] for each in blocks],
+            "folders": [str(store.folder.resolve()) for store in self.stores],
+            "scales": list(self.scales),
             "views": views.pop() if len(views) == 1 else 0,
         }
 
 
-def read_features(document: dict[str, Any], rows: Rows) -> list[Features]:
-    """Return what `Source.to_dict` described: the plain features (N, D), then each augmented view.
+def read_features(document: dict[str, Any], rows: RowNumbers) -> list[Features]:
+    """Return what `StoreSet.to_dict` described: the plain features (N, D), then each augmented view.
 
-    `rows` (S, N) are each image's row in every store of the source.
+    `rows` (S, N) are each image's row in every store.
     """
-    folders, places = [Path(folder) for folder in document["folders"]], list(rows[document["blocks"]])
+    folders = [Path(folder) for folder in document["folders"]]
     return [
-        Features([folder / name for folder in folders], rows=places, scales=document["scales"])
+        Features([folder / name for folder in folders], rows=list(rows), scales=document["scales"])
         for name in array_names(document["views"])
     ]
 

@@ -10,8 +10,7 @@ from scipy.special import expit, logit
 from toolkit.errors import LabelError, OptionError
 from toolkit.evaluation.decisions.crossfit import optimism
 from toolkit.evaluation.decisions.registry import parse_rule, rule_from_dict
-from toolkit.evaluation.redeciding import doubtful, redecide, retune
-from toolkit.evaluation.topscores import TopScores
+from toolkit.evaluation.scorestore import TopScores, redecide, warn_if_cut
 
 RULES = ("fixed:0.3", "global", "per-tag", "logit-adjusted", "top-k:3", "expected-f1")
 
@@ -56,156 +55,94 @@ def test_of__images_without_an_embedding():
     top = TopScores.of(scores, np.array([2, -1, 0]), list("abc"), [str(tag) for tag in range(700)])
     np.testing.assert_array_equal(top.columns[0], kept(scores).columns[2])
     assert top.readable.tolist() == [True, False, True]
-    assert not top.dense(slice(1, 2)).any() and top.scores[1].sum() == top.rest[1] == 0
+    assert not top[1:2].any() and top.scores[1].sum() == top.rest[1] == 0
 
 
-def test_dense__is_what_was_kept_and_the_mean_of_the_rest():
+def test_blocks__is_what_was_kept_and_the_mean_of_the_rest():
     scores, _ = long_tailed(30)
     top = kept(scores)
     want = np.empty_like(scores)
     for row, (columns, values) in enumerate(zip(top.columns, top.scores, strict=True)):
         want[row] = min(top.rest[row] / 444, values[-1])
         want[row, columns] = values
-    np.testing.assert_allclose(top.dense(slice(0, 30)), want, rtol=1e-6)
+    np.testing.assert_allclose(top[0:30], want, rtol=1e-6)
     np.testing.assert_allclose(top[5:9, 100:300], want[5:9, 100:300], rtol=1e-6)
     rows = np.array([7, 2])
     np.testing.assert_allclose(top[rows], want[rows], rtol=1e-6)
-    np.testing.assert_allclose(top.dense(slice(0, 30)).sum(axis=1), scores.sum(axis=1), rtol=1e-4)
+    np.testing.assert_allclose(top[0:30].sum(axis=1), scores.sum(axis=1), rtol=1e-4)
 
 
-def test_dense__a_tag_not_kept_never_passes_one_that_is():
+def test_blocks__a_tag_not_kept_never_passes_one_that_is():
     """Where all scores are equal the mean of the rest is the K-th score, but for rounding."""
     top = kept(np.full((2, 700), 0.1, np.float32))
-    dense = top.dense(slice(0, 2))
+    dense = top[0:2]
     assert (dense[:, :256] == np.float32(0.1)).all() and (dense[:, 256:] < np.float32(0.1)).all()
     np.testing.assert_allclose(dense, 0.1, rtol=1e-5)
 
 
 @pytest.mark.parametrize("L", [40, 256])
 @pytest.mark.parametrize("text", RULES)
-def test_few_tags__all_is_exact(text, L, caplog):
+def test_few_tags__all_scores_are_kept(text, L, caplog):
     scores, Y = long_tailed(L=L)
     top = kept(scores)
-    np.testing.assert_array_equal(top.dense(slice(0, 300)), scores)
+    np.testing.assert_array_equal(top[0:300], scores)
     want = parse_rule(text, min_tags=1).fit(scores, Y)
-    got = retune(parse_rule(text, min_tags=1), top, Y)
-    assert got.exact and got.rule.to_dict() == want.to_dict()
-    again = redecide(got.rule, top)
-    np.testing.assert_array_equal(again.predicted.toarray(), want.apply(scores).toarray())
-    assert not again.doubtful.any() and not caplog.text
+    rule = parse_rule(text, min_tags=1).fit(top, Y)
+    assert rule.to_dict() == want.to_dict()
+    np.testing.assert_array_equal(redecide(rule, top).toarray(), want.apply(scores).toarray())
+    warn_if_cut(top, [rule])
+    assert top.suffices(rule) and not caplog.text
 
 
-@pytest.mark.parametrize("min_tags", [0, 2])
-@pytest.mark.parametrize("text", [*RULES, "fixed:0.001", "fixed:0.004", "top-k:256", "top-k:300"])
-def test_many_tags__images_not_doubtful_are_decided_alike(text, min_tags):
+@pytest.mark.parametrize("text", [*RULES, "top-k:256", "top-k:300"])
+def test_many_tags__a_rule_that_suffices_decides_as_from_all_scores(text):
     scores, Y = long_tailed(seed=1)
     scores[:100] *= np.linspace(0.01, 1, 100, dtype=np.float32)[:, None]  # some K-th scores are low
-    rule = parse_rule(text, min_tags=min_tags).fit(scores, Y)
+    rule, top = parse_rule(text, min_tags=2).fit(scores, Y), kept(scores)
+    alike = (redecide(rule, top).toarray() == rule.apply(scores).toarray()).all(axis=1)
+    assert top.suffices(rule) == (text in ("top-k:3", "top-k:256"))
+    assert alike.all() or not top.suffices(rule)
+    if text in ("fixed:0.3", "global"):  # no score that is not kept reaches them
+        assert alike.all()
+    if text == "top-k:300":
+        assert not alike.any()
+
+
+def test_suffices__scores_not_kept_are_all_zero():
+    scores, Y = long_tailed()
+    scores[np.arange(300)[:, None], np.argsort(-scores, axis=1)[:, 200:]] = 0
     top = kept(scores)
-    got = redecide(rule, top)
-    alike = (got.predicted.toarray() == rule.apply(scores).toarray()).all(axis=1)
-    assert alike[~got.doubtful].all()
-    if text in ("fixed:0.3", "global", "top-k:3", "top-k:256"):
-        assert not got.doubtful.any()
-    if text in ("fixed:0.001", "top-k:300"):
-        assert got.doubtful.any() and not alike.all()
+    for text in RULES:
+        rule = parse_rule(text).fit(top, Y)
+        assert top.suffices(rule) and rule.to_dict() == parse_rule(text).fit(scores, Y).to_dict()
+        np.testing.assert_array_equal(redecide(rule, top).toarray(), rule.apply(scores).toarray())
+    scores[7] = 0.1
+    assert not kept(scores).suffices(parse_rule("global")) and kept(scores).suffices(parse_rule("top-k:3"))
 
 
-def test_doubtful__threshold_just_at_the_kth_score(caplog):
-    scores, _ = long_tailed(4)
-    top = kept(scores)
-    last = top.scores[:, -1]
-    rule = parse_rule(f"fixed:{last[2]}")
-    np.testing.assert_array_equal(doubtful(rule, top), last >= last[2])
-    above = rule_from_dict(
-        {"rule": "fixed", "min_tags": 0, "thresholds": [float(np.nextafter(last.max(), 1))]}
-    )
-    assert not doubtful(above, top).any()
-    redecide(rule, top)
-    assert f"{(last >= last[2]).sum()} of 4 images might be decided otherwise from all scores" in caplog.text
-
-
-def test_doubtful__only_thresholds_of_tags_not_kept_count():
-    scores, _ = long_tailed(2)
-    top = kept(scores)
-    cuts = np.full(700, 0.9)
-    cuts[top.columns[0]] = 1e-6  # all kept of the first image, not all of the second
-    rule = rule_from_dict({"rule": "per-tag", "min_tags": 0, "thresholds": cuts.tolist()})
-    assert doubtful(rule, top).tolist() == [False, True]
-
-
-def test_doubtful__min_tags_past_those_kept_and_rules_nobody_knows():
-    scores, _ = long_tailed(5)
-    scores[0, 200:] = 0  # its rest is known: nothing
-    top = kept(scores)
-    assert doubtful(parse_rule("fixed:0.9", min_tags=257), top).tolist() == [False, True, True, True, True]
-
-    class Odd:
-        pass
-
-    assert doubtful(Odd(), top).tolist() == [False, True, True, True, True]
-
-
-def test_doubtful__expected_f1_where_the_tail_decides():
-    """Bounds hold for whatever the tail may be: all of it even, or as much as fits at the K-th score."""
-    random = np.random.default_rng(0)
-    scores, Y = long_tailed(400, seed=3)
-    rule = parse_rule("expected-f1").fit(scores, Y)
-    top = kept(scores)
-    unsure = doubtful(rule, top)
-    assert 0 < unsure.sum() < 400
-    others = np.ones((400, 700), bool)
-    np.put_along_axis(others, top.columns.astype(int), False, axis=1)
-    decided = redecide(rule, top).predicted.toarray()
-    for _ in range(5):
-        spread = scores.copy()
-        for row in np.flatnonzero(~unsure):
-            columns = random.permutation(np.flatnonzero(others[row]))
-            last, rest = top.scores[row, -1], top.rest[row]
-            full = int(random.integers(0, int(rest / last) + 1))
-            spread[row, columns] = (rest - full * last) / max(1, len(columns) - full)
-            spread[row, columns[:full]] = last
-        alike = (rule.apply(spread).toarray() == decided).all(axis=1)
-        assert alike[~unsure].all()
+def test_warn_if_cut__once_for_all_rules(caplog):
+    top = kept(long_tailed(5)[0])
+    warn_if_cut(top, [parse_rule("top-k:3")])
+    assert not caplog.records
+    warn_if_cut(top, map(parse_rule, RULES))
+    assert [record.getMessage() for record in caplog.records] == [
+        "256 of 700 scores of each image are kept, and the mean of the others instead of each: decisions from "
+        "all scores may differ"
+    ]
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_retune__global_is_that_of_all_scores(seed, caplog):
+def test_fit__global_is_that_of_all_scores(seed):
     scores, Y = long_tailed(600, seed=seed)
     want = parse_rule("global").fit(scores, Y)
-    got = retune(parse_rule("global"), kept(scores), sp.csr_array(Y))
-    assert got.exact and not caplog.text
-    assert got.rule.thresholds[0] == pytest.approx(want.thresholds[0], abs=1e-6)
-
-
-@pytest.mark.parametrize("seed", range(25))
-def test_retune__exact_is_never_claimed_wrongly(seed, monkeypatch):
-    """Few scores are kept, and many positives are not among them."""
-    monkeypatch.setattr("toolkit.evaluation.topscores.TOP", 4)
-    random = np.random.default_rng(seed)
-    scores, Y = long_tailed(40, L=12, seed=seed)
-    scores = (scores ** random.uniform(0.1, 2)).astype(np.float32)
-    Y |= random.random(Y.shape) < random.choice([0, 0.3])
-    got = retune(parse_rule("global"), kept(scores), Y)
-    want = parse_rule("global").fit(scores, Y)
-    assert not got.exact or got.rule.thresholds[0] == pytest.approx(want.thresholds[0], abs=1e-6)
-
-
-def test_retune__says_what_is_uncertain(caplog):
-    scores, Y = long_tailed()
-    top = kept(scores)
-    for text in ("per-tag", "logit-adjusted", "expected-f1"):
-        assert not retune(parse_rule(text), top, Y).exact
-    assert "tuned on the best 256 scores of each image; all scores might tune it otherwise" in caplog.text
-    assert retune(parse_rule("top-k:3"), top, Y).exact
-    everything = np.ones_like(Y)  # the best cut lies below all scores
-    assert not retune(parse_rule("global"), top, everything).exact
+    rule = parse_rule("global").fit(kept(scores), sp.csr_array(Y))
+    assert rule.thresholds[0] == pytest.approx(want.thresholds[0], abs=1e-6)
 
 
 def test_redecide__images_without_an_embedding_get_no_tags():
     scores, _ = long_tailed(3)
     top = TopScores.of(scores, np.array([0, -1]), list("ab"), [str(tag) for tag in range(700)])
-    predicted = redecide(parse_rule("top-k:3"), top).predicted
+    predicted = redecide(parse_rule("top-k:3"), top)
     assert predicted.sum(axis=1).tolist() == [3, 0] and predicted.dtype == bool
 
 

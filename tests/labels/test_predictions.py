@@ -1,0 +1,41 @@
+"""The csv of predictions: what is written reads back, and nothing half-written is left."""
+
+import pytest
+
+from toolkit.errors import LabelError
+from toolkit.files.text import read_csv
+from toolkit.labels.predictions import bare_names, check_tags, write_predictions
+
+
+@pytest.mark.parametrize(("separator", "bom"), [(",", False), ("|", True)])
+def test_write_predictions__one_row_an_image_in_order(tmp_path, separator, bom):
+    path = tmp_path / "submit.csv"
+    names, tags = ["b.jpg", "一, 二.jpg", "a.jpg"], [["海", "天空"], [], ['say "x"']]
+    write_predictions(path, names, tags, separator=separator, bom=bom)
+    rows = [cells for _, cells in read_csv(path, error=LabelError)]
+    assert rows == [["img_path", "tags"], *([name, separator.join(own)] for name, own in zip(names, tags))]
+    assert path.read_bytes().startswith(b"\xef\xbb\xbf" * bom + b"img_path,tags\n")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_write_predictions__an_error_leaves_the_old_file(tmp_path):
+    path = tmp_path / "submit.csv"
+    path.write_text("old")
+    with pytest.raises(ValueError, match="zip"):
+        write_predictions(path, ["a", "b"], [["x"]])
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_bare_names__and_how_many_are_shared_by_different_images():
+    ids = ["x/1.jpg", "y/1.jpg", "2.jpg", "z/2.jpg", "3.jpg", "3.jpg"]
+    assert bare_names(ids) == (["1.jpg", "1.jpg", "2.jpg", "2.jpg", "3.jpg", "3.jpg"], 4)
+
+
+def test_check_tags__that_hold_the_separator():
+    check_tags(["a", "b c"], ",")
+    with pytest.raises(LabelError) as raised:
+        check_tags(["a", "b, c", "d,"], ",")
+    assert str(raised.value) == (
+        "2 tags hold the separator ',', first 'b, c'; nothing was written: give another --separator, such as "
+        "| or ;"
+    )
