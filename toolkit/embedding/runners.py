@@ -173,8 +173,7 @@ class ManyDevices:
                 return child, answer[1]
 
     def _failure(self, child: Child, error: ChildError) -> OptionError:
-        failed = "failed: " if error.status is None else ""
-        what = f"the process for {self._children[child]} {failed}{error}"
+        what = f"the process for {self._children[child]} {error}"
         if self._loaded:
             return OptionError(f"{what}; what is embedded is kept, run the same command to resume")
         return OptionError(f"while starting, {what}")
