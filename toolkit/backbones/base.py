@@ -1,11 +1,16 @@
 """What the embedding pass needs of a backbone, and a backbone of its engine."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from PIL import Image
 
 from toolkit.arrays.types import Float32Array, Pixels
+from toolkit.backbones.graphs import NetworkFacts
+from toolkit.backbones.options import NetworkOptions
+from toolkit.backbones.preprocessing import Preprocessing
 from toolkit.store.spec import EmbeddingSpec
 
 Decoded = tuple[Pixels, int, int]
@@ -43,6 +48,41 @@ class Engine(Protocol):
         DeviceMemoryError
             The device cannot hold that many.
         """
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedNetwork:
+    """A network as its engine's ``load`` returns it.
+
+    Attributes
+    ----------
+    options : NetworkOptions
+        Weights, device and engine are decided; the precision may still be ``auto``.
+    facts : NetworkFacts
+    preprocessing : Preprocessing
+    processor : str
+        Name of what computes.
+    fast_precisions : tuple of str
+        Precisions faster than fp32, the safest first.
+    folder : Path
+        Where the fidelity of precisions is kept; need not exist.
+    start : callable
+        Takes a precision and returns the network running in it.
+    resize : callable
+        Resizes and crops an RGB image to (H, W, 3).
+    decoder : callable, optional
+        See `Backbone.decode`.
+    """
+
+    options: NetworkOptions
+    facts: NetworkFacts
+    preprocessing: Preprocessing
+    processor: str
+    fast_precisions: tuple[str, ...]
+    folder: Path
+    start: Callable[[str], Engine]
+    resize: Callable[[Image.Image], Pixels]
+    decoder: Callable[[Sequence[bytes], int], list[Decoded | None]] | None = None
 
 
 class Backbone(Protocol):

@@ -1,5 +1,6 @@
 """Converting networks for OpenVINO: functions for a child process, as they import torch or NNCF."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 from toolkit.arrays.types import Pixels
@@ -26,7 +27,7 @@ def convert(_: Progress, family: str, backbone: str, weights: str, target: Path)
     shape = openvino.PartialShape([-1, *sides, 3])
     graph = openvino.convert_model(wrapped, example_input=example, input=[(shape, openvino.Type.u8)])
     openvino.save_model(graph, target / "graph.xml", compress_to_fp16=False)
-    write_json(target / FACTS, facts_of(network, backbone, weights).to_dict())
+    write_json(target / FACTS, asdict(facts_of(network, backbone, weights)))
 
 
 def quantize(_: Progress, source: Graph, pixels: list[Pixels], target: Path) -> None:
@@ -40,4 +41,4 @@ def quantize(_: Progress, source: Graph, pixels: list[Pixels], target: Path) -> 
     dataset = nncf.Dataset([picture[None] for picture in pixels])
     quantized = nncf.quantize(graph, dataset, subset_size=len(pixels))
     openvino.save_model(quantized, target / "graph.xml", compress_to_fp16=False)
-    write_json(target / FACTS, source.facts.to_dict())
+    write_json(target / FACTS, asdict(source.facts))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from toolkit.arrays.types import Float32Array, Float64Array, Pixels
-from toolkit.backbones.loaded import LoadedNetwork
+from toolkit.backbones.base import LoadedNetwork
 from toolkit.files.json import read_json, write_json
 from toolkit.images.drawn import draw_picture
 

@@ -9,11 +9,10 @@ import numpy as np
 from PIL import Image
 
 from toolkit.arrays.types import Float32Array, Pixels
-from toolkit.backbones.base import Decoded, DeviceMemoryError, Engine
+from toolkit.backbones.base import Decoded, DeviceMemoryError, Engine, LoadedNetwork
 from toolkit.backbones.families import default_weights
 from toolkit.backbones.fidelity import check
 from toolkit.backbones.int8 import Calibration
-from toolkit.backbones.loaded import LoadedNetwork
 from toolkit.backbones.options import NetworkOptions
 from toolkit.backbones.registry import ENGINES, choose_engine, device_for
 from toolkit.backbones.weights import FILES

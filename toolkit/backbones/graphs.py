@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +42,6 @@ class NetworkFacts:
     pooling: str
     dim: int
     recipe: Recipe
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as json can hold them."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)

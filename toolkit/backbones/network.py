@@ -3,18 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
 from toolkit.backbones.graphs import NetworkFacts
 from toolkit.backbones.preprocessing import CELL, Recipe
-from toolkit.backbones.weights import digest_of, random_seed, read_file, weights_file
+from toolkit.backbones.weights import State, digest_of, random_seed, read_file, weights_file
 from toolkit.errors import WeightsError
-
-if TYPE_CHECKING:
-    from toolkit.backbones.weights import State
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +95,7 @@ def seeded(weights: str, make: Callable[[], nn.Module]) -> nn.Module:
         return make()
 
 
-def load_weights(module: nn.Module, state: "State", *, name: str, weights: str, classifier: str) -> None:
+def load_weights(module: nn.Module, state: State, *, name: str, weights: str, classifier: str) -> None:
     """Copy `state` into `module`; only the `classifier`, which is dropped, may be missing or differ in size.
 
     Raises
@@ -119,7 +116,7 @@ def load_weights(module: nn.Module, state: "State", *, name: str, weights: str, 
     module.load_state_dict({key: value.to(torch.float32) for key, value in usable.items()}, strict=False)
 
 
-def file_state(weights: str) -> "State | None":
+def file_state(weights: str) -> State | None:
     """Return the tensors of a weights file, or None for ``random:SEED``."""
     return None if random_seed(weights) is not None else read_file(weights_file(weights))
 

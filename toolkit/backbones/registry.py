@@ -2,7 +2,7 @@
 
 An engine has the name of the package it needs. Its module has a `toolkit.backbones.base.Engine` and a
 function ``load(options, *, graphs, calibration, progress)`` that returns a
-`toolkit.backbones.loaded.LoadedNetwork` (the arguments are those of `toolkit.backbones.frozen.load_backbone`,
+`toolkit.backbones.base.LoadedNetwork` (the arguments are those of `toolkit.backbones.frozen.load_backbone`,
 with weights, device and engine decided). This module imports nothing heavy.
 """
 

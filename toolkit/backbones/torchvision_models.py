@@ -1,18 +1,16 @@
 """torchvision's classifiers without their last linear layer; ResNet50 gives 2048-d pooled features."""
 
 import difflib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torchvision
+from torch import nn
 from torchvision.models import get_model, get_model_weights, list_models
 
 from toolkit.backbones.network import Network, digest, drop_classifier, file_state, load_weights, seeded
 from toolkit.backbones.preprocessing import Recipe
 from toolkit.backbones.weights import TORCHVISION, fetch
 from toolkit.errors import OptionError, WeightsError
-
-if TYPE_CHECKING:
-    from torch import nn
 
 NEAR = 0.5  # share of a name's letters: vit_xx is near vit_b_16
 # by default these two begin with a slow random draw and a warning about it

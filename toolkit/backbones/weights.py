@@ -14,7 +14,7 @@ from toolkit.errors import WeightsError
 if TYPE_CHECKING:
     import torch
 
-    State = dict[str, torch.Tensor]
+State = dict[str, "torch.Tensor"]
 
 DEFAULT_WEIGHTS = "imagenet1k-v1"  # its frozen features transfer better than v2's (Kornblith et al. 2021)
 TORCHVISION = {"imagenet1k-v1": "IMAGENET1K_V1", "imagenet1k-v2": "IMAGENET1K_V2"}
@@ -54,7 +54,7 @@ def weights_file(name: str) -> Path:
     return path
 
 
-def read_file(path: Path) -> "State":
+def read_file(path: Path) -> State:
     """Read a state dict, unpickling only tensors; `WeightsError` if it is not one."""
     import torch
 
@@ -72,7 +72,7 @@ def read_file(path: Path) -> "State":
     return {key.removeprefix("module."): value for key, value in state.items()}
 
 
-def fetch(name: str, entry: Any) -> "State":
+def fetch(name: str, entry: Any) -> State:
     """Return the weights of torchvision's `entry`, fetched by torchvision if they are not cached."""
     try:
         state: State = entry.get_state_dict(progress=False, check_hash=True)
@@ -91,7 +91,7 @@ def torch_cache() -> Path:
     return Path(os.environ.get("TORCH_HOME", cache / "torch")).expanduser() / "hub" / "checkpoints"
 
 
-def digest_of(state: "State") -> str:
+def digest_of(state: State) -> str:
     """Return the SHA-256 (hex) of all tensors by name, so that it does not depend on the file format."""
     import torch
 

@@ -97,7 +97,13 @@ class StoreWriter:
         try:
             self._open_existing(force)
             for source in self._sources:
-                self._keep(source, keep)
+                rows = {row.img_path: row for row in source.rows.values()}
+                places = {row.img_path: place for place, row in source.rows.items()}
+                for slot in self.todo():
+                    match = keep(self.ids[slot], rows)
+                    if match is not None:
+                        source.moves.append((slot, places[match[0]]))
+                        self.done[slot] = match[1]
         except BaseException:
             self.lock.release()
             raise
@@ -125,17 +131,6 @@ class StoreWriter:
             self._sources.append(_Source(f"the interrupted pass at {partial}", partial, meta, rows))
         for source in self._sources:
             source.meta.require_same(self.meta, source.what)
-
-    def _keep(
-        self, source: _Source, keep: Callable[[str, Mapping[str, Row]], tuple[str, Row] | None]
-    ) -> None:
-        rows = {row.img_path: row for row in source.rows.values()}
-        places = {row.img_path: place for place, row in source.rows.items()}
-        for slot, image in enumerate(self.ids):
-            match = keep(image, rows) if slot not in self.done else None
-            if match is not None:
-                source.moves.append((slot, places[match[0]]))
-                self.done[slot] = match[1]
 
     def todo(self) -> list[int]:
         """Return the slots that still need embedding, in order."""

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from toolkit.arrays.types import Float32Array, Pixels
+from toolkit.backbones.base import LoadedNetwork
 from toolkit.backbones.families import family_of
 from toolkit.backbones.graphs import load_graph
 from toolkit.backbones.int8 import Calibration, int8_graph
-from toolkit.backbones.loaded import LoadedNetwork
 from toolkit.backbones.openvino_import import import_openvino
 from toolkit.backbones.options import NetworkOptions
 from toolkit.backbones.preprocessing import Preprocessing

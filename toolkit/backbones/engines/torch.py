@@ -8,11 +8,10 @@ import numpy as np
 import torch
 
 from toolkit.arrays.types import Float32Array, Pixels
-from toolkit.backbones.base import DeviceMemoryError
+from toolkit.backbones.base import DeviceMemoryError, LoadedNetwork
 from toolkit.backbones.families import family_of
 from toolkit.backbones.graphs import graph_folder
 from toolkit.backbones.int8 import Calibration
-from toolkit.backbones.loaded import LoadedNetwork
 from toolkit.backbones.network import FromBytes, Network, build_network, facts_of
 from toolkit.backbones.options import NetworkOptions
 from toolkit.backbones.preprocessing import Preprocessing
