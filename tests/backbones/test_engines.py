@@ -135,8 +135,8 @@ def test_start__with_a_graph_in_the_cache_needs_no_torch(resnet50):
         "backbone.forward(numpy.zeros((1, 64, 64, 3), numpy.uint8))\n"
         "print(sorted({'torch', 'torchvision', 'faiss', 'sklearn'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert process.stdout.strip() == "[]"
 
 
 TWO_AT_ONCE = """

@@ -33,7 +33,7 @@ def test_sample__pictures_differ_and_are_the_same_every_time():
 
 
 class Toy:
-    """Means of the channels; a precision adds an error of its own."""
+    """Means of the channels; each precision adds another error."""
 
     def __init__(self, errors):
         self.errors, self.made = errors, []

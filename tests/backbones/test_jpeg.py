@@ -97,8 +97,8 @@ def test_decode__one_the_decoder_refuses_spoils_no_other(monkeypatch):
         return decode_jpeg(raw, **options)
 
     monkeypatch.setattr("toolkit.backbones.jpeg.decode_jpeg", refuse_the_second)
-    found = decode_on(files, preprocessing, max_pixels=10**6)
-    assert [one is None for one in found] == [False, True, False] and calls == [3, 1, 1, 1]
+    decoded = decode_on(files, preprocessing, max_pixels=10**6)
+    assert [one is None for one in decoded] == [False, True, False] and calls == [3, 1, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -156,8 +156,8 @@ def test_decode__a_call_has_a_stream_of_the_gpu_to_itself_and_waits_for_it(monke
     monkeypatch.setattr("toolkit.backbones.jpeg.decode_jpeg", decode)
     decoder = DeviceDecoder("cuda:0", preprocessing)
     with ThreadPoolExecutor(12) as pool:
-        found = list(pool.map(lambda _: decoder(files, max_pixels=10**6), range(24)))
-    for got in found:
+        decoded = list(pool.map(lambda _: decoder(files, max_pixels=10**6), range(24)))
+    for got in decoded:
         for one, other in zip(got, want, strict=True):
             np.testing.assert_array_equal(one[0], other[0])
     assert len(Stream.made) == AT_ONCE and sum(stream.calls for stream in Stream.made) == 24

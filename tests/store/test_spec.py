@@ -20,7 +20,7 @@ SPEC = EmbeddingSpec(
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"precision": "bf16"}, "precision: fp32 against bf16"),
         (
@@ -42,10 +42,10 @@ SPEC = EmbeddingSpec(
         ),
     ],
 )
-def test_require__names_what_differs_and_the_remedy(change, said):
+def test_require__names_what_differs_and_the_remedy(change, message):
     with pytest.raises(SpecMismatchError) as caught:
         SPEC.require(replace(SPEC, **change), have="A", want="B", remedy="do C")
-    assert str(caught.value) == f"A and B differ in {said}; do C"
+    assert str(caught.value) == f"A and B differ in {message}; do C"
     assert SPEC.difference(replace(SPEC, **change)) == next(iter(change))
 
 

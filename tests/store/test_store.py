@@ -175,7 +175,7 @@ def test_begin__resumes_names_with_every_kind_of_line_break(tmp_path):
     fill(writer)
     writer.flush()
     again = begin(tmp_path / "s", ODD_NAMES)
-    assert again.todo() == [] and [again.done[slot] for slot in range(6)] == [row(name) for name in ODD_NAMES]
+    assert again.todo() == [] and [again.rows[slot] for slot in range(6)] == [row(name) for name in ODD_NAMES]
     again.fail(0, "bad")
     assert again.finish().ids == tuple(ODD_NAMES)
 
@@ -211,7 +211,7 @@ def test_begin__keep_decides_and_may_update_the_row(tmp_path):
     build(tmp_path / "s", ["a", "b"])
     fresh = Row("a", bytes=99)
     writer = begin(tmp_path / "s", ["a", "b"], keep=lambda image, _: ("a", fresh) if image == "a" else None)
-    assert writer.todo() == [1] and writer.done[0] == fresh
+    assert writer.todo() == [1] and writer.rows[0] == fresh
 
 
 def test_begin__keep_may_take_the_row_of_another_name(tmp_path):
@@ -273,7 +273,7 @@ def test_finish__rows_in_another_order_are_copied(tmp_path):
 def test_plan__nothing_is_copied_before_the_first_row(tmp_path):
     build(tmp_path / "s", ["a"])
     writer = plan(tmp_path / "s", ["a", "b"])
-    assert writer.todo() == [1] and writer.done == {0: row("a")} and visible(tmp_path) == ["s"]
+    assert writer.todo() == [1] and writer.rows == {0: row("a")} and visible(tmp_path) == ["s"]
     fill(writer)
     assert visible(tmp_path) == [".s.partial", "s"]
     np.testing.assert_array_equal(writer.finish().embeddings(), [values(name) for name in "ab"])
@@ -345,13 +345,13 @@ def test_begin__a_kill_at_any_deletion_or_rename_loses_nothing(tmp_path, monkeyp
     writer = begin(tmp_path / "s", ["a", "b", "c"])
     fill(writer, [0, 1])
     writer.flush()
-    done = 0
+    calls = 0
 
     def dying(function):
         def call(*arguments, **options):
-            nonlocal done
-            done += 1
-            if done == step:
+            nonlocal calls
+            calls += 1
+            if calls == step:
                 if function is shutil.rmtree and arguments[0].exists():
                     min(path for path in arguments[0].rglob("*") if path.is_file()).unlink()
                 raise KeyboardInterrupt

@@ -26,7 +26,7 @@ DEVICE_LOT = 32  # nvJPEG's hardware decodes the files of one call side by side
 
 
 class FrozenBackbone:
-    """A network that runs: a `toolkit.backbones.base.Backbone`, whose attributes it has.
+    """A running network; it implements `toolkit.backbones.base.Backbone`.
 
     Attributes
     ----------
@@ -92,7 +92,7 @@ def load_backbone(
     calibration : callable, optional
         Takes the preprocessing and returns pictures (H, W, 3) to calibrate int8 with.
     progress : Progress
-        Called for what is done once: fetching weights, preparing the network, calibration.
+        Called for work that happens once: fetching weights, preparing the network, calibration.
 
     Raises
     ------

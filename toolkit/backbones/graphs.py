@@ -34,7 +34,7 @@ _DECIDING = ("torch", "torchvision", "openvino")
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkFacts:
-    """What a spec records of a network, and what its weights ask of pictures."""
+    """What a spec records of a network, and the recipe of its weights."""
 
     backbone: str
     weights: str
@@ -122,7 +122,7 @@ def run_apart(function: str, backbone: str, *arguments: Any) -> None:
 
 
 def make_folder(folder: Path, fill: Callable[[Path], object]) -> None:
-    """Let `fill(path)` write a new folder beside `folder`, then rename it: nobody sees half a graph.
+    """Let `fill(path)` write a new folder beside `folder`, then rename it: a reader never sees half a graph.
 
     Another process may do the same; the graph of the faster one is kept.
     """

@@ -49,7 +49,7 @@ class DeviceDecoder:
     def __call__(self, files: Sequence[bytes], max_pixels: int) -> list[Decoded | None]:
         """Return the network's input, with width and height, of each file; None leaves it to Pillow.
 
-        Only files that every decoder decodes alike are taken: complete RGB JPEGs, upright, without a colour
+        Only files that all decoders decode the same are taken: complete RGB JPEGs, upright, without a colour
         profile, of at most `max_pixels`.
 
         Raises
@@ -102,12 +102,12 @@ class DeviceDecoder:
 
     def _resized(self, pictures: Sequence[torch.Tensor | None]) -> list[Decoded | None]:
         """Resize pictures (3, H, W), those of one size together: a GPU takes as long for one as for many."""
-        alike: dict[torch.Size, list[int]] = {}
+        by_size: dict[torch.Size, list[int]] = {}
         for place, picture in enumerate(pictures):
             if picture is not None:
-                alike.setdefault(picture.shape, []).append(place)
+                by_size.setdefault(picture.shape, []).append(place)
         out: list[Decoded | None] = [None] * len(pictures)
-        for (_, height, width), places in alike.items():
+        for (_, height, width), places in by_size.items():
             stacked = torch.stack([picture for place in places if (picture := pictures[place]) is not None])
             pixels = resize(stacked, self._preprocessing).cpu().numpy()
             for place, one in zip(places, pixels, strict=True):

@@ -16,7 +16,7 @@ INT8 = "int8-"
 
 
 class _Precisions(tuple[str, ...]):
-    """Precisions to choose from. The name of an int8 graph is allowed too, but nobody has to know it."""
+    """Precisions to choose from. The name of an int8 graph is allowed too, but not listed."""
 
     def __contains__(self, name: object) -> bool:
         return super().__contains__(name) or str(name).startswith(INT8)

@@ -55,15 +55,15 @@ def embed_entries(
                 if isinstance(read, str):
                     yield Embedded(slot, None, reason=read)
                     continue
-                alike = waiting.setdefault(read.pixels[0].shape, [])
-                alike.append((slot, read))
-                if len(alike) >= forward.batch_size:
-                    running.append(pool.submit(forward.embed, alike))
+                batch = waiting.setdefault(read.pixels[0].shape, [])
+                batch.append((slot, read))
+                if len(batch) >= forward.batch_size:
+                    running.append(pool.submit(forward.embed, batch))
                     del waiting[read.pixels[0].shape]
                 # one more, so that the device's next batch is ready
                 while len(running) > backbone.in_flight:
                     yield from running.popleft().result()
-            running.extend(pool.submit(forward.embed, alike) for alike in waiting.values())
+            running.extend(pool.submit(forward.embed, batch) for batch in waiting.values())
             while running:
                 yield from running.popleft().result()
         finally:

@@ -1,4 +1,4 @@
-"""What a store knows about its rows and about itself."""
+"""Descriptions of a store: of its rows and of the whole."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -87,10 +87,12 @@ class StoreMeta:
 
     def require_same(self, meta: "StoreMeta", what: str) -> None:
         """Raise unless the rows of `what`, which this describes, and a pass of `meta` may be mixed."""
-        anew = "another --name, or --force to replace it"
+        other = "another --name, or --force to replace it"
         if not self.may_be_of(meta.root):
-            raise StoreError(f"{what} holds the images of {self.root}, these are of {meta.root}; give {anew}")
-        remedy = f"give the old options, {anew}"
+            raise StoreError(
+                f"{what} holds the images of {self.root}, these are of {meta.root}; give {other}"
+            )
+        remedy = f"give the old options, {other}"
         self.spec.require(meta.spec, have=what, want="this pass", remedy=remedy)
         for name in ("dtype", "views", *(["seed"] if meta.views else [])):
             have, want = getattr(self, name), getattr(meta, name)

@@ -60,7 +60,7 @@ class StoreWriter:
 
     Attributes
     ----------
-    done : dict of int
+    rows : dict of int
         By slot, the rows that are kept or written.
     failures : dict of int
         By slot, why an image has no row.
@@ -85,7 +85,7 @@ class StoreWriter:
     ) -> None:
         self.target, self.meta, self.ids = target, meta, tuple(ids)
         self.lock = StoreLock(target) if lock is None else lock
-        self.done: dict[int, Row] = {}
+        self.rows: dict[int, Row] = {}
         self.failures: dict[int, str] = {}
         self.before: EmbeddingStore | None = None
         self._folder: Path | None = None
@@ -103,7 +103,7 @@ class StoreWriter:
                     match = keep(self.ids[slot], rows)
                     if match is not None:
                         source.moves.append((slot, places[match[0]]))
-                        self.done[slot] = match[1]
+                        self.rows[slot] = match[1]
         except BaseException:
             self.lock.release()
             raise
@@ -134,7 +134,7 @@ class StoreWriter:
 
     def todo(self) -> list[int]:
         """Return the slots that still need embedding, in order."""
-        return [slot for slot in range(len(self.ids)) if slot not in self.done and slot not in self._pending]
+        return [slot for slot in range(len(self.ids)) if slot not in self.rows and slot not in self._pending]
 
     def begin(self) -> Path:
         """Make the folder of the pass, with copies of the kept rows; `write` does so when it must."""
@@ -151,7 +151,7 @@ class StoreWriter:
                         copy_rows(source.folder / name, file, self._offset, source.moves, self._row_bytes)
                 self._describe(fresh, added=bool(self.todo()))
                 self._close()
-                add_to_journal(fresh / "journal.csv", self.done)
+                add_to_journal(fresh / "journal.csv", self.rows)
             except BaseException:  # all it holds are copies, and a full disk needs the room
                 self._drop()
                 discard(fresh, self.target)
@@ -186,7 +186,7 @@ class StoreWriter:
                 for file in self._files:
                     file.flush()
                 add_to_journal(self._folder / "journal.csv", self._pending)
-        self.done.update(self._pending)
+        self.rows.update(self._pending)
         self._pending.clear()
 
     def finish(self) -> EmbeddingStore:
@@ -217,8 +217,8 @@ class StoreWriter:
         """Write those tables of the finished store that change."""
         assert self.before is not None
         meta = self.meta.joined([self.before.meta], added=False)
-        if self._rows() != list(self.before.rows):
-            write_index(self.target / "index.csv", self._rows())
+        if self._ordered() != list(self.before.rows):
+            write_index(self.target / "index.csv", self._ordered())
         if self._failed() != list(self.before.failures):
             write_failed(self.target / "failed.csv", self._failed())
         if meta != self.before.meta:
@@ -227,17 +227,17 @@ class StoreWriter:
     def _complete(self) -> None:
         folder = self.begin()
         self._close()
-        final = folder if len(self.done) == len(self.ids) else self._without_failed(folder)
+        final = folder if len(self.rows) == len(self.ids) else self._without_failed(folder)
         self._describe(final, added=self._added)
-        write_index(final / "index.csv", self._rows())
+        write_index(final / "index.csv", self._ordered())
         write_failed(final / "failed.csv", self._failed())
         replace(final, self.target)
         # only now: a pass killed before the rename is resumed from its journal
         (self.target / "journal.csv").unlink(missing_ok=True)
         discard(beside(self.target, "partial"), self.target)
 
-    def _rows(self) -> list[Row]:
-        return [self.done[slot] for slot in sorted(self.done)]
+    def _ordered(self) -> list[Row]:
+        return [self.rows[slot] for slot in sorted(self.rows)]
 
     def _failed(self) -> list[Failure]:
         return [Failure(self.ids[slot], reason) for slot, reason in sorted(self.failures.items())]
@@ -246,7 +246,7 @@ class StoreWriter:
         """Copy the rows that exist into another folder, so that a kill leaves the pass as it was."""
         final = beside(self.target, "next")
         discard(final, self.target)
-        moves = list(enumerate(sorted(self.done)))
+        moves = list(enumerate(sorted(self.rows)))
         try:
             self._allocate(final, len(moves))
             self._open(final)
