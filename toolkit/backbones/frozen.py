@@ -6,7 +6,6 @@ from pathlib import Path
 from pkgutil import resolve_name
 
 import numpy as np
-from PIL import Image
 
 from toolkit.arrays.types import Float32Array, Pixels
 from toolkit.backbones.base import Decoded, DeviceMemoryError, Engine, LoadedNetwork
@@ -36,9 +35,10 @@ class FrozenBackbone:
     """
 
     def __init__(self, network: LoadedNetwork, engine: Engine, precision: str, why: str) -> None:
-        self._network = network
-        self._engine = engine
+        self._engine, self._decoder = engine, network.decoder
         self.preprocessing = network.preprocessing
+        self.preprocess = network.resize
+        self.least_side = network.preprocessing.least_side
         self.spec = _spec(network, precision)
         self.device = network.options.device
         self.why = why
@@ -47,18 +47,9 @@ class FrozenBackbone:
         self.lot = LOT if network.decoder is None else DEVICE_LOT
         self.pads = engine.pads
 
-    def preprocess(self, image: Image.Image) -> Pixels:
-        """Return an RGB image as (H, W, 3)."""
-        return self._network.resize(image)
-
-    def least_side(self, width: int, height: int) -> int | None:
-        """Return how short the shorter side of a picture may become while it is decoded."""
-        return self.preprocessing.least_side(width, height)
-
     def decode(self, files: Sequence[bytes], max_pixels: int) -> list[Decoded | None]:
         """Decode plain RGB JPEGs on the device if the preprocessing says so."""
-        decoder = self._network.decoder
-        return [None] * len(files) if decoder is None else decoder(files, max_pixels)
+        return [None] * len(files) if self._decoder is None else self._decoder(files, max_pixels)
 
     def forward(self, batch: Pixels) -> Float32Array:
         """Return embeddings (B, D) of pixels (B, H, W, 3)."""

@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -115,11 +115,11 @@ class StoreWriter:
                 discard(partial, self.target)
         else:
             recover(self.target)
-        if self.target.exists():
-            with contextlib.suppress(
-                *([StoreError] if force else [])
-            ):  # a store to be replaced may be damaged
-                self.before = EmbeddingStore(self.target)
+        try:
+            self.before = EmbeddingStore(self.target) if self.target.exists() else None
+        except StoreError:
+            if not force:  # else it is replaced, damaged or not
+                raise
         if self.before is not None and not force:
             rows = dict(enumerate(self.before.rows))
             what = f"the store at {self.target}"
@@ -140,22 +140,12 @@ class StoreWriter:
         """Make the folder of the pass, with copies of the kept rows; `write` does so when it must."""
         if self._folder is not None:
             return self._folder
-        fresh, partial = beside(self.target, "next"), beside(self.target, "partial")
+        partial = beside(self.target, "partial")
         with writing(self.target):
-            try:
-                discard(fresh, self.target)
-                self._allocate(fresh, len(self.ids))
-                self._open(fresh)
-                for source in self._sources:
-                    for file, name in zip(self._files, self._arrays, strict=True):
-                        copy_rows(source.folder / name, file, self._offset, source.moves, self._row_bytes)
+            kept = [(source.folder, source.moves) for source in self._sources]
+            with self._copied(len(self.ids), kept) as fresh:
                 self._describe(fresh, added=bool(self.todo()))
-                self._close()
                 add_to_journal(fresh / "journal.csv", self.rows)
-            except BaseException:  # all it holds are copies, and a full disk needs the room
-                self._drop()
-                discard(fresh, self.target)
-                raise
             discard(partial, self.target)
             self._folder = fresh.rename(partial)
             self._open(self._folder)
@@ -225,9 +215,11 @@ class StoreWriter:
             meta.write(self.target / "meta.json")
 
     def _complete(self) -> None:
-        folder = self.begin()
+        final = self.begin()
         self._close()
-        final = folder if len(self.rows) == len(self.ids) else self._without_failed(folder)
+        if len(self.rows) < len(self.ids):  # into another folder, so that a kill leaves the pass as it was
+            with self._copied(len(self.rows), [(final, list(enumerate(sorted(self.rows))))]) as fresh:
+                final = fresh
         self._describe(final, added=self._added)
         write_index(final / "index.csv", self._ordered())
         write_failed(final / "failed.csv", self._failed())
@@ -241,23 +233,6 @@ class StoreWriter:
 
     def _failed(self) -> list[Failure]:
         return [Failure(self.ids[slot], reason) for slot, reason in sorted(self.failures.items())]
-
-    def _without_failed(self, folder: Path) -> Path:
-        """Copy the rows that exist into another folder, so that a kill leaves the pass as it was."""
-        final = beside(self.target, "next")
-        discard(final, self.target)
-        moves = list(enumerate(sorted(self.rows)))
-        try:
-            self._allocate(final, len(moves))
-            self._open(final)
-            for file, name in zip(self._files, self._arrays, strict=True):
-                copy_rows(folder / name, file, self._offset, moves, self._row_bytes)
-            self._close()
-        except BaseException:
-            self._drop()
-            discard(final, self.target)
-            raise
-        return final
 
     def close(self) -> None:
         """Stop without finishing; the next pass resumes from what was written.
@@ -290,13 +265,27 @@ class StoreWriter:
     def _row_bytes(self) -> int:
         return self.meta.spec.dim * np.dtype(self.meta.dtype).itemsize
 
-    def _allocate(self, folder: Path, n: int) -> None:
-        """Make a folder with arrays for `n` rows."""
-        for name in self._arrays:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            with (folder / name).open("wb") as file:
-                write_header(file, self.meta.dtype, (n, self.meta.spec.dim))
-                file.truncate(file.tell() + n * self._row_bytes)
+    @contextlib.contextmanager
+    def _copied(self, n: int, sources: Iterable[tuple[Path, Sequence[tuple[int, int]]]]) -> Iterator[Path]:
+        """Yield the folder ``next`` with arrays of `n` rows, some copied; on an error it is removed."""
+        fresh = beside(self.target, "next")
+        try:
+            discard(fresh, self.target)
+            for name in self._arrays:
+                (fresh / name).parent.mkdir(parents=True, exist_ok=True)
+                with (fresh / name).open("wb") as empty:
+                    write_header(empty, self.meta.dtype, (n, self.meta.spec.dim))
+                    empty.truncate(empty.tell() + n * self._row_bytes)
+            self._open(fresh)
+            for folder, moves in sources:
+                for file, name in zip(self._files, self._arrays, strict=True):
+                    copy_rows(folder / name, file, self._offset, moves, self._row_bytes)
+            self._close()
+            yield fresh
+        except BaseException:  # all it holds are copies, and a full disk needs the room
+            self._drop()
+            discard(fresh, self.target)
+            raise
 
     def _open(self, folder: Path) -> None:
         for name in self._arrays:
