@@ -181,6 +181,8 @@ class ManyDevices:
 
 def _end(children: dict[Child, str]) -> None:
     for child in children:
+        child.terminate()  # all of them, before one is waited for
+    for child in children:
         child.close()
 
 

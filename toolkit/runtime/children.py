@@ -89,6 +89,7 @@ class Child:
             env=os.environ | dict(environment or {}) | {"TOOLKIT_CHILD": "1"},
             start_new_session=True,  # so that Ctrl-C reaches the parent alone
         )
+        self._asked = False
         self._inbox: Inbox = SimpleQueue() if inbox is None else inbox
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -172,10 +173,16 @@ class Child:
         self._output.seek(0)
         return self._output.read().decode("utf-8", "replace")
 
+    def terminate(self) -> None:
+        """Ask the process to end, once; `close` waits for that."""
+        if not self._asked and self._process.poll() is None:
+            self._process.terminate()
+            self._asked = True  # a second signal would interrupt what ends with the child
+
     def close(self) -> None:
         """End the process, whatever it does; may be called more than once."""
         if self._process.poll() is None:
-            self._process.terminate()
+            self.terminate()
             try:
                 self._process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
