@@ -36,7 +36,7 @@ COLUMNS = (
 )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Fitted:
     """The results of fitting a head.
 
@@ -51,6 +51,7 @@ class Fitted:
         Epochs, or the options tried.
     seconds : mapping of stage to float
     peak_mb : float
+        Most memory (MiB) of the process that fitted and scored.
     folder : Path
         Where the final head saved itself.
     diagnostics : mapping
@@ -67,7 +68,7 @@ class Fitted:
     diagnostics: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class FitReport:
     """One fitted head and how good it is.
 
@@ -83,13 +84,8 @@ class FitReport:
     rule : DecisionRule
     optimism : dict of metric to float or None
         F1 of the tuned rule on the very rows it was tuned on, less its cross-fitted F1 there.
-    chosen : dict
-        The head's options, with all choices made.
-    seconds : mapping of stage to float
-    peak_mb : float
-        Most memory (MiB) of the process that fitted and scored.
-    history : list of dict
-        Epochs, or the options tried.
+    chosen, history, seconds, peak_mb
+        As in `Fitted`.
     notes : tuple of str
         What was read and matched.
     rows : ndarray (n,)
@@ -115,23 +111,14 @@ class FitReport:
     map_draws: Float64Array | None
     predicted: sp.csr_array
 
-    @property
-    def fit_seconds(self) -> float:
-        """Seconds of fitting what is measured: choices, and folds where there are any, included."""
-        return self.seconds.get("fit", 0.0) + self.seconds.get("folds", 0.0)
-
-    @property
-    def score_seconds(self) -> float:
-        """Seconds of scoring the test rows."""
-        return self.seconds.get("score", 0.0)
-
     def row(self) -> dict[str, Any]:
         """Return the head's line of the comparison, `COLUMNS`; what is undefined is None."""
         facts = self.metrics.to_dict() | {
             "head": self.head,
             "rule": self.rule.describe(),
-            "fit_seconds": round(self.fit_seconds, 3),
-            "score_seconds": round(self.score_seconds, 3),
+            # choices, and folds if there are any, are part of fitting what is measured
+            "fit_seconds": round(self.seconds.get("fit", 0.0) + self.seconds.get("folds", 0.0), 3),
+            "score_seconds": round(self.seconds.get("score", 0.0), 3),
             "peak_mb": round(self.peak_mb, 1),
         }
         return {name: facts[name] for name in COLUMNS}
@@ -164,20 +151,20 @@ def measure(
     if intervals and scores.size <= MAP_SCORES:
         draws = resampled_map(Y[rows], scores, groups=groups[rows])
     return FitReport(
-        head,
-        Path(options.artifacts) / "heads" / head,
-        evaluate(Y[rows], predicted, scores),
-        measured_on,
-        rule,
-        optimism_or_none(rule, fitted.tuning_scores, truth, groups[tuning]),
-        fitted.chosen,
-        fitted.seconds,
-        fitted.peak_mb,
-        fitted.history,
-        dataset.notes,
-        rows,
-        draws,
-        predicted,
+        head=head,
+        folder=Path(options.artifacts) / "heads" / head,
+        metrics=evaluate(Y[rows], predicted, scores),
+        measured_on=measured_on,
+        rule=rule,
+        optimism=optimism_or_none(rule, fitted.tuning_scores, truth, groups[tuning]),
+        chosen=fitted.chosen,
+        seconds=fitted.seconds,
+        peak_mb=fitted.peak_mb,
+        history=fitted.history,
+        notes=dataset.notes,
+        rows=rows,
+        map_draws=draws,
+        predicted=predicted,
     )
 
 

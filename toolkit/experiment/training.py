@@ -147,16 +147,7 @@ def _fit_in_child(
         stages[f"{planned.name}: {stage}"] = seconds
         stages[f"{planned.name}: start and read"] -= seconds
     tuning, test = (np.load(folder / f"{part}_scores.npy", mmap_mode="r") for part in ("tuning", "test"))
-    return Fitted(
-        tuning,
-        test,
-        result["chosen"],
-        result["history"],
-        result["seconds"],
-        result["peak_mb"],
-        folder / "head",
-        result["diagnostics"],
-    )
+    return Fitted(tuning_scores=tuning, test_scores=test, folder=folder / "head", **result)
 
 
 def _combine(
@@ -181,4 +172,12 @@ def _combine(
     }
     history = [{"member": name, "weight": weight} for name, weight in head.weights().items()]
     peak = max(member.peak_mb for member in members.values())
-    return Fitted(mixed[0], mixed[1], head.chosen(), history, seconds, peak, folder / "head")
+    return Fitted(
+        tuning_scores=mixed[0],
+        test_scores=mixed[1],
+        chosen=head.chosen(),
+        history=history,
+        seconds=seconds,
+        peak_mb=peak,
+        folder=folder / "head",
+    )

@@ -86,7 +86,7 @@ class Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._output,
-            env=os.environ | dict(environment or {}) | {"TOOLKIT_CHILD": "1"},
+            env=os.environ | dict(environment or {}),
             start_new_session=True,  # so that Ctrl-C reaches the parent alone
         )
         self._asked = False

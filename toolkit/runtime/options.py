@@ -14,7 +14,7 @@ function that takes `ReadOptions` takes the options of any command that has them
 import inspect
 import os
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import wraps
 from typing import (
@@ -249,16 +249,23 @@ def takes(kind: Callable[P, O]) -> Callable[[Callable[[O], R]], Callable[P, R]]:
     """
 
     def wrap(function: Callable[[O], R]) -> Callable[P, R]:
+        name, signature = function.__name__, _signature(kind, function)
+
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            unknown = [each for each in kwargs if each not in signature.parameters]
+            if unknown:
+                known = ", ".join(signature.parameters)
+                raise OptionError(f"unknown option {unknown[0]!r}; the options of {name} are {known}")
             try:
-                options = kind(*args, **kwargs)
+                signature.bind(*args, **kwargs)
             except TypeError as error:
-                raise _unknown(kind, function.__name__, args, kwargs) from error
+                raise TypeError(f"{name}(): {error}") from None
+            options = kind(*args, **kwargs)
             object.__setattr__(options, "_given", frozenset(kwargs))
             return function(options)
 
-        call.__signature__ = _signature(kind, function)  # type: ignore[attr-defined]
+        call.__signature__ = signature  # type: ignore[attr-defined]
         call.__doc__ = _documented(function.__doc__ or "", kind)
         del call.__wrapped__
         return call
@@ -267,70 +274,36 @@ def takes(kind: Callable[P, O]) -> Callable[[Callable[[O], R]], Callable[P, R]]:
 
 
 def _signature(kind: Any, function: Callable[..., Any]) -> inspect.Signature:
-    empty = inspect.Parameter.empty
     parameters = [
         inspect.Parameter(
             each.name,
             inspect.Parameter.POSITIONAL_OR_KEYWORD if each.positional else inspect.Parameter.KEYWORD_ONLY,
-            default=empty if each.default is MISSING else each.default,
+            default=inspect.Parameter.empty if each.default is MISSING else each.default,
             annotation=each.annotation,
         )
         for each in option_fields(kind)
     ]
-    return inspect.Signature(parameters, return_annotation=get_type_hints(function).get("return", empty))
-
-
-def _unknown(kind: Any, name: str, args: tuple[Any, ...], given: dict[str, Any]) -> Exception:
-    """Return what to raise for arguments that do not fit the fields."""
-    known = [each.name for each in option_fields(kind)]
-    unknown = [each for each in given if each not in known]
-    if unknown:
-        return OptionError(f"unknown option {unknown[0]!r}; the options of {name} are {', '.join(known)}")
-    positional = [each for each in option_fields(kind) if each.positional]
-    if len(args) > len(positional):
-        return TypeError(f"{name}() takes {len(positional)} positional arguments, {len(args)} were given")
-    missing = [
-        each.name for each in positional[len(args) :] if each.default is MISSING and each.name not in given
-    ]
-    return TypeError(f"{name}() needs {', '.join(missing)}")
+    return inspect.Signature(parameters, return_annotation=get_type_hints(function)["return"])
 
 
 def _documented(doc: str, kind: Any) -> str:
-    """Put a Parameters section in front of the first other section of a numpydoc text."""
-    text = inspect.cleandoc(doc)
-    lines = ["Parameters", "----------"]
+    """Put a Parameters section in front of the first section of a numpydoc text."""
+    lines = inspect.cleandoc(doc).splitlines()
+    rules = [number for number, line in enumerate(lines) if line and set(line) == {"-"}]
+    first = rules[0] - 1 if rules else len(lines)
+    section = ["Parameters", "----------"]
     for each in option_fields(kind):
-        lines += [f"{each.name} : {_type_words(each)}", *_indented(each)]
-    head, rule, rest = _cut(text)
-    section = "\n".join(lines)
-    return f"{head}\n\n{section}\n" + (f"\n{rule}{rest}\n" if rest else "")
-
-
-def _cut(text: str) -> tuple[str, str, str]:
-    lines = text.splitlines()
-    for number in range(1, len(lines)):
-        if lines[number] and set(lines[number]) == {"-"}:
-            return "\n".join(lines[: number - 1]).rstrip(), "", "\n".join(lines[number - 1 :])
-    return text, "", ""
-
-
-def _indented(known: OptionField) -> Iterator[str]:
-    if known.option is not None:
-        yield f"    {known.option.help}"
-    elif known.name == "progress":
-        yield "    Called as the work advances."
+        help = "Called as the work advances." if each.name == "progress" else ""
+        section += [f"{each.name} : {_type_words(each)}", f"    {each.option.help if each.option else help}"]
+    return "\n".join(["\n".join(lines[:first]).rstrip(), "", *section, "", *lines[first:]])
 
 
 def _type_words(known: OptionField) -> str:
+    kinds = [each for each in members(known.annotation) if each is not types.NoneType]
+    words = " or ".join(getattr(each, "__name__", str(each)) for each in kinds)
+    words = words.replace("str or PathLike", "path")
     if known.choices:
-        words = "{" + ", ".join(repr(choice) for choice in known.choices) + "}"
-    else:
-        plain = [each for each in members(known.annotation) if each is not types.NoneType]
-        words = " or ".join(getattr(each, "__name__", str(each)) for each in plain).replace(
-            "str or PathLike", "path"
-        )
-    return (
-        words
-        if known.default is MISSING
-        else f"{words}, default {known.default!r}".replace(", default None", ", optional")
-    )
+        words = "{" + ", ".join(map(repr, known.choices)) + "}"
+    if known.default is MISSING:
+        return words
+    return f"{words}, optional" if known.default is None else f"{words}, default {known.default!r}"

@@ -55,39 +55,43 @@ class Comparison:
     seconds: Mapping[str, float]
 
     @property
+    def heads(self) -> tuple[str, ...]:
+        """The heads' names, best first."""
+        return tuple(report.head for report in self.reports)
+
+    @property
     def intervals(self) -> dict[str, Interval]:
         """Each head's 95 % interval of the F1 that decides."""
-        return {
-            report.head: self.resampled.interval(report.head, f"{self.metric}_f1") for report in self.reports
-        }
+        return self._intervals(f"{self.metric}_f1")
 
     @property
     def leads(self) -> dict[str, Interval]:
         """The interval of the lead of `best` over each other head; if it holds 0, that may be chance."""
-        others = [report.head for report in self.reports if report.head != self.best]
-        return {head: self.resampled.lead(self.best, head, f"{self.metric}_f1") for head in others}
+        return {other: self.resampled.lead(self.best, other, f"{self.metric}_f1") for other in self.heads[1:]}
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``compare.json`` and ``compare --json`` hold."""
-        split = self.dataset.split
+        split, first = self.dataset.split, self.reports[0]
+        has_map = all("map" in draws for draws in self.resampled.draws.values())
+        resampled = (*METRICS, "map") if has_map else METRICS
         return {
             "store": self.dataset.store_set.name,
             "n_train": len(split.train),
             "n_val": len(split.val),
             "n_test": len(split.test),
             "n_tags": len(self.dataset.space),
-            "n_tags_with_support": self.reports[0].metrics.n_tags_with_support,
-            "measured_on": self.reports[0].measured_on,
+            "n_tags_with_support": first.metrics.n_tags_with_support,
+            "measured_on": first.measured_on,
             "split": split.source,
             "metric": self.metric,
             "heads": [report.row() for report in self.reports],
             "best": self.best,
             "folder": str(self.folder),
-            "intervals": {head: [each.low, each.high] for head, each in self.intervals.items()},
-            "leads": {head: [each.low, each.high] for head, each in self.leads.items()},
+            "intervals": _as_lists(self.intervals),
+            "leads": _as_lists(self.leads),
             "level": LEVEL,
-            "intervals_by_metric": self._intervals_by_metric(),
-            "leads_by_metric": self._leads_by_metric(),
+            "intervals_by_metric": {metric: _as_lists(self._intervals(metric)) for metric in resampled},
+            "leads_by_metric": {metric: self._leads_of_pairs(metric) for metric in resampled},
             "bands": self.bands(),
             "macro_f1_all": {report.head: report.metrics.macro_f1_all for report in self.reports},
             "n_never_predicted": {report.head: report.metrics.n_never_predicted for report in self.reports},
@@ -95,32 +99,16 @@ class Comparison:
             "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
         }
 
-    def _resampled_metrics(self) -> tuple[str, ...]:
-        """Return the metrics that have draws of every head."""
-        return (*METRICS, "map") if all("map" in one for one in self.resampled.draws.values()) else METRICS
+    def _intervals(self, metric: str) -> dict[str, Interval]:
+        return {head: self.resampled.interval(head, metric) for head in self.heads}
 
-    def _intervals_by_metric(self) -> dict[str, dict[str, list[float]]]:
-        heads = [report.head for report in self.reports]
-        intervals = {
-            metric: {head: self.resampled.interval(head, metric) for head in heads}
-            for metric in self._resampled_metrics()
-        }
-        return {
-            metric: {head: [each.low, each.high] for head, each in by_head.items()}
-            for metric, by_head in intervals.items()
-        }
-
-    def _leads_by_metric(self) -> dict[str, list[dict[str, Any]]]:
-        """Return, by metric, every pair of heads with the interval of the first one's lead."""
-        pairs = list(combinations([report.head for report in self.reports], 2))
-        out: dict[str, list[dict[str, Any]]] = {}
-        for metric in self._resampled_metrics():
-            leads = [(pair, self.resampled.lead(*pair, metric)) for pair in pairs]
-            out[metric] = [
-                {"head": head, "other": other, "low": lead.low, "high": lead.high}
-                for (head, other), lead in leads
-            ]
-        return out
+    def _leads_of_pairs(self, metric: str) -> list[dict[str, Any]]:
+        """Return every pair of heads with the interval of the first one's lead."""
+        leads = {pair: self.resampled.lead(*pair, metric) for pair in combinations(self.heads, 2)}
+        return [
+            {"head": head, "other": other, "low": lead.low, "high": lead.high}
+            for (head, other), lead in leads.items()
+        ]
 
     def bands(self) -> list[dict[str, Any]]:
         """Return macro F1 by positives in training: ``positives``, ``n_tags`` measured, ``f1`` by head."""
@@ -182,6 +170,10 @@ def compare(options: CompareOptions) -> Comparison:
     return comparison
 
 
+def _as_lists(intervals: Mapping[str, Interval]) -> dict[str, list[float]]:
+    return {head: [each.low, each.high] for head, each in intervals.items()}
+
+
 def _f1(report: FitReport, metric: Metric) -> float:
     value = getattr(report.metrics, f"{metric}_f1")
     return -1.0 if math.isnan(value) else float(value)  # nan: nothing to measure
@@ -203,8 +195,8 @@ def _new_folder(parent: Path) -> Path:
 def _write(comparison: Comparison) -> None:
     folder, dataset = comparison.folder, comparison.dataset
     try:
-        rows = [report.row() for report in comparison.reports]
-        write_csv(folder / "table.csv", COLUMNS, ([_cell(row[name]) for name in COLUMNS] for row in rows))
+        rows = (report.row().values() for report in comparison.reports)
+        write_csv(folder / "table.csv", COLUMNS, ([_cell(value) for value in row] for row in rows))
         write_json(folder / "compare.json", comparison.to_dict())
         write_split(folder / "split.csv", dataset.ids, dataset.split)
         write_report(
