@@ -27,8 +27,9 @@ from PIL import Image
 from benchmarks.embedding_ways import WAYS, WEIGHTS
 from benchmarks.tables import table, write_section
 from toolkit.backbones.fidelity import cosines
-from toolkit.backbones.frozen import load_backbone
-from toolkit.backbones.preprocessing import Decode, Preprocessing, Recipe, ResizeMode
+from toolkit.backbones.frozen import FrozenBackbone, load_backbone
+from toolkit.backbones.options import Decode, NetworkOptions, ResizeMode
+from toolkit.backbones.preprocessing import Preprocessing, Recipe
 from toolkit.images.decode import decode_image
 from toolkit.images.drawn import draw_picture
 
@@ -180,9 +181,7 @@ def forward_only(folder: Path) -> str:
     """Return the rate of the engine alone, pictures in memory, as many batches in flight as in the pass."""
     rows = []
     for precision in ("fp32", "auto"):
-        backbone = load_backbone(
-            "resnet50", weights=WEIGHTS, resize="crop", device="cpu", precision=precision
-        )
+        backbone = _backbone(precision)
         batch = np.stack([_pixels(path, backbone.preprocessing) for path in sorted(folder.iterdir())[:4]])
         n = 100
         with ThreadPoolExecutor(backbone.in_flight) as pool:
@@ -194,13 +193,17 @@ def forward_only(folder: Path) -> str:
     return "The engine alone:\n\n" + table(("engine", "images/s"), rows)
 
 
+def _backbone(precision: str) -> FrozenBackbone:
+    return load_backbone(NetworkOptions(weights=WEIGHTS, resize="crop", device="cpu", precision=precision))
+
+
 def _pixels(path: Path, preprocessing: Preprocessing) -> np.ndarray:
     return preprocessing(decode_image(path.read_bytes()).rgb)
 
 
 def decoding(folder: Path) -> str:
     """Return decoding and resizing alone, one thread, and how near the embeddings stay."""
-    backbone = load_backbone("resnet50", weights=WEIGHTS, resize="crop", device="cpu", precision="fp32")
+    backbone = _backbone("fp32")
     recipe = backbone.preprocessing.recipe
     files = sorted(folder.iterdir())
     sets = {
@@ -271,7 +274,7 @@ def _reference(image: Image.Image) -> np.ndarray:
 
 
 def _ours(recipe: Recipe, resize: ResizeMode, decode: Decode) -> Callable[[bytes], np.ndarray]:
-    preprocessing = Preprocessing.of(recipe, resize=resize, decode=decode)
+    preprocessing = Preprocessing.of(recipe, NetworkOptions(resize=resize, decode=decode))
     return lambda data: preprocessing(decode_image(data, least_side=preprocessing.least_side).rgb)
 
 

@@ -16,7 +16,9 @@ import numpy as np
 
 from benchmarks.embedding_ways import CORES, WEIGHTS
 from toolkit.backbones.frozen import load_backbone
-from toolkit.embedding.read import ReadImage, ReadOptions, read_images
+from toolkit.backbones.options import NetworkOptions
+from toolkit.embedding.options import ReadOptions
+from toolkit.embedding.read import ReadImage, read_images
 from toolkit.images.decode import configure_pillow, decode_image
 from toolkit.images.manifest import Entry, read_manifest
 
@@ -27,7 +29,7 @@ PATIENCE = 60.0  # seconds until all processes are ready
 
 def network(folder: Path, device: str) -> dict[str, Any]:
     """Run batches that are in memory, as many side by side as in the pass."""
-    backbone = load_backbone("resnet50", weights=WEIGHTS, device=device, resize="crop")
+    backbone = load_backbone(NetworkOptions(weights=WEIGHTS, device=device, resize="crop"))
     files = sorted(folder.iterdir())[: backbone.batch_size]
     few = np.stack([backbone.preprocess(decode_image(path.read_bytes()).rgb) for path in files])
     batch = np.resize(few, (backbone.batch_size, *few.shape[1:]))  # repeats them
@@ -65,10 +67,10 @@ def _read(entries: Sequence[Entry], *, device: str, decode: Any, threads: int) -
     """Return how many images were read, from when till when; all processes start together."""
     # without a GPU's memory where it is not needed; on torch pictures are resized as they are on a GPU's pass
     place = device if decode == "device" else "cpu"
-    network = {"weights": WEIGHTS, "engine": "torch", "precision": "fp32"}
-    backbone = load_backbone("resnet50", **network, device=place, resize="crop", decode=decode)
+    network = {"weights": WEIGHTS, "engine": "torch", "precision": "fp32", "device": place}
+    backbone = load_backbone(NetworkOptions(**network, resize="crop", decode=decode))
     options = ReadOptions()
-    configure_pillow(options.policy)
+    configure_pillow(options)
     read = partial(read_images, backbone=backbone, options=options)
     lots = [entries[first : first + backbone.lot] for first in range(0, len(entries), backbone.lot)]
     with ThreadPoolExecutor(threads) as pool:

@@ -1,4 +1,4 @@
-"""Everything that runs on a GPU, CUDA's or a Mac's, for whoever has one: ``pytest tests/test_gpu.py``."""
+"""Everything that runs on a GPU, CUDA or Metal, where there is one: ``pytest tests/test_gpu.py``."""
 
 import io
 import shutil
@@ -9,10 +9,10 @@ import scipy.sparse as sp
 import torch
 from PIL import Image
 
+from tests.backbones.conftest import load
 from toolkit.backbones.fidelity import cosines
-from toolkit.backbones.frozen import load_backbone
 from toolkit.embedding.forward import embed_entries
-from toolkit.embedding.read import ReadOptions
+from toolkit.embedding.options import ReadOptions
 from toolkit.heads.logreg.head import Logreg
 from toolkit.heads.mlp.head import Mlp
 from toolkit.images.manifest import read_manifest
@@ -42,9 +42,9 @@ def pictures(tmp_path_factory):
     return folder
 
 
-def test_forward__agrees_with_the_processor():
+def test_forward__agrees_with_the_cpu():
     options = {"weights": "random:0", "input_size": 64, "engine": "torch", "precision": "fp32"}
-    ours, theirs = (load_backbone("resnet18", device=device, **options) for device in (DEVICE, "cpu"))
+    ours, theirs = (load("resnet18", device=device, **options) for device in (DEVICE, "cpu"))
     batch = np.random.default_rng(0).integers(0, 256, (5, 64, 96, 3), dtype=np.uint8)
     assert cosines(ours.forward(batch), theirs.forward(batch)).min() > 0.9999
     assert ours.in_flight == (2 if CUDA else 1) and 32 <= ours.batch_size <= 256
@@ -52,7 +52,7 @@ def test_forward__agrees_with_the_processor():
 
 def test_precision__auto_is_faithful():
     auto, exact = (
-        load_backbone("resnet50", weights="random:0", device=DEVICE, input_size=64, precision=precision)
+        load("resnet50", weights="random:0", device=DEVICE, input_size=64, precision=precision)
         for precision in ("auto", "fp32")
     )
     assert auto.spec.precision in ("bf16", "fp16") and "cosine to fp32" in auto.why
@@ -110,7 +110,7 @@ def test_decode_on_the_gpu__sees_what_pillow_sees(pictures, tmp_path):
 def test_decode_on_the_gpu__progressive_and_grey_files_too(tmp_path):
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8))
     picture = picture.resize((160, 120), Image.Resampling.BICUBIC)
-    backbone = load_backbone(
+    backbone = load(
         "resnet18", weights="random:0", device=DEVICE, input_size=96, precision="fp32", decode="device"
     )
     for options in (
@@ -121,9 +121,9 @@ def test_decode_on_the_gpu__progressive_and_grey_files_too(tmp_path):
     ):
         data = io.BytesIO()
         picture.save(data, "JPEG", quality=95, **options)
-        (found,) = backbone.decode([data.getvalue()], 10**6)
-        assert found is not None and found[1:] == (160, 120)
-        assert np.abs(found[0].astype(int) - backbone.preprocess(picture)).mean() < 3
+        (decoded,) = backbone.decode([data.getvalue()], 10**6)
+        assert decoded is not None and decoded[1:] == (160, 120)
+        assert np.abs(decoded[0].astype(int) - backbone.preprocess(picture)).mean() < 3
     grey = io.BytesIO()
     picture.convert("L").save(grey, "JPEG")
     assert backbone.decode([grey.getvalue()], 10**6) == [None]
@@ -131,19 +131,19 @@ def test_decode_on_the_gpu__progressive_and_grey_files_too(tmp_path):
 
 @pytest.mark.skipif(not CUDA, reason="needs a CUDA GPU, whose memory can be made small")
 def test_memory__a_batch_too_large_is_halved_and_nothing_is_lost(pictures, caplog):
-    backbone = load_backbone("resnet18", weights="random:0", device=DEVICE, input_size=96, precision="fp32")
+    backbone = load("resnet18", weights="random:0", device=DEVICE, input_size=96, precision="fp32")
     entries = list(enumerate(read_manifest(pictures).entries))
     want = {one.slot: one.rows[0] for one in embed_entries(entries, backbone, ReadOptions()) if one.rows}
     room = torch.cuda.memory_reserved() + 2**28
     torch.cuda.set_per_process_memory_fraction(room / torch.cuda.get_device_properties(0).total_memory)
     try:
         options = ReadOptions(batch_size=4096)
-        found = {one.slot: one.rows[0] for one in embed_entries(entries, backbone, options) if one.rows}
+        halved = {one.slot: one.rows[0] for one in embed_entries(entries, backbone, options) if one.rows}
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-    assert "do not fit on cuda" in caplog.text and "going on with batches of" in caplog.text
-    assert found.keys() == want.keys()
-    assert min(cosines(found[slot][None], want[slot][None])[0] for slot in want) > 0.9999
+    assert "do not fit on cuda" in caplog.text and "continuing with batches of" in caplog.text
+    assert halved.keys() == want.keys()
+    assert min(cosines(halved[slot][None], want[slot][None])[0] for slot in want) > 0.9999
 
 
 def tagged(N=3000, D=64, L=30):

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from toolkit.backbones.frozen import load_backbone
+from toolkit.backbones.options import NetworkOptions
 
 
 def photo(width, height, seed=0):
@@ -12,7 +13,12 @@ def photo(width, height, seed=0):
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
 
 
+def load(backbone, *, graphs=None, calibration=None, **options):
+    """Load a backbone, its options as keywords."""
+    return load_backbone(NetworkOptions(backbone=backbone, **options), graphs=graphs, calibration=calibration)
+
+
 @pytest.fixture(scope="session")
 def resnet50():
-    """ResNet50 with seeded tensors on the processor's default engine, in fp32."""
-    return load_backbone("resnet50", weights="random:0", device="cpu", precision="fp32")
+    """ResNet50 with seeded tensors on the CPU's default engine, in fp32."""
+    return load("resnet50", weights="random:0", device="cpu", precision="fp32")

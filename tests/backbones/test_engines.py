@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 import weakref
+from dataclasses import replace
+from pkgutil import resolve_name
 
 import numpy as np
 import pytest
@@ -12,15 +14,16 @@ import torch
 import torchvision
 from PIL import Image
 
-from tests.backbones.conftest import photo
+from tests.backbones.conftest import load, photo
+from toolkit.backbones import registry
 from toolkit.backbones.base import DeviceMemoryError
-from toolkit.backbones.engines.choice import choose_engine
 from toolkit.backbones.engines.openvino import fast_precisions
 from toolkit.backbones.engines.torch import TorchEngine, batch_size_within
 from toolkit.backbones.fidelity import cosines
-from toolkit.backbones.frozen import load_backbone
 from toolkit.backbones.graphs import cache_folder
 from toolkit.backbones.network import build_network
+from toolkit.backbones.options import NetworkOptions
+from toolkit.backbones.registry import ENGINES, EngineEntry, choose_engine, engine_choices
 from toolkit.errors import OptionError
 
 SMALL = {"weights": "random:0", "input_size": 64, "device": "cpu"}
@@ -43,7 +46,7 @@ def test_forward__is_torchvisions_network_without_its_classifier(engine):
     with torch.inference_mode():
         want = network(torch.stack([preset(image) for image in images])).numpy()
     options = {"weights": "random:0", "device": "cpu", "precision": "fp32", "resize": "crop"}
-    backbone = load_backbone("resnet50", engine=engine, **options)
+    backbone = load("resnet50", engine=engine, **options)
     got = backbone.forward(np.stack([backbone.preprocess(image) for image in images]))
     assert got.shape == (3, 2048) and got.dtype == np.float32 and backbone.spec.dim == 2048
     assert backbone.spec.engine == engine
@@ -53,7 +56,7 @@ def test_forward__is_torchvisions_network_without_its_classifier(engine):
 
 @pytest.mark.parametrize("precision", ["fp32", *fast_precisions()])
 def test_openvino__a_row_has_the_same_bits_in_any_batch(precision):
-    backbone = load_backbone("resnet18", engine="openvino", precision=precision, **SMALL)
+    backbone = load("resnet18", engine="openvino", precision=precision, **SMALL)
     batch = pixels()
     together = backbone.forward(batch)
     np.testing.assert_array_equal(backbone.forward(batch[::-1].copy())[::-1], together)
@@ -62,7 +65,7 @@ def test_openvino__a_row_has_the_same_bits_in_any_batch(precision):
 
 
 def test_torch__a_row_does_not_depend_on_its_batch():
-    backbone = load_backbone("resnet18", engine="torch", **SMALL)
+    backbone = load("resnet18", engine="torch", **SMALL)
     batch = pixels()
     together = backbone.forward(batch)
     np.testing.assert_array_equal(backbone.forward(batch[::-1].copy())[::-1], together)
@@ -74,8 +77,7 @@ def test_torch__a_row_does_not_depend_on_its_batch():
 @pytest.mark.parametrize("engine", ["openvino", "torch"])
 def test_flip__is_the_mean_with_the_mirror_image(engine):
     plain, flipped = (
-        load_backbone("resnet18", engine=engine, precision="fp32", flip=flip, **SMALL)
-        for flip in (False, True)
+        load("resnet18", engine=engine, precision="fp32", flip=flip, **SMALL) for flip in (False, True)
     )
     batch = pixels(2)
     want = (plain.forward(batch) + plain.forward(np.ascontiguousarray(batch[:, :, ::-1]))) / 2
@@ -85,7 +87,7 @@ def test_flip__is_the_mean_with_the_mirror_image(engine):
 
 def test_full__any_shape_goes_through_one_graph():
     options = SMALL | {"input_size": 128, "resize": "full", "precision": "fp32"}
-    ours, theirs = (load_backbone("resnet18", engine=engine, **options) for engine in ("openvino", "torch"))
+    ours, theirs = (load("resnet18", engine=engine, **options) for engine in ("openvino", "torch"))
     for size in ((200, 150), (90, 200)):
         batch = ours.preprocess(photo(*size))[None].copy()
         assert batch.shape[1] != batch.shape[2]
@@ -116,8 +118,7 @@ def test_other_families__are_the_network_before_its_last_layer(name):
 
 def test_other_families__through_the_door_on_both_engines():
     ours, theirs = (
-        load_backbone("timm:resnet10t", engine=engine, precision="fp32", **SMALL)
-        for engine in ("openvino", "torch")
+        load("timm:resnet10t", engine=engine, precision="fp32", **SMALL) for engine in ("openvino", "torch")
     )
     assert ours.spec.difference(theirs.spec) == "engine" and ours.spec.dim == 512
     assert "bicubic" in ours.spec.preprocessing and ours.spec.pooling == "timm"
@@ -126,19 +127,24 @@ def test_other_families__through_the_door_on_both_engines():
 
 def test_start__with_a_graph_in_the_cache_needs_no_torch(resnet50):
     code = (
-        "import sys, numpy\nfrom toolkit.backbones import load_backbone\n"
-        "backbone = load_backbone('resnet50', weights='random:0', precision='fp32', device='cpu')\n"
+        "import sys, numpy\n"
+        "from toolkit.backbones.frozen import load_backbone\n"
+        "from toolkit.backbones.options import NetworkOptions\n"
+        "options = NetworkOptions(weights='random:0', precision='fp32', device='cpu')\n"
+        "backbone = load_backbone(options)\n"
         "backbone.forward(numpy.zeros((1, 64, 64, 3), numpy.uint8))\n"
         "print(sorted({'torch', 'torchvision', 'faiss', 'sklearn'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert process.stdout.strip() == "[]"
 
 
 TWO_AT_ONCE = """
 import threading, numpy
-from toolkit.backbones import load_backbone
-backbone = load_backbone("resnet18", weights="random:0", input_size=64, device="cpu", precision="fp32")
+from toolkit.backbones.frozen import load_backbone
+from toolkit.backbones.options import NetworkOptions
+options = {"backbone": "resnet18", "weights": "random:0", "input_size": 64, "device": "cpu"}
+backbone = load_backbone(NetworkOptions(**options, precision="fp32"))
 together = threading.Barrier(2)
 def first():
     together.wait()
@@ -149,18 +155,20 @@ for thread in threads:
 """
 
 
-def test_start__two_first_calls_at_once_do_not_wait_for_each_other():
-    load_backbone("resnet18", engine="openvino", precision="fp32", **SMALL)
+def test_start__concurrent_first_calls_do_not_deadlock():
+    load("resnet18", engine="openvino", precision="fp32", **SMALL)
     for _ in range(8):  # hung about every fourth time when the first call was not made alone
         subprocess.run([sys.executable, "-c", TWO_AT_ONCE], check=True, timeout=60)
 
 
-def test_convert__reports_to_nobody(tmp_path):
+def test_convert__sends_no_telemetry(tmp_path):
     """OpenVINO would count its imports and conversions in ~/intel and send them away."""
     environment = os.environ | {"HOME": str(tmp_path), "TOOLKIT_CACHE": str(tmp_path / "cache")}
     code = (
-        "from toolkit.backbones import load_backbone\n"
-        "load_backbone('resnet18', weights='random:0', device='cpu', precision='fp32')"
+        "from toolkit.backbones.frozen import load_backbone\n"
+        "from toolkit.backbones.options import NetworkOptions\n"
+        "options = {'backbone': 'resnet18', 'weights': 'random:0', 'device': 'cpu'}\n"
+        "load_backbone(NetworkOptions(**options, precision='fp32'))"
     )
     environment.pop("CI", None)  # there it would hold back by itself
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)
@@ -171,33 +179,36 @@ def test_cache__that_cannot_be_written_is_said_so(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("TOOLKIT_CACHE", str(tmp_path / "file"))
     with pytest.raises(OptionError, match="cannot be written .*; name another folder with TOOLKIT_CACHE"):
-        load_backbone("resnet18", engine="openvino", **SMALL)
+        load("resnet18", engine="openvino", **SMALL)
 
 
 def test_cache__a_damaged_graph_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("TOOLKIT_CACHE", str(tmp_path))
-    load_backbone("resnet18", engine="openvino", precision="fp32", **SMALL)
+    load("resnet18", engine="openvino", precision="fp32", **SMALL)
     (facts,) = tmp_path.glob("graphs/*/graph.json")
     assert json.loads(facts.read_text())["dim"] == 512
     facts.write_text("{}")
     with pytest.raises(OptionError, match="holds no readable graph .*; delete it and embed again"):
-        load_backbone("resnet18", engine="openvino", precision="fp32", **SMALL)
+        load("resnet18", engine="openvino", precision="fp32", **SMALL)
 
 
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"engine": "tensorrt"}, "--engine got 'tensorrt'; allowed are auto, torch, openvino"),
+        ({"engine": "tensorrt"}, "--engine got 'tensorrt'; allowed are auto, openvino, torch"),
         ({"precision": "fp8"}, "--precision got 'fp8'; allowed are auto, fp32, bf16, fp16, int8"),
-        ({"resize": "pad"}, "--resize got 'pad'; allowed are crop, squash, full"),
+        ({"resize": "pad"}, "--resize got 'pad'; allowed are full, crop, squash"),
         ({"decode": "fast"}, "--decode got 'fast'; allowed are scaled, exact, device"),
         ({"input_size": 8}, "--input-size got 8; give 32 to 4,096"),
         ({"input_size": 100_000}, "--input-size got 100000; give 32 to 4,096"),
         (
             {"precision": "int8", "engine": "torch"},
-            "int8 runs on the processor by OpenVINO, not on cpu by torch",
+            "int8 runs on CPUs by OpenVINO, not on cpu by torch",
         ),
-        ({"decode": "device", "engine": "openvino"}, "--decode device goes with --engine torch"),
+        (
+            {"decode": "device", "engine": "openvino"},
+            "device does not work with --engine openvino; use --engine torch",
+        ),
         ({"precision": "int8"}, "int8 needs a folder to keep its calibrated graph in"),
         ({"device": "gpu"}, "--device got 'gpu'; allowed are auto, cpu, cuda, cuda:N, mps"),
         ({"device": "cpu,cpu"}, "only embed takes several devices, name one"),
@@ -205,12 +216,43 @@ def test_cache__a_damaged_graph_is_named(monkeypatch, tmp_path):
 )
 def test_options__not_allowed(options, text):
     with pytest.raises(OptionError, match=text):
-        load_backbone("resnet18", **{"weights": "random:0", "device": "cpu"} | options)
+        load("resnet18", **{"weights": "random:0", "device": "cpu"} | options)
+
+
+def test_precision__the_name_of_a_graph_is_allowed_but_not_listed():
+    assert NetworkOptions(precision="int8-0123").precision == "int8-0123"
+    with pytest.raises(OptionError, match="--precision got 'fp8'; allowed are auto, fp32, bf16, fp16, int8$"):
+        NetworkOptions(precision="fp8")
+
+
+def test_engines__a_new_one_is_a_line_in_the_registry(monkeypatch):
+    class Constant:
+        pads, in_flight = False, 1
+
+        def batch_size(self, side):
+            return 7
+
+        def forward(self, batch):
+            return np.ones((len(batch), 512), np.float32)
+
+    def load_constant(options, **_):
+        network = resolve_name(ENGINES["torch"].load)(replace(options, engine="torch"), **_)
+        return replace(network, options=options, start=lambda precision: Constant())
+
+    monkeypatch.setattr(sys.modules[__name__], "load_constant", load_constant, raising=False)
+    entry = EngineEntry(f"{__name__}:load_constant", ("cpu",))
+    monkeypatch.setattr(registry, "ENGINES", {"json": entry, **ENGINES})  # an engine has its package's name
+    monkeypatch.setattr("toolkit.backbones.frozen.ENGINES", registry.ENGINES)
+    assert engine_choices() == ("auto", "json", "openvino", "torch")
+    assert choose_engine("auto", "cpu") == "json" and choose_engine("auto", "mps") == "torch"
+    backbone = load("resnet18", engine="json", **SMALL)
+    assert backbone.spec.engine == "json" and backbone.batch_size == 7
+    assert backbone.forward(pixels(2)).sum() == 1024
 
 
 def test_choose_engine(monkeypatch, caplog):
     assert choose_engine("auto", "cpu") == "openvino" and choose_engine("auto", "cuda:1") == "torch"
-    with pytest.raises(OptionError, match="openvino runs on the processor, not on mps"):
+    with pytest.raises(OptionError, match="--engine openvino does not run on mps; use --engine torch"):
         choose_engine("openvino", "mps")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert choose_engine("auto", "cpu") == "torch"
@@ -222,7 +264,7 @@ def test_choose_engine(monkeypatch, caplog):
 @pytest.mark.skipif("bf16" in fast_precisions(), reason="this processor computes in bf16")
 def test_precision__this_processor_has_not():
     with pytest.raises(OptionError, match="--precision bf16: .* does not compute in it"):
-        load_backbone("resnet18", engine="openvino", precision="bf16", **SMALL)
+        load("resnet18", engine="openvino", precision="bf16", **SMALL)
 
 
 @pytest.mark.parametrize(
@@ -267,42 +309,42 @@ def test_batch_size__is_the_largest_that_fits(room, want):
 @pytest.mark.slow
 def test_real_weights__auto_is_faithful(shared_weights, shared_data):
     options = {"weights": str(shared_weights), "device": "cpu", "resize": "crop"}
-    auto, exact = (load_backbone("resnet50", precision=name, **options) for name in ("auto", "fp32"))
+    auto, exact = (load("resnet50", precision=name, **options) for name in ("auto", "fp32"))
     if fast_precisions():
         assert auto.spec.precision == "bf16" and "cosine to fp32" in auto.why
     files = sorted((shared_data / "coco_small" / "images").glob("*.jpg"))[:24]
     batch = np.stack([exact.preprocess(Image.open(path).convert("RGB")) for path in files])
-    found = cosines(auto.forward(batch), exact.forward(batch))
-    assert found.mean() >= 0.9995 and found.min() >= 0.998
+    cosine = cosines(auto.forward(batch), exact.forward(batch))
+    assert cosine.mean() >= 0.9995 and cosine.min() >= 0.998
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA GPU")
 @pytest.mark.parametrize("device", ["cuda", "cuda:1", "all"])
 def test_device__cuda_without_one(device):
     with pytest.raises(OptionError, match="no usable CUDA GPU; use --device cpu"):
-        load_backbone("resnet18", weights="random:0", device=device)
+        load("resnet18", weights="random:0", device=device)
 
 
 def test_cache__truncated_tensors_are_named(monkeypatch, tmp_path):
     monkeypatch.setenv("TOOLKIT_CACHE", str(tmp_path))
-    load_backbone("resnet18", engine="openvino", precision="fp32", **SMALL)
+    load("resnet18", engine="openvino", precision="fp32", **SMALL)
     (tensors,) = tmp_path.glob("graphs/*/graph.bin")
     tensors.write_bytes(tensors.read_bytes()[:1000])
     with pytest.raises(OptionError, match="holds no readable graph .*; delete it and embed again"):
-        load_backbone("resnet18", engine="openvino", precision="fp32", **SMALL)
+        load("resnet18", engine="openvino", precision="fp32", **SMALL)
 
 
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
 def test_one_size_only__is_squashed_by_default_and_refuses_other_sizes(engine):
     options = {"weights": "random:0", "device": "cpu", "engine": engine, "precision": "fp32"}
-    backbone = load_backbone("timm:vit_tiny_patch16_224", **options)
+    backbone = load("timm:vit_tiny_patch16_224", **options)
     assert backbone.spec.preprocessing.startswith("squash 224 bicubic")
     image = photo(300, 200)
     assert backbone.forward(backbone.preprocess(image)[None].copy()).shape == (1, 192)
     with pytest.raises(OptionError, match="--resize full: this network takes pictures of 224 x 224 only"):
-        load_backbone("timm:vit_tiny_patch16_224", resize="full", **options)
+        load("timm:vit_tiny_patch16_224", resize="full", **options)
     with pytest.raises(OptionError, match="--input-size 256: this network takes pictures of 224 x 224 only"):
-        load_backbone("timm:vit_tiny_patch16_224", input_size=256, **options)
+        load("timm:vit_tiny_patch16_224", input_size=256, **options)
 
 
 def test_cache_folder__is_the_tests_own():

@@ -5,8 +5,8 @@ import importlib.metadata
 import numpy as np
 import pytest
 
+from tests.backbones.conftest import load
 from toolkit.backbones.families import FAMILIES, default_weights, family_of
-from toolkit.backbones.frozen import load_backbone
 from toolkit.errors import OptionError
 
 PLUGIN = """
@@ -39,12 +39,9 @@ def test_names():
 def test_plug_in__gets_engines_and_resizing_for_nothing(tmp_path, monkeypatch, engine):
     (tmp_path / "meanbone.py").write_text(PLUGIN)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     point = importlib.metadata.EntryPoint("colour", "meanbone:build", "toolkit.backbones")
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [point])
-    backbone = load_backbone(
-        "colour", weights="random:0", engine=engine, device="cpu", precision="fp32", flip=True
-    )
+    backbone = load("colour", weights="random:0", engine=engine, device="cpu", precision="fp32", flip=True)
     assert backbone.spec.dim == 3 and backbone.spec.pooling == "mean"
     batch = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
     np.testing.assert_allclose(backbone.forward(batch), batch.mean(axis=(1, 2)) / 255, rtol=1e-4)

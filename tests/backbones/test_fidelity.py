@@ -1,10 +1,13 @@
 """The measure that decides whether a fast precision is taken."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from toolkit.backbones.fidelity import Fidelity, check, cosines, fidelity, measured, sample
-from toolkit.backbones.frozen import _choose_precision, _Given
+from toolkit.backbones.frozen import choose_precision
+from toolkit.backbones.options import NetworkOptions
 
 
 def test_cosines__by_hand():
@@ -30,7 +33,7 @@ def test_sample__pictures_differ_and_are_the_same_every_time():
 
 
 class Toy:
-    """Means of the channels; a precision adds an error of its own."""
+    """Means of the channels; each precision adds another error."""
 
     def __init__(self, errors):
         self.errors, self.made = errors, []
@@ -53,15 +56,19 @@ class _Off:
         return rows + self.error * rows[:, ::-1] * np.array([1, 0, -1], np.float32)
 
 
-GIVEN = {"name": "toy", "weights": "none", "device": "cpu", "engine": "toy"}
+def network(toy, folder, able=("bf16",), precision="auto", processor="a toy"):
+    return SimpleNamespace(
+        options=NetworkOptions(backbone="toy", weights="none", precision=precision),
+        preprocessing=SimpleNamespace(recipe=SimpleNamespace(crop_size=32)),
+        processor=processor,
+        fast_precisions=able,
+        folder=folder,
+        start=toy,
+    )
 
 
 def choose(tmp_path, toy, able, precision="auto"):
-    class Prepared:
-        class recipe:
-            crop_size = 32
-
-    return _choose_precision(_Given(**GIVEN, precision=precision), able, toy, Prepared, tmp_path, "a toy")
+    return choose_precision(network(toy, tmp_path, able, precision))
 
 
 def test_choose__the_first_faithful_one(tmp_path):
@@ -70,34 +77,33 @@ def test_choose__the_first_faithful_one(tmp_path):
     assert precision == "fp16" and why.startswith("fp16: cosine to fp32 ")
 
 
-def test_choose__fp32_where_none_is_and_says_why(tmp_path):
+def test_choose__fp32_if_none_is_faithful_and_why(tmp_path):
     precision, why = choose(tmp_path, Toy({"bf16": 0.5}), ("bf16",))
     assert precision == "fp32" and "bf16 is not faithful enough with these weights: cosine" in why
     assert choose(tmp_path, Toy({}), ()) == ("fp32", "a toy has no faster precision worth taking")
     assert choose(tmp_path, Toy({}), ("bf16",), precision="bf16") == ("bf16", "as asked for")
 
 
-def test_check__is_measured_once_and_a_damaged_memory_is_measured_again(tmp_path):
+def test_check__is_measured_once_and_a_damaged_file_is_measured_again(tmp_path):
     toy, folder = Toy({"bf16": 1e-3}), tmp_path / "deep"
 
-    def found(what):
-        network = {"backbone": "toy", "weights": "none"}
-        return check(lambda name: toy(name).forward, "bf16", 32, remember=folder, what=what, network=network)
+    def checked(processor="x"):
+        return check(network(toy, folder, processor=processor), "bf16")
 
-    first = found("x")
+    first = checked()
     assert toy.made == ["bf16", "fp32"]
-    assert found("x") == first and toy.made == ["bf16", "fp32"]
+    assert checked() == first and toy.made == ["bf16", "fp32"]
     (path,) = folder.iterdir()
     (known,) = measured(folder)
     assert known == {
-        "precision": "bf16", "mean": first.mean, "worst": first.worst, "faithful": True, "what": "x",
-        "backbone": "toy", "weights": "none",
+        "precision": "bf16", "mean": first.mean, "worst": first.worst, "faithful": True,
+        "what": "auto on x at 32", "backbone": "toy", "weights": "none",
     }  # fmt: skip
     for damaged in ("{", "[]", '{"mean": 1.0, "worst": 1.0}'):
         path.write_text(damaged)
         with pytest.raises((ValueError, KeyError, TypeError)):
             measured(folder)
         toy.made.clear()
-        assert found("x") == first and len(toy.made) == 2
-    found("another processor")
+        assert checked() == first and len(toy.made) == 2
+    checked("another processor")
     assert len(toy.made) == 4 and len(measured(folder)) == 2

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from toolkit.backbones.frozen import load_backbone
+from tests.backbones.conftest import load
 from toolkit.errors import OptionError
 from toolkit.verbs.embed import embed
 
@@ -31,27 +31,27 @@ def test_int8__calibrated_once_resumed_and_refused_where_it_is_not(tmp_path):
     assert shared.meta.spec == first.meta.spec
     np.testing.assert_array_equal(shared.embeddings(), first.embeddings())
 
-    # the same command over another set of pictures goes on with the same graph
+    # the same command over another set of pictures continues with the same graph
     (tmp_path / "in" / "11.jpg").unlink()
     Image.new("RGB", (70, 80), (9, 99, 200)).save(tmp_path / "in" / "12.jpg")
     again = embed(tmp_path / "in", artifacts=tmp_path, **NETWORK)
     assert (again.kept, again.embedded) == (11, 1) and again.store.meta.spec == first.meta.spec
 
     options = {"weights": "random:0", "input_size": 64, "precision": name, "device": "cpu"}
-    load_backbone("resnet18", graphs=tmp_path / "graphs", **options)
+    load("resnet18", graphs=tmp_path / "graphs", **options)
     facts = tmp_path / "graphs" / name / "graph.json"
     document = json.loads(facts.read_text())
     facts.write_text(json.dumps(document | {"weights_sha256": "00"}))
     with pytest.raises(OptionError, match=f"the graph {name} in .* is of other weights"):
-        load_backbone("resnet18", graphs=tmp_path / "graphs", **options)
+        load("resnet18", graphs=tmp_path / "graphs", **options)
     shutil.rmtree(tmp_path / "graphs")
     with pytest.raises(OptionError, match=f"the graph {name} is not in .*; it was calibrated where"):
-        load_backbone("resnet18", graphs=tmp_path / "graphs", **options)
+        load("resnet18", graphs=tmp_path / "graphs", **options)
 
 
 def test_int8__nothing_to_calibrate_with(tmp_path):
     options = {"weights": "random:0", "device": "cpu", "precision": "int8", "graphs": tmp_path}
     with pytest.raises(OptionError, match="int8 is calibrated by embed; make a store with it first"):
-        load_backbone("resnet18", **options)
+        load("resnet18", **options)
     with pytest.raises(OptionError, match="no image of the source can be read to calibrate with"):
-        load_backbone("resnet18", calibration=lambda preprocessing: [], **options)
+        load("resnet18", calibration=lambda preprocessing: [], **options)

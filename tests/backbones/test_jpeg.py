@@ -13,11 +13,9 @@ import torch
 from PIL import Image
 from torchvision.io import decode_jpeg
 
-from tests.backbones.conftest import photo
-from tests.backbones.test_preprocessing import V1
-from toolkit.backbones.frozen import load_backbone
+from tests.backbones.conftest import load, photo
+from tests.backbones.test_preprocessing import V1, prepare
 from toolkit.backbones.jpeg import AT_ONCE, DeviceDecoder
-from toolkit.backbones.preprocessing import Preprocessing
 from toolkit.backbones.resizing import resize_picture
 from toolkit.errors import OptionError
 from toolkit.images.decode import decode_image
@@ -36,7 +34,7 @@ def jpeg(image, **options):
 @pytest.mark.parametrize("resize", ["crop", "squash", "full"])
 @pytest.mark.parametrize("size", [(500, 375), (375, 500), (230, 300), (300, 100)])
 def test_decode__looks_like_pillows(resize, size):
-    preprocessing = Preprocessing.of(V1, resize=resize, decode="device")
+    preprocessing = prepare(V1, resize=resize, decode="device")
     data = jpeg(photo(*size))
     ((pixels, width, height),) = decode_on([data], preprocessing, max_pixels=10**6)
     want = preprocessing(Image.open(io.BytesIO(data)))
@@ -46,7 +44,7 @@ def test_decode__looks_like_pillows(resize, size):
 
 
 def test_decode__leaves_to_pillow_what_needs_more_than_pixels():
-    preprocessing = Preprocessing.of(V1, resize="crop", decode="device")
+    preprocessing = prepare(V1, resize="crop", decode="device")
     image = photo(300, 200)
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -70,7 +68,7 @@ def test_decode__leaves_to_pillow_what_needs_more_than_pixels():
 
 
 def test_decode__many_files_give_what_each_gives_alone(monkeypatch):
-    preprocessing = Preprocessing.of(V1, resize="full", decode="device")
+    preprocessing = prepare(V1, resize="full", decode="device")
     files = [jpeg(photo(*size, seed)) for seed, size in enumerate([(300, 200), (200, 300)] * 3)]
     damaged = bytearray(files[0])
     damaged[2:200] = bytes(198)  # nothing is left of its tables, start and end are
@@ -88,7 +86,7 @@ def test_decode__many_files_give_what_each_gives_alone(monkeypatch):
 
 
 def test_decode__one_the_decoder_refuses_spoils_no_other(monkeypatch):
-    preprocessing = Preprocessing.of(V1, resize="full", decode="device")
+    preprocessing = prepare(V1, resize="full", decode="device")
     files = [jpeg(photo(300, 200, seed)) for seed in range(3)]
     calls = []
 
@@ -99,8 +97,8 @@ def test_decode__one_the_decoder_refuses_spoils_no_other(monkeypatch):
         return decode_jpeg(raw, **options)
 
     monkeypatch.setattr("toolkit.backbones.jpeg.decode_jpeg", refuse_the_second)
-    found = decode_on(files, preprocessing, max_pixels=10**6)
-    assert [one is None for one in found] == [False, True, False] and calls == [3, 1, 1, 1]
+    decoded = decode_on(files, preprocessing, max_pixels=10**6)
+    assert [one is None for one in decoded] == [False, True, False] and calls == [3, 1, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +114,7 @@ def test_decode__full_memory_is_said_and_not_left_to_pillow(monkeypatch, error):
         raise error
 
     monkeypatch.setattr("toolkit.backbones.jpeg.decode_jpeg", full)
-    preprocessing = Preprocessing.of(V1, resize="full", decode="device")
+    preprocessing = prepare(V1, resize="full", decode="device")
     files = [jpeg(photo(300, 200, seed)) for seed in range(2)]
     with pytest.raises(OptionError, match="--decode device: the memory of cpu is full; give --decode scaled"):
         decode_on(files, preprocessing, max_pixels=10**6)
@@ -136,7 +134,7 @@ class Stream:
 
 
 def test_decode__a_call_has_a_stream_of_the_gpu_to_itself_and_waits_for_it(monkeypatch):
-    preprocessing = Preprocessing.of(V1, resize="full", decode="device")
+    preprocessing = prepare(V1, resize="full", decode="device")
     files = [jpeg(photo(300, 200, seed)) for seed in range(3)]
     want = decode_on(files, preprocessing, max_pixels=10**6)
 
@@ -158,8 +156,8 @@ def test_decode__a_call_has_a_stream_of_the_gpu_to_itself_and_waits_for_it(monke
     monkeypatch.setattr("toolkit.backbones.jpeg.decode_jpeg", decode)
     decoder = DeviceDecoder("cuda:0", preprocessing)
     with ThreadPoolExecutor(12) as pool:
-        found = list(pool.map(lambda _: decoder(files, max_pixels=10**6), range(24)))
-    for got in found:
+        decoded = list(pool.map(lambda _: decoder(files, max_pixels=10**6), range(24)))
+    for got in decoded:
         for one, other in zip(got, want, strict=True):
             np.testing.assert_array_equal(one[0], other[0])
     assert len(Stream.made) == AT_ONCE and sum(stream.calls for stream in Stream.made) == 24
@@ -167,7 +165,7 @@ def test_decode__a_call_has_a_stream_of_the_gpu_to_itself_and_waits_for_it(monke
 
 
 def test_decode__a_header_that_lies_is_left_to_pillow():
-    preprocessing = Preprocessing.of(V1, resize="full", decode="device")
+    preprocessing = prepare(V1, resize="full", decode="device")
     bomb = bytearray(jpeg(photo(300, 200)))
     frame = bomb.index(b"\xff\xc0")
     bomb[frame + 5 : frame + 9] = b"\xff\xff\xff\xff"  # 65,535 x 65,535 pixels
@@ -177,9 +175,9 @@ def test_decode__a_header_that_lies_is_left_to_pillow():
 def test_backbone__decodes_on_the_device_only_where_asked_to():
     options = {"weights": "random:0", "device": "cpu", "input_size": 64}
     files = [jpeg(photo(300, 200)), b""]
-    on_device = load_backbone("resnet18", decode="device", **options)
+    on_device = load("resnet18", decode="device", **options)
     assert on_device.decode(files, 10**6)[0][1:] == (300, 200) and on_device.lot > 4
-    backbone = load_backbone("resnet18", decode="scaled", precision="fp32", **options)
+    backbone = load("resnet18", decode="scaled", precision="fp32", **options)
     assert backbone.decode(files, 10**6) == [None, None]
 
 
@@ -188,7 +186,7 @@ def test_backbone__decodes_on_the_device_only_where_asked_to():
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 def test_resize__by_torch_is_pillows(resize, size, interpolation):
     recipe = replace(V1, interpolation=interpolation)
-    preprocessing = Preprocessing.of(recipe, resize=resize)
+    preprocessing = prepare(recipe, resize=resize)
     image = photo(*size)
     got, want = resize_picture(image, preprocessing), preprocessing(image)
     assert got.dtype == np.uint8 and got.shape == want.shape and got.flags.c_contiguous
@@ -198,7 +196,7 @@ def test_resize__by_torch_is_pillows(resize, size, interpolation):
 
 @pytest.mark.parametrize("turn", [1, 6])
 def test_scaled__a_large_jpeg_is_shrunk_while_decoded_and_keeps_its_size(turn):
-    preprocessing = Preprocessing.of(V1, resize="crop")
+    preprocessing = prepare(V1, resize="crop")
     exif = Image.Exif()
     exif[0x0112] = turn
     data = jpeg(photo(2400, 1600), exif=exif)
@@ -211,7 +209,7 @@ def test_scaled__a_large_jpeg_is_shrunk_while_decoded_and_keeps_its_size(turn):
 
 
 def test_scaled__small_pictures_and_other_formats_are_left_alone():
-    preprocessing = Preprocessing.of(V1, resize="crop")
+    preprocessing = prepare(V1, resize="crop")
     data = jpeg(photo(500, 400))
     scaled, whole = (decode_image(data, least_side=side) for side in (preprocessing.least_side, None))
     np.testing.assert_array_equal(np.asarray(scaled.rgb), np.asarray(whole.rgb))

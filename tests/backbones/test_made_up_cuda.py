@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from tests.backbones.conftest import load
 from toolkit.backbones.base import DeviceMemoryError
 from toolkit.backbones.engines import torch as engines
-from toolkit.backbones.engines.choice import device_for
-from toolkit.backbones.frozen import load_backbone
 from toolkit.backbones.network import build_network
+from toolkit.backbones.options import NetworkOptions
 from toolkit.backbones.preprocessing import Preprocessing
+from toolkit.backbones.registry import device_for
 from toolkit.backbones.resizing import resize
 from toolkit.errors import OptionError
 from toolkit.verbs.info import info
@@ -52,7 +53,7 @@ def move(module, device, memory_format):
 def gpu(monkeypatch):
     """One made-up GPU of 8 GB; networks are built before tensors are made up."""
     network = build_network("toolkit.backbones.torchvision_models:build", "resnet18", "random:0")
-    monkeypatch.setattr("toolkit.backbones.network.build_network", lambda *names: network)
+    monkeypatch.setattr(engines, "build_network", lambda *names: network)
     monkeypatch.setattr(engines, "TorchEngine", FakeEngine)
     monkeypatch.setattr("toolkit.runtime.devices.cuda_count", lambda: 1)
     monkeypatch.setattr(FakeEngine, "held", 0)
@@ -82,7 +83,7 @@ def gpu(monkeypatch):
 
 
 def test_load__measures_the_precision_and_finds_the_batch_size(gpu):
-    backbone = load_backbone("resnet18", weights="random:0", device=GPU, input_size=64)
+    backbone = load("resnet18", weights="random:0", device=GPU, input_size=64)
     assert backbone.device == GPU and backbone.spec.dim == 512
     assert backbone.spec.precision == "bf16" and backbone.why.startswith("bf16: cosine to fp32 1.0")
     assert backbone.batch_size == 64  # an eighth of the GPU has room for 100
@@ -100,7 +101,7 @@ def test_load__with_no_room_for_the_smallest_batch_leaves_the_halving_to_the_pas
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(FakeEngine, "_download", full)
-    backbone = load_backbone("resnet18", weights="random:0", device=GPU, input_size=64, precision="fp32")
+    backbone = load("resnet18", weights="random:0", device=GPU, input_size=64, precision="fp32")
     assert backbone.batch_size == engines.SMALLEST_BATCH
     with pytest.raises(DeviceMemoryError, match="3 pictures do not fit on cuda:0"):
         backbone.forward(np.zeros((3, 64, 64, 3), np.uint8))
@@ -109,8 +110,8 @@ def test_load__with_no_room_for_the_smallest_batch_leaves_the_halving_to_the_pas
 def test_info__names_the_gpu_and_what_auto_takes(gpu, monkeypatch, tmp_path):
     monkeypatch.setenv("TOOLKIT_CACHE", str(tmp_path))
     monkeypatch.setattr("toolkit.verbs.info.cuda_count", lambda: 1)
-    load_backbone("resnet18", weights="random:0", device=GPU, input_size=64)
-    machine = info(tmp_path)["machine"]
+    load("resnet18", weights="random:0", device=GPU, input_size=64)
+    machine = info(artifacts=tmp_path)["machine"]
     assert (machine["device"], machine["processor"], machine["gpus"]) == (GPU, "made-up GPU", 1)
     assert (machine["engine"], machine["fast_precisions"]) == ("torch", ["bf16", "fp16"])
     (network,) = machine["networks"]
@@ -128,7 +129,7 @@ def test_load__where_not_even_the_network_fits_is_one_line(gpu, monkeypatch, pre
     monkeypatch.setattr(torch.nn.Module, "to", full)
     text = "the network does not fit on cuda:0; free some of its memory, or give another --device"
     with pytest.raises(OptionError, match=text):
-        load_backbone("resnet18", weights="random:0", device=GPU, input_size=64, precision=precision)
+        load("resnet18", weights="random:0", device=GPU, input_size=64, precision=precision)
 
 
 def test_load__where_precisions_cannot_be_measured_is_one_line(gpu, monkeypatch, tmp_path):
@@ -139,11 +140,11 @@ def test_load__where_precisions_cannot_be_measured_is_one_line(gpu, monkeypatch,
 
     monkeypatch.setattr(FakeEngine, "_download", full)
     with pytest.raises(OptionError, match="4 pictures do not fit on cuda:0; free some of its memory"):
-        load_backbone("resnet18", weights="random:0", device=GPU, input_size=64)
+        load("resnet18", weights="random:0", device=GPU, input_size=64)
 
 
-def test_auto__is_the_processor_where_only_that_will_do(gpu):
-    assert load_backbone("resnet18", weights="random:0", input_size=64, precision="fp32").device == GPU
+def test_auto__is_the_cpu_if_engine_or_precision_run_nowhere_else(gpu):
+    assert load("resnet18", weights="random:0", input_size=64, precision="fp32").device == GPU
     assert device_for("auto", "openvino", "auto") == device_for("auto", "auto", "int8-0123") == "cpu"
     assert (
         device_for("auto", "torch", "bf16") == "auto" and device_for("cuda:1", "openvino", "auto") == "cuda:1"
@@ -152,7 +153,7 @@ def test_auto__is_the_processor_where_only_that_will_do(gpu):
 
 @pytest.mark.parametrize("mode", ["crop", "squash", "full"])
 def test_resize__stays_on_the_device(gpu, mode):
-    preprocessing = Preprocessing.of(gpu.network.recipe, resize=mode)
+    preprocessing = Preprocessing.of(gpu.network.recipe, NetworkOptions(resize=mode))
     pixels = resize(torch.zeros((5, 3, 375, 500), dtype=torch.uint8, device=GPU), preprocessing)
     assert str(pixels.device) == GPU and pixels.dtype == torch.uint8
     assert pixels.shape == ((5, 192, 256, 3) if mode == "full" else (5, 224, 224, 3))

@@ -1,4 +1,4 @@
-"""Every way weights can be wrong, and what tells them apart."""
+"""Every way weights can be wrong, and what identifies them."""
 
 import urllib.error
 
@@ -7,7 +7,7 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
-from toolkit.backbones.frozen import load_backbone
+from tests.backbones.conftest import load
 from toolkit.backbones.network import build_network
 from toolkit.backbones.torchvision_models import build
 from toolkit.backbones.weights import RESNET50_FILE, digest_of, identity, torch_cache
@@ -58,7 +58,7 @@ def test_not_reachable__names_three_remedies(monkeypatch, tmp_path):
     with pytest.raises(
         WeightsError, match=r"put the file at .*resnet50-0676ba61.pth, or give --weights FILE .*random:0"
     ):
-        load_backbone("resnet50", engine="torch")
+        load("resnet50", engine="torch")
 
 
 def test_cache__is_torchvisions(monkeypatch, tmp_path):
@@ -80,7 +80,7 @@ def test_cache__is_torchvisions(monkeypatch, tmp_path):
 )
 def test_unknown(engine, name, text):
     with pytest.raises(WeightsError, match=text):
-        load_backbone("resnet50", weights=name, engine=engine)
+        load("resnet50", weights=name, engine=engine)
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
@@ -89,7 +89,7 @@ def test_damaged_file(tmp_path, suffix, engine):
     path = tmp_path / f"w{suffix}"
     path.write_bytes(b"junk" * 10)
     with pytest.raises(WeightsError, match="cannot be read as weights"):
-        load_backbone("resnet18", weights=str(path), engine=engine)
+        load("resnet18", weights=str(path), engine=engine)
 
 
 def test_a_pickle_with_code_is_never_run(tmp_path):
@@ -101,7 +101,7 @@ def test_a_pickle_with_code_is_never_run(tmp_path):
 
     torch.save({"state_dict": Bomb()}, tmp_path / "w.pth")
     with pytest.raises(WeightsError, match="cannot be read as weights"):
-        load_backbone("resnet18", weights=str(tmp_path / "w.pth"), engine="torch")
+        load("resnet18", weights=str(tmp_path / "w.pth"), engine="torch")
     assert not marker.exists()
 
 
@@ -109,7 +109,7 @@ def test_a_pickle_with_code_is_never_run(tmp_path):
 def test_of_another_network(tmp_path, engine):
     save_file({"conv1.weight": torch.zeros(3, 3)}, tmp_path / "w.safetensors")
     with pytest.raises(WeightsError, match="does not fit resnet18: .* tensors differ, first"):
-        load_backbone("resnet18", weights=str(tmp_path / "w.safetensors"), engine=engine)
+        load("resnet18", weights=str(tmp_path / "w.safetensors"), engine=engine)
 
 
 def test_names_a_network_has_not():
@@ -131,4 +131,4 @@ def test_names_a_network_has_not():
 )
 def test_backbones_there_are_not(name, text):
     with pytest.raises(OptionError, match=text):
-        load_backbone(name, weights="random:0")
+        load(name, weights="random:0")

@@ -10,7 +10,7 @@ from PIL import Image
 from tests.embedding.test_run import MeanBackbone, picture
 from toolkit.backbones.base import DeviceMemoryError
 from toolkit.embedding.forward import Forward, embed_entries
-from toolkit.embedding.read import ReadOptions
+from toolkit.embedding.options import ReadOptions
 from toolkit.errors import OptionError
 from toolkit.images.manifest import Entry
 
@@ -54,9 +54,9 @@ def entries(tmp_path):
 
 
 def embedded(entries, backbone, **options):
-    found = list(embed_entries(entries, backbone, ReadOptions(**options)))
-    assert sorted(one.slot for one in found) == [slot for slot, _ in entries]
-    return np.array([one.rows[0] for one in sorted(found, key=lambda one: one.slot)])
+    images = sorted(embed_entries(entries, backbone, ReadOptions(**options)), key=lambda image: image.slot)
+    assert [image.slot for image in images] == [slot for slot, _ in entries]
+    return np.array([image.rows[0] for image in images])
 
 
 @pytest.mark.parametrize("pads", [True, False])
@@ -81,9 +81,12 @@ def test_memory__batches_are_halved_until_they_fit_and_nothing_is_lost(entries, 
     backbone = Shaped(room=2, in_flight=in_flight)
     np.testing.assert_allclose(embedded(entries[0], backbone, batch_size=16), entries[1], rtol=1e-5)
     assert {shape[0] for shape in backbone.shapes} == {2}
-    said = [record.getMessage() for record in caplog.records]
-    assert len(said) == 3 and "16 pictures do not fit on the toy: going on with batches of 8" in said[0]
-    assert said[0].endswith("; that may change the last bits of rows")
+    messages = [record.getMessage() for record in caplog.records]
+    assert (
+        len(messages) == 3
+        and "16 pictures do not fit on the toy: continuing with batches of 8" in messages[0]
+    )
+    assert messages[0].endswith("; that may change the last bits of rows")
     # a handler keeps its records, and an exception keeps the activations of the batch that did not fit
     assert not any(isinstance(value, Exception) for record in caplog.records for value in record.args)
 

@@ -8,7 +8,8 @@ from PIL import Image
 
 from tests.embedding.test_run import MeanBackbone, expected, picture
 from toolkit.embedding import read
-from toolkit.embedding.read import ReadOptions, digest_of, digest_of_file, read_images
+from toolkit.embedding.options import ReadOptions
+from toolkit.embedding.read import digest_of, digest_of_file, read_images
 from toolkit.images.manifest import Entry
 
 
@@ -42,10 +43,10 @@ def sparse(path, size, head=b""):
 def test_a_large_file_that_is_no_image_is_not_read(tmp_path, head, text):
     entry = sparse(tmp_path / "film.jpg", 400_000_000, head)
     tracemalloc.start()
-    (found,) = read_images([entry], MeanBackbone(), ReadOptions())
+    (image,) = read_images([entry], MeanBackbone(), ReadOptions())
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert text in found and peak < 10_000_000
+    assert text in image and peak < 10_000_000
 
 
 @pytest.mark.parametrize("suffix", ["bmp", "tif", "png"])
@@ -54,9 +55,9 @@ def test_a_large_image_is_read(tmp_path, suffix):
     pixels = np.random.default_rng(0).integers(0, 256, (2000, 3000, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(path, compress_level=0)
     assert path.stat().st_size > read.LARGE
-    (found,) = read_images([Entry(path.name, path)], MeanBackbone(), ReadOptions())
-    assert (found.row.width, found.row.height, found.row.bytes) == (3000, 2000, path.stat().st_size)
-    assert found.row.digest == digest_of(path.read_bytes()) == digest_of_file(path)
+    (image,) = read_images([Entry(path.name, path)], MeanBackbone(), ReadOptions())
+    assert (image.row.width, image.row.height, image.row.bytes) == (3000, 2000, path.stat().st_size)
+    assert image.row.digest == digest_of(path.read_bytes()) == digest_of_file(path)
 
 
 @pytest.mark.parametrize(("large", "calls"), [(2**24, [5]), (1, [1] * 5), (1500, [2, 2, 1])])
@@ -67,9 +68,9 @@ def test_files_are_held_together_up_to_a_limit(tmp_path, monkeypatch, large, cal
     entries = [Entry(f"{number}.png", tmp_path / f"{number}.png") for number in range(5)]
     entries.insert(2, Entry("gone.png", tmp_path / "gone.png"))
     backbone = Recording()
-    found = read_images(entries, backbone, ReadOptions())
+    images = read_images(entries, backbone, ReadOptions())
     assert [count for count in backbone.calls if count] == calls
-    assert found.pop(2) == "file not found"
-    for one, pixels in zip(found, pictures, strict=True):
+    assert images.pop(2) == "file not found"
+    for one, pixels in zip(images, pictures, strict=True):
         rows = backbone.forward(one.pixels[0][None])[0]
         np.testing.assert_allclose(rows, expected(pixels), rtol=1e-6)

@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from toolkit.embedding.augment import augmented
-from toolkit.embedding.read import Known, ReadOptions, digest_of
-from toolkit.embedding.run import PassOptions, run_pass
+from toolkit.embedding.options import PassOptions, ReadOptions
+from toolkit.embedding.read import Known, digest_of
+from toolkit.embedding.run import run_pass
 from toolkit.embedding.runners import OneDevice
 from toolkit.errors import OptionError, SpecMismatchError
 from toolkit.images.manifest import Entry, read_manifest
@@ -86,8 +87,9 @@ def folder(tmp_path):
 
 def go(home, target, backbone=None, **options):
     reading = {key: options.pop(key) for key in ("batch_size", "num_workers", "views") if key in options}
+    writing = PassOptions(**{key: options.pop(key) for key in ("dtype", "force") if key in options})
     runner = OneDevice(backbone or MeanBackbone(), ReadOptions(**reading))
-    return run_pass(read_manifest(home), runner, target, PassOptions(**options))
+    return run_pass(read_manifest(home), runner, target, writing, **options)
 
 
 def test_pass__every_row_is_its_own_picture(folder, tmp_path):
@@ -175,8 +177,8 @@ def test_known__looks_among_the_rows_it_is_asked_about(tmp_path):
     known = Known([Entry("new.png", tmp_path / "new.png")], by_content=True)
     digest = digest_of(b"same")
     for name in ("one.png", "two.png"):
-        found = known("new.png", {name: Row(name, bytes=4, digest=digest)})
-        assert found is not None and found[0] == name and found[1].img_path == "new.png"
+        match = known("new.png", {name: Row(name, bytes=4, digest=digest)})
+        assert match is not None and match[0] == name and match[1].img_path == "new.png"
     assert known("new.png", {"other.png": Row("other.png", bytes=4, digest="00")}) is None
 
 
@@ -219,7 +221,7 @@ def test_pass__failed_images_are_tried_again(folder, tmp_path):
     assert (report.embedded, report.kept, report.failed) == (1, 10, 0)
 
 
-def test_pass__interrupted_goes_on(folder, tmp_path):
+def test_pass__interrupted_is_resumed(folder, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         go(folder[0], tmp_path / "s", MeanBackbone(fail_after=1), batch_size=4)
     assert not (tmp_path / "s").exists()
@@ -260,10 +262,10 @@ def test_options__out_of_range(option, text):
 def test_options__threads_are_the_cores_this_process_may_use():
     code = (
         "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
-        "from toolkit.embedding.read import ReadOptions; print(ReadOptions().threads)"
+        "from toolkit.embedding.options import ReadOptions; print(ReadOptions().threads)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "1\n" and ReadOptions(num_workers=5).threads == 5
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert process.stdout == "1\n" and ReadOptions(num_workers=5).threads == 5
 
 
 def test_augmented__a_flat_picture_stays_flat_and_seeds_differ():

@@ -1,7 +1,6 @@
-"""One plan, several processes: two on the processor stand in for two GPUs."""
+"""One plan, several processes: two on the CPU stand in for two GPUs."""
 
 import gc
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -15,13 +14,16 @@ import pytest
 from PIL import Image
 
 import toolkit.embedding.runners as module
-from toolkit.embedding.read import ReadOptions
-from toolkit.embedding.runners import MORE, ManyDevices
+from toolkit.backbones.options import NetworkOptions
+from toolkit.embedding.options import ReadOptions
+from toolkit.embedding.runners import ManyDevices
 from toolkit.errors import OptionError, SpecMismatchError, WeightsError
 from toolkit.images.manifest import Entry
+from toolkit.runtime.children import Child
 from toolkit.verbs.embed import embed
 
-NETWORK = {"name": "resnet18", "weights": "random:0", "input_size": 64, "precision": "fp32"}
+SMALL = {"backbone": "resnet18", "weights": "random:0", "input_size": 64}
+NETWORK = NetworkOptions(**SMALL, precision="fp32")
 
 
 @pytest.fixture(scope="module")
@@ -34,133 +36,167 @@ def pictures(tmp_path_factory):
     return folder
 
 
+def processes(runner):
+    return [child._process for child in runner._children]
+
+
 def test_two_devices_make_the_store_that_one_makes(pictures, tmp_path):
-    options = {"artifacts": tmp_path, "backbone": "resnet18", "weights": "random:0", "input_size": 64}
-    one = embed(pictures, name="one", device="cpu", **options)
-    two = embed(pictures, name="two", device="cpu,cpu", **options)
+    one = embed(pictures, artifacts=tmp_path, name="one", device="cpu", **SMALL)
+    two = embed(pictures, artifacts=tmp_path, name="two", device="cpu,cpu", **SMALL)
     assert (two.embedded, two.failed) == (150, 1) and one.store.ids == two.store.ids
     np.testing.assert_array_equal(one.store.embeddings(), two.store.embeddings())
     assert one.store.meta.spec == two.store.meta.spec and two.store.meta.made_with["device"] == "cpu,cpu"
-    again = embed(pictures, name="two", device="cpu", **options)
+    again = embed(pictures, artifacts=tmp_path, name="two", device="cpu", **SMALL)
     assert (again.embedded, again.kept) == (0, 150)
 
 
-def test_what_goes_wrong_in_a_process_is_raised_here():
+def test_both_devices_get_images(pictures):
+    runner = ManyDevices(["cpu", "cpu"], NETWORK, ReadOptions())
+    lots, send = [], runner._send
+
+    def record(child, lot):
+        lots.append((child, len(lot)))
+        send(child, lot)
+
+    runner._send = record
+    rows = list(runner.embed((slot, Entry("000.png", pictures / "000.png")) for slot in range(150)))
+    assert sorted(image.slot for image in rows) == list(range(150))
+    assert {child for child, n in lots if n} == set(runner._children) and sum(n for _, n in lots) == 150
+
+
+def test_a_toolkit_error_in_a_process_is_raised_here():
+    network = NetworkOptions(backbone="resnet18", weights="nope")
     with pytest.raises(WeightsError, match="--weights got 'nope'; allowed are"):
-        ManyDevices(["cpu", "cpu"], NETWORK | {"weights": "nope"}, ReadOptions())
+        ManyDevices(["cpu", "cpu"], network, ReadOptions())
+
+
+def test_another_error_in_a_process_is_named(pictures):
+    runner = ManyDevices(["cpu"], NETWORK, ReadOptions())
+    with pytest.raises(OptionError, match="^the process for cpu failed: TypeError: .*; what is embedded is"):
+        list(runner.embed([3, 4]))
 
 
 def test_a_process_that_dies_ends_the_pass_with_a_reason(pictures):
     runner = ManyDevices(["cpu", "cpu"], NETWORK, ReadOptions())
-    process = next(iter(runner._devices.values()))[1]
-    threading.Timer(0.5, lambda: os.kill(process.pid, signal.SIGKILL)).start()
+    first, second = processes(runner)
+    threading.Timer(0.5, lambda: os.kill(first.pid, signal.SIGKILL)).start()
 
     def slow_plan():
         for slot in range(100_000):
             time.sleep(0.001)
             yield slot, Entry("000.png", pictures / "000.png")
 
-    with pytest.raises(OptionError, match=r"the process for cpu ended \(exit status -9\); what is embedded"):
+    reason = "was killed by signal 9, as happens when memory runs out"
+    text = f"the process for cpu {reason}; what is embedded is kept, run the same command to resume"
+    with pytest.raises(OptionError, match=text):
         for _ in runner.embed(slow_plan()):
             pass
-    assert not any(process.is_alive() for _, process in runner._devices.values())
+    assert first.poll() is not None and second.poll() is not None
 
 
-def test_devices_that_would_mix_features_are_refused(monkeypatch):
-    said = iter([("ready", "first"), ("ready", "second")])
+def test_a_process_that_dies_while_it_starts_is_named(monkeypatch):
+    class Killed(Child):
+        def __init__(self, *arguments, inbox):
+            super().__init__(*arguments, inbox=inbox)
+            self._process.kill()
 
-    class Spec(str):
-        def require(self, other, *, have, want, remedy):
-            if self != other:
-                raise SpecMismatchError(f"{have} and {want} differ; {remedy}")
-
-    def receive(self, connection):
-        kind, spec = next(said)
-        return kind, Spec(spec), {}
-
-    monkeypatch.setattr(module.ManyDevices, "_receive", receive)
-    with pytest.raises(SpecMismatchError, match="differ; name --engine and --precision yourself"):
+    monkeypatch.setattr(module, "Child", Killed)
+    with pytest.raises(OptionError, match="^while starting, the process for cpu was killed by signal 9"):
         ManyDevices(["cpu", "cpu"], NETWORK, ReadOptions())
 
 
-def processes(runner):
-    return [process for _, process in runner._devices.values()]
+def test_devices_that_would_mix_features_are_refused(monkeypatch):
+    started = []
+
+    class Other(Child):
+        """Loads other weights in the second process."""
+
+        def __init__(self, function, network, *arguments, inbox):
+            weights = f"random:{len(started)}"
+            started.append(self)
+            network = NetworkOptions(backbone="resnet18", weights=weights, input_size=64, precision="fp32")
+            super().__init__(function, network, *arguments, inbox=inbox)
+
+    monkeypatch.setattr(module, "Child", Other)
+    text = "cpu and cpu differ in weights_sha256: .*; name --engine and --precision yourself"
+    with pytest.raises(SpecMismatchError, match=text):
+        ManyDevices(["cpu", "cpu"], NETWORK, ReadOptions())
+    assert [child._process.poll() is not None for child in started] == [True, True]
 
 
 def test_processes_end__with_close_which_may_come_twice(pictures):
     runner = ManyDevices(["cpu", "cpu"], NETWORK, ReadOptions())
     started = processes(runner)
-    assert all(process.is_alive() for process in started)
+    assert [process.poll() for process in started] == [None, None]
     runner.close()
     runner.close()
-    assert not any(process.is_alive() for process in started)
+    assert all(process.poll() is not None for process in started)
     with pytest.raises(RuntimeError, match="have ended; make another one"):
         next(runner.embed([(0, Entry("000.png", pictures / "000.png"))]))
 
 
 def test_processes_end__with_the_object():
     runner = ManyDevices(["cpu"], NETWORK, ReadOptions())
-    started = processes(runner)
+    (started,) = processes(runner)
     del runner
     gc.collect()
-    assert not any(process.is_alive() for process in started)
+    assert started.poll() is not None
 
 
 def test_processes_end__when_one_of_them_cannot_be_started(monkeypatch):
-    started, start = [], module._start
+    started = []
 
-    def second_fails(job):
+    def second_fails(*args, **options):
         if started:
             raise OSError("no more processes")
-        started.append(start(job))
+        started.append(Child(*args, **options))
         return started[0]
 
-    monkeypatch.setattr(module, "_start", second_fails)
+    monkeypatch.setattr(module, "Child", second_fails)
     with pytest.raises(OSError, match="no more processes"):
         ManyDevices(["cpu", "cpu"], NETWORK, ReadOptions())
-    assert not started[0][1].is_alive()
+    assert started[0]._process.poll() is not None
 
 
-def test_a_process_whose_parent_goes_with_rows_unread_is_silent(pictures, capfd):
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    job = module._Job(NETWORK | {"device": "cpu"}, ReadOptions(batch_size=8))
-    process = context.Process(target=module._work, args=(there, job))
-    process.start()
-    there.close()
-    assert (here.recv()[0], here.recv()) == ("ready", (MORE,))
-    here.send([(slot, Entry(f"{slot:03d}.png", pictures / f"{slot:03d}.png")) for slot in range(64)])
-    assert here.poll(60)
-    here.close()
-    process.join(60)
-    assert process.exitcode == 0 and capfd.readouterr().err == ""
-
-
-def test_an_error_nobody_expected_is_told():
-    with pytest.raises(OptionError, match="^while starting, the process for cpu failed: TypeError: .*'nope'"):
-        ManyDevices(["cpu", "cpu"], NETWORK | {"nope": 1}, ReadOptions())
-
-
-SCRIPT = """
-from toolkit.embedding import embed
-from toolkit.errors import OptionError
-try:
-    embed({folder!r}, artifacts={out!r}, backbone="resnet18", weights="random:0", device="cpu,cpu")
-except OptionError as error:
-    print("said:", error)
+LEAVE = """
+import os
+from pathlib import Path
+from toolkit.backbones.options import NetworkOptions
+from toolkit.embedding.options import ReadOptions
+from toolkit.embedding.runners import ManyDevices
+from toolkit.images.manifest import Entry
+runner = ManyDevices(["cpu"], NetworkOptions(**{network!r}), ReadOptions(batch_size=8))
+print(*(child._process.pid for child in runner._children), flush=True)
+next(runner.embed((slot, Entry("000.png", Path({picture!r}))) for slot in range(1000)))
+os._exit(0)
 """
 
 
-def test_a_script_without_a_guard_is_told_so(pictures, tmp_path):
+def test_a_process_whose_parent_has_ended_ends_silently(pictures):
+    code = LEAVE.format(network=SMALL, picture=str(pictures / "000.png"))
+    parent = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=True
+    )  # it returns when the child has closed standard error too
+    assert parent.stderr == ""
+    deadline = time.monotonic() + 30
+    while psutil.pid_exists(int(parent.stdout)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not psutil.pid_exists(int(parent.stdout))
+
+
+SCRIPT = """
+import toolkit
+report = toolkit.embed({folder!r}, artifacts={out!r}, device="cpu,cpu", **{network!r})
+print(report.embedded, report.failed)
+"""
+
+
+def test_a_script_needs_no_guard(pictures, tmp_path):
     script = tmp_path / "script.py"
-    script.write_text(SCRIPT.format(folder=str(pictures), out=str(tmp_path / "out")), encoding="utf-8")
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
-    (said,) = done.stdout.splitlines()
-    assert said.startswith("said: while starting, the process for cpu ended (exit status ")
-    assert said.endswith(
-        'what it printed says why; a script that calls embed has to do that below if __name__ == "__main__":'
-    )
-    assert "is kept" not in done.stdout
+    code = SCRIPT.format(folder=str(pictures), out=str(tmp_path / "out"), network=SMALL)
+    script.write_text(code, encoding="utf-8")
+    process = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    assert (process.stdout, process.stderr) == ("150 1\n", "")
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.2, 0.5])
@@ -173,12 +209,12 @@ def test_ctrl_c_while_processes_start_is_one_line(pictures, tmp_path, seconds):
         start_new_session=True,
     ) as process:
         started, deadline = psutil.Process(process.pid), time.monotonic() + 60
-        while len(started.children()) < 3 and time.monotonic() < deadline:  # multiprocessing has one more
+        while len(started.children()) < 2 and time.monotonic() < deadline:
             time.sleep(0.01)
         family = started.children(recursive=True)
         time.sleep(seconds)
         os.killpg(process.pid, signal.SIGINT)
-        _, said = process.communicate(timeout=60)
-    assert said.lstrip("\n") == "interrupted; what is done is kept, the same command goes on from there\n"
+        _, message = process.communicate(timeout=60)
+    assert message.lstrip("\n").startswith("interrupted; ") and message.count("\n") <= 2
     assert process.returncode == 130
-    assert not psutil.wait_procs(family, timeout=10)[1]
+    assert len(family) >= 2 and not psutil.wait_procs(family, timeout=10)[1]

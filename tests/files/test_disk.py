@@ -1,4 +1,4 @@
-"""What the disk refuses: one line with a remedy, and nothing done is lost."""
+"""What the disk refuses: one line with a remedy, and no finished work is lost."""
 
 import contextlib
 import errno
@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.store.test_store import begin, build, close_writers, fill, values
+from tests.store.test_store import begin, build, close_writers, fill, plan, values, visible
 from toolkit.errors import StoreError
 
 __all__ = ["close_writers"]  # a fixture
 
 resource = pytest.importorskip("resource")
-AGAIN = "then give the same command again: what is embedded is kept"
+AGAIN = "then run the same command again: what is embedded is kept"
 
 
 class Full:
@@ -61,7 +61,7 @@ def one_line(error):
 
 
 @pytest.mark.parametrize("call", ["write", "flush"])
-def test_full_disk__in_the_middle_keeps_what_is_done(tmp_path, call):
+def test_full_disk__in_the_middle_keeps_what_is_written(tmp_path, call):
     writer = begin(tmp_path / "s", ["a", "b", "c"])
     fill(writer, [1])
     writer.flush()
@@ -85,7 +85,7 @@ def test_full_disk__on_the_way_out_is_only_logged(tmp_path, caplog):
     assert "No space left on device" in caplog.text
 
 
-def test_full_disk__the_journal_is_never_gone_on_with_after_half_a_line(tmp_path):
+def test_full_disk__nothing_follows_a_cut_off_line_of_the_journal(tmp_path):
     names = [f"{number}{'n' * 200}" for number in range(30)]
     writer = begin(tmp_path / "s", names)
     written = 0
@@ -106,17 +106,17 @@ def test_full_disk__at_the_begin_leaves_what_was_there(tmp_path, finished):
     else:
         fill(writer := begin(tmp_path / "s", ["a", "b"]))
         writer.close()
-    there = sorted(path.name for path in tmp_path.iterdir())
+    before = visible(tmp_path)
     with (
         size_limit(100_000),
         pytest.raises(StoreError, match=r"\(File too large\); raise the limit"),
     ):
         begin(tmp_path / "s", ["a", "b", *map(str, range(10_000))])
-    assert sorted(path.name for path in tmp_path.iterdir()) == there
+    assert visible(tmp_path) == before
     assert begin(tmp_path / "s", ["a", "b"]).todo() == []
 
 
-def test_full_disk__at_the_end_keeps_what_is_done(tmp_path, monkeypatch):
+def test_full_disk__at_the_end_keeps_what_is_written(tmp_path):
     names = ["bad", *map(str, range(10_000))]
     writer = begin(tmp_path / "s", names)
     fill(writer, range(1, 10_001))
@@ -125,7 +125,7 @@ def test_full_disk__at_the_end_keeps_what_is_done(tmp_path, monkeypatch):
     with size_limit(100_000), pytest.raises(StoreError, match="File too large"):
         writer.finish()
     writer.close()
-    assert [path.name for path in tmp_path.iterdir()] == [".s.partial"]
+    assert visible(tmp_path) == [".s.partial"]
     assert begin(tmp_path / "s", names).todo() == [0]
 
 
@@ -146,13 +146,15 @@ def test_full_disk__the_old_store_stays_where_the_last_rename_is_refused(tmp_pat
     assert begin(tmp_path / "s", ["a", "b"]).todo() == []
 
 
-def test_refresh__on_a_disk_that_may_not_be_written(tmp_path, monkeypatch):
-    store = build(tmp_path / "s", ["a"])
+def test_finish__on_a_disk_that_may_not_be_written(tmp_path, monkeypatch):
+    build(tmp_path / "s", ["a"])
+    writer = plan(tmp_path / "s", ["a", "b"])
+    writer.fail(1, "bad")
     monkeypatch.setattr(Path, "open", refusing(errno.EROFS))
     with pytest.raises(StoreError) as error:
-        store.refresh([], store.meta)
+        writer.finish()
     assert one_line(error).endswith(
-        "cannot be written (Read-only file system); mend the permissions, or give another --artifacts"
+        "cannot be written (Read-only file system); fix the permissions, or give another --artifacts"
     )
 
 
@@ -168,7 +170,7 @@ def test_begin__in_a_folder_that_may_not_be_written(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "mkdir", refusing(errno.EACCES))
     with pytest.raises(StoreError) as error:
         begin(tmp_path / "artifacts" / "s", ["a"])
-    text = "cannot be written (Permission denied); mend the permissions, or give another --artifacts"
+    text = "cannot be written (Permission denied); fix the permissions, or give another --artifacts"
     assert one_line(error).endswith(text)
 
 

@@ -1,4 +1,4 @@
-"""The store: what is written is what is read, nothing half-written is seen, nothing finished is lost."""
+"""The store: reading returns what was written, nothing half-written is seen, nothing finished is lost."""
 
 import csv
 import json
@@ -19,7 +19,7 @@ OPENED = []
 
 
 def kill():
-    """Leave all writers as the end of their process would: no file closed in order, no lock held."""
+    """Leave all writers as the end of their process would: files closed without a flush, no lock held."""
     while OPENED:
         writer = OPENED.pop()
         writer._drop()
@@ -66,12 +66,24 @@ def as_they_were(image, rows):
 
 
 def begin(target, ids, *, keep=as_they_were, force=False, **meta):
-    """Begin a pass in a new process: the one before is killed."""
+    """Begin a pass in a new process, rows copied; the one before is killed."""
+    writer = plan(target, ids, keep=keep, force=force, **meta)
+    writer.begin()
+    return writer
+
+
+def plan(target, ids, *, keep=as_they_were, force=False, **meta):
+    """As `begin`, before any row is copied."""
     kill()
     meta = StoreMeta(spec=meta.pop("spec", spec()), **{"dtype": "float32"} | meta)
-    writer = StoreWriter.begin(target, meta, ids, keep=keep, force=force)
+    writer = StoreWriter(target, meta, ids, keep=keep, force=force)
     OPENED.append(writer)
     return writer
+
+
+def visible(folder):
+    """Names of files in a folder, but for locks."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
 
 
 def build(target, ids, **meta):
@@ -101,7 +113,7 @@ def test_store__rows_and_files_are_as_documented(tmp_path):
         "index.csv",
         "meta.json",
     ]
-    assert [path.name for path in tmp_path.iterdir()] == ["s"]
+    assert visible(tmp_path) == ["s"]
 
 
 def test_store__float16_and_views(tmp_path):
@@ -128,7 +140,7 @@ def test_store__failed_rows_are_closed_up(tmp_path, views):
         Failure(NAMES[3], "bad 3"),
         Failure(NAMES[4], "bad 4"),
     )
-    assert [path.name for path in tmp_path.iterdir()] == ["s"]
+    assert visible(tmp_path) == ["s"]
 
 
 def test_store__all_failed_is_an_empty_store(tmp_path):
@@ -163,7 +175,7 @@ def test_begin__resumes_names_with_every_kind_of_line_break(tmp_path):
     fill(writer)
     writer.flush()
     again = begin(tmp_path / "s", ODD_NAMES)
-    assert again.todo() == [] and [again.done[slot] for slot in range(6)] == [row(name) for name in ODD_NAMES]
+    assert again.todo() == [] and [again.rows[slot] for slot in range(6)] == [row(name) for name in ODD_NAMES]
     again.fail(0, "bad")
     assert again.finish().ids == tuple(ODD_NAMES)
 
@@ -199,7 +211,7 @@ def test_begin__keep_decides_and_may_update_the_row(tmp_path):
     build(tmp_path / "s", ["a", "b"])
     fresh = Row("a", bytes=99)
     writer = begin(tmp_path / "s", ["a", "b"], keep=lambda image, _: ("a", fresh) if image == "a" else None)
-    assert writer.todo() == [1] and writer.done[0] == fresh
+    assert writer.todo() == [1] and writer.rows[0] == fresh
 
 
 def test_begin__keep_may_take_the_row_of_another_name(tmp_path):
@@ -230,17 +242,41 @@ def test_store__a_folder_of_any_name(tmp_path):
     assert build(tmp_path / "s", ["a"], root=root).meta.root == root
 
 
-def test_refresh__enters_what_changed_and_leaves_the_features(tmp_path):
+def test_finish__where_rows_keep_their_places_only_tables_are_written(tmp_path):
     store = build(tmp_path / "s", ["a", "b"])
     before = (tmp_path / "s" / "embeddings.npy").stat()
-    rows = [replace(each, mtime_ns=99) for each in store.rows]
-    meta = replace(store.meta, files={"labels": "l.csv"})
-    again = store.refresh(rows, meta)
-    assert again.rows == tuple(rows) and again.meta == meta
+    renamed = {"a2": "a", "b": "b"}  # a name may change, its row does not
+    writer = plan(
+        tmp_path / "s",
+        ["a2", "b", "c"],
+        keep=lambda image, rows: (renamed[image], replace(row(image), mtime_ns=99)) if image != "c" else None,
+        files={"labels": "l.csv"},
+    )
+    writer.fail(2, "bad")
+    again = writer.finish()
+    assert again.rows == (replace(row("a2"), mtime_ns=99), replace(row("b"), mtime_ns=99))
+    assert again.meta == replace(store.meta, files={"labels": "l.csv"})
+    assert again.failures == (Failure("c", "bad"),)
     after = (tmp_path / "s" / "embeddings.npy").stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
-    with pytest.raises(SpecMismatchError, match="differ in pooling"):
-        again.refresh(rows, replace(meta, spec=spec(pooling="max")))
+    assert visible(tmp_path) == ["s"]
+
+
+def test_finish__rows_in_another_order_are_copied(tmp_path):
+    build(tmp_path / "s", ["a", "b", "c"])
+    for order in (["b", "a", "c"], ["a", "b"], ["b"]):
+        store = plan(tmp_path / "s", order).finish()
+        assert store.ids == tuple(order) and visible(tmp_path) == ["s"]
+        np.testing.assert_array_equal(store.embeddings(), [values(name) for name in order])
+
+
+def test_plan__nothing_is_copied_before_the_first_row(tmp_path):
+    build(tmp_path / "s", ["a"])
+    writer = plan(tmp_path / "s", ["a", "b"])
+    assert writer.todo() == [1] and writer.rows == {0: row("a")} and visible(tmp_path) == ["s"]
+    fill(writer)
+    assert visible(tmp_path) == [".s.partial", "s"]
+    np.testing.assert_array_equal(writer.finish().embeddings(), [values(name) for name in "ab"])
 
 
 def test_begin__force_forgets_store_and_pass(tmp_path):
@@ -301,7 +337,7 @@ def test_begin__a_kill_while_the_old_pass_folder_is_deleted_loses_nothing(tmp_pa
     assert again.todo() == [2]
     fill(again)
     np.testing.assert_array_equal(again.finish().embeddings(), [values(name) for name in "abc"])
-    assert [path.name for path in tmp_path.iterdir()] == ["s"]
+    assert visible(tmp_path) == ["s"]
 
 
 @pytest.mark.parametrize("step", range(1, 9))
@@ -309,13 +345,13 @@ def test_begin__a_kill_at_any_deletion_or_rename_loses_nothing(tmp_path, monkeyp
     writer = begin(tmp_path / "s", ["a", "b", "c"])
     fill(writer, [0, 1])
     writer.flush()
-    done = 0
+    calls = 0
 
     def dying(function):
         def call(*arguments, **options):
-            nonlocal done
-            done += 1
-            if done == step:
+            nonlocal calls
+            calls += 1
+            if calls == step:
                 if function is shutil.rmtree and arguments[0].exists():
                     min(path for path in arguments[0].rglob("*") if path.is_file()).unlink()
                 raise KeyboardInterrupt
@@ -328,12 +364,12 @@ def test_begin__a_kill_at_any_deletion_or_rename_loses_nothing(tmp_path, monkeyp
         patch.setattr(type(tmp_path), "rename", dying(type(tmp_path).rename))
         with pytest.raises(KeyboardInterrupt):
             for _ in range(9):
-                OPENED.append(begin(tmp_path / "s", ["a", "b", "c"]))
+                begin(tmp_path / "s", ["a", "b", "c"])
     again = begin(tmp_path / "s", ["a", "b", "c"])
     assert again.todo() == [2]
     fill(again)
     np.testing.assert_array_equal(again.finish().embeddings(), [values(name) for name in "abc"])
-    assert [path.name for path in tmp_path.iterdir()] == ["s"]
+    assert visible(tmp_path) == ["s"]
 
 
 @pytest.mark.parametrize("lost", ["embeddings.npy", "meta.json"])
@@ -342,7 +378,7 @@ def test_begin__a_damaged_pass_is_begun_anew(tmp_path, caplog, lost):
     writer.flush()
     (tmp_path / ".s.partial" / lost).write_bytes(b"")
     again = begin(tmp_path / "s", ["a", "b"])
-    assert again.todo() == [0, 1] and "cut off is damaged: it is begun anew" in caplog.text
+    assert again.todo() == [0, 1] and "is damaged: starting it again" in caplog.text
 
 
 def test_begin__a_kill_before_the_rename_of_a_closed_up_store_loses_nothing(tmp_path):

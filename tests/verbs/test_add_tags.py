@@ -16,6 +16,7 @@ from toolkit.experiment.options import DataOptions
 from toolkit.experiment.saved import SavedHead
 from toolkit.files.text import write_csv
 from toolkit.heads.adding import new_tag_scorer
+from toolkit.heads.base import HeadBase
 from toolkit.heads.registry import get_head, load_head
 from toolkit.verbs.add_tags import add_tags
 from toolkit.verbs.compare import compare
@@ -138,7 +139,7 @@ def test_no_refit__tags_are_learned_from_the_rows_the_head_has(given, more, fold
 
 
 def test_new_tag_scorer__a_head_that_cannot_add_tags():
-    class Plain:
+    class Plain(HeadBase):
         name = "plain"
 
     with pytest.raises(HeadError, match="head 'plain' cannot learn more tags; fit it again with all of them"):

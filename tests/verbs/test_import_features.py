@@ -43,3 +43,16 @@ def test_import__a_file_of_another_kind(tmp_path):
     (tmp_path / "names.txt").write_text("a\n")
     with pytest.raises(StoreError, match=r"is not a plain .npy array \(it does not begin as one\); save it"):
         import_features(tmp_path / "x.npy", tmp_path / "names.txt", tmp_path / "stores" / "s")
+
+
+def test_import__names_the_store_after_the_array_or_by_name(tmp_path):
+    np.save(tmp_path / "x.npy", np.ones((1, 3), np.float32))
+    (tmp_path / "n.txt").write_text("a.jpg\n")
+    arguments = (tmp_path / "x.npy", tmp_path / "n.txt")
+    for options, name in (({}, "x"), ({"name": "y"}, "y")):
+        store = import_features(*arguments, artifacts=tmp_path / "artifacts", **options)
+        assert store.folder == tmp_path / "artifacts" / "embeddings" / name and store.ids == ("a.jpg",)
+        assert store.meta.spec.options == {}
+    with pytest.raises(StoreError, match="there is a store at .*x already; give another --name, or --force"):
+        import_features(*arguments, artifacts=tmp_path / "artifacts")
+    import_features(*arguments, artifacts=tmp_path / "artifacts", force=True)

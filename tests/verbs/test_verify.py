@@ -26,14 +26,14 @@ def made(tmp_path):
 
 
 def test_verify__the_same_engine_at_another_batch_size(made):
-    found = verify("in", artifacts=made[0], n=7)
-    assert (found.rows, found.changed, found.engine) == (7, 0, "openvino") and found.agrees
-    assert found.relative <= 1e-5 and "relative difference" in found.allowed and found.batch_size != 4
+    result = verify("in", artifacts=made[0], n=7)
+    assert (result.rows, result.changed, result.engine) == (7, 0, "openvino") and result.agrees
+    assert result.relative <= 1e-5 and "relative difference" in result.allowed and result.batch_size != 4
 
 
 def test_verify__another_engine(made):
-    found = verify("in", artifacts=made[0], engine="torch")
-    assert found.engine == "torch" and found.agrees and found.worst_cosine > 0.99999
+    result = verify("in", artifacts=made[0], engine="torch")
+    assert result.engine == "torch" and result.agrees and result.worst_cosine > 0.99999
 
 
 def test_verify__a_damaged_row_is_named(made):
@@ -41,8 +41,8 @@ def test_verify__a_damaged_row_is_named(made):
     rows = np.lib.format.open_memmap(store.folder / "embeddings.npy", mode="r+")
     rows[3] = rows[3][::-1]
     rows.flush()
-    found = verify("in", artifacts=folder)
-    assert not found.agrees and found.worst_image == store.ids[3]
+    result = verify("in", artifacts=folder)
+    assert not result.agrees and result.worst_image == store.ids[3]
 
 
 def test_verify__float16_may_round(tmp_path, made):
@@ -50,8 +50,8 @@ def test_verify__float16_may_round(tmp_path, made):
         tmp_path / "in", artifacts=tmp_path, name="half", precision="fp32", dtype="float16", **NETWORK
     )
     assert store.store.embeddings().dtype == np.float16
-    found = verify("half", artifacts=tmp_path)
-    assert found.agrees and 1e-5 < found.relative <= 2e-3
+    result = verify("half", artifacts=tmp_path)
+    assert result.agrees and 1e-5 < result.relative <= 2e-3
 
 
 @pytest.mark.parametrize(
@@ -68,16 +68,16 @@ def test_verify__bits_are_compared_on_one_kind_of_device(made, made_on, allowed)
     document = json.loads(path.read_text())
     document["made_with"]["device"] = made_on
     path.write_text(json.dumps(document))
-    found = verify("in", artifacts=folder)
-    assert found.agrees and found.allowed == allowed and found.device == "cpu"
+    result = verify("in", artifacts=folder)
+    assert result.agrees and result.allowed == allowed and result.device == "cpu"
 
 
 def test_verify__changed_images_are_left_out(made):
     folder, _ = made
     (folder / "in" / "0.jpg").write_bytes(b"other")
     (folder / "in" / "1.jpg").unlink()
-    found = verify("in", artifacts=folder)
-    assert (found.rows, found.changed) == (10, 2) and found.agrees
+    result = verify("in", artifacts=folder)
+    assert (result.rows, result.changed) == (10, 2) and result.agrees
 
 
 def test_verify__a_store_decoded_on_the_device_by_the_other_engine(made):
@@ -85,8 +85,8 @@ def test_verify__a_store_decoded_on_the_device_by_the_other_engine(made):
     options = NETWORK | {"decode": "device", "engine": "torch", "precision": "fp32"}
     embed(folder / "in", artifacts=folder, name="device", **options)
     assert verify("device", artifacts=folder).engine == "torch"
-    found = verify("device", artifacts=folder, engine="openvino")
-    assert found.engine == "openvino" and found.agrees and found.allowed == "cosine at least 0.998"
+    result = verify("device", artifacts=folder, engine="openvino")
+    assert result.engine == "openvino" and result.agrees and result.allowed == "cosine at least 0.998"
 
 
 def test_verify__weights_are_found_from_anywhere_and_named_where_they_are_not(tmp_path, made, monkeypatch):
@@ -98,7 +98,7 @@ def test_verify__weights_are_found_from_anywhere_and_named_where_they_are_not(tm
     monkeypatch.chdir("/")
     assert verify("own", artifacts=tmp_path / "a").agrees
     (tmp_path / "w.pth").rename(tmp_path / "moved.pth")
-    text = "the weights of the store 'own', .*w.pth, are not there; put them back, or set TOOLKIT_WEIGHTS"
+    text = "the weights of the store 'own', .*w.pth, do not exist; put them back, or set TOOLKIT_WEIGHTS"
     with pytest.raises(OptionError, match=text):
         verify("own", artifacts=tmp_path / "a")
     monkeypatch.setenv("TOOLKIT_WEIGHTS", str(tmp_path / "moved.pth"))

@@ -1,4 +1,5 @@
-"""Frozen backbones: what pictures have to look like, which network, on which engine.
+"""Frozen backbones: preprocessing, networks and the engines that run them.
 
-`load_backbone` puts them together; `toolkit.backbones.families` is where a new family of networks is entered.
+`toolkit.backbones.frozen.load_backbone` puts them together. A new family of networks is entered in
+`toolkit.backbones.families`, a new engine in `toolkit.backbones.registry`.
 """

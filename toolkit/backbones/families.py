@@ -1,9 +1,9 @@
 """Families of backbones. To add one: a function ``build(name, weights)`` and one line in `FAMILIES`.
 
-The function returns a `toolkit.backbones.network.Network`: a torch module without its classifier, and what
-its weights ask of pictures. Engines, precisions, resizing and flipping then work for it as for every other.
-Values are import strings, so nothing heavy is imported until one is used. Other packages add backbones
-through the entry-point group ``toolkit.backbones``.
+The function returns a `toolkit.backbones.network.Network`: a torch module without its classifier, and the
+recipe of its weights. Engines, precisions, resizing and flipping then work for it as for every other. Values
+are import strings, so nothing heavy is imported until one is used. Other packages add backbones through the
+entry-point group ``toolkit.backbones``.
 """
 
 import re
@@ -13,11 +13,10 @@ from types import MappingProxyType
 from toolkit.backbones.weights import DEFAULT_WEIGHTS, PRETRAINED
 from toolkit.errors import OptionError
 
-TORCHVISION_FAMILY = "toolkit.backbones.torchvision_models:build"
 FAMILIES: Mapping[str, str] = MappingProxyType(
     {
         r"timm:.+": "toolkit.backbones.timm_models:build",
-        r"[a-z0-9_]+": TORCHVISION_FAMILY,
+        r"[a-z0-9_]+": "toolkit.backbones.torchvision_models:build",
     }
 )
 """Patterns of names, tried in order, and the functions that build them."""
@@ -41,5 +40,5 @@ def family_of(name: str) -> str:
 
 
 def default_weights(name: str) -> str:
-    """Return the weights `name` gets where the user names none."""
+    """Return the weights `name` gets if the user names none."""
     return PRETRAINED if name.startswith("timm:") else DEFAULT_WEIGHTS

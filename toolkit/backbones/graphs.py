@@ -1,9 +1,9 @@
 """Networks as OpenVINO graphs, converted once and kept in the user's cache.
 
 With a graph in the cache a pass starts in a second and never imports torch (seconds, and 400 MB). Converting
-needs torch, so it happens in a process of its own: ``python -m toolkit.backbones.convert``.
+needs torch, so it happens in a child process, see `toolkit.backbones.convert`.
 
-Layout of ``<cache>/graphs/<key>/``: ``graph.xml``, ``graph.bin``, ``graph.json`` (`GraphFacts`) and
+Layout of ``<cache>/graphs/<key>/``: ``graph.xml``, ``graph.bin``, ``graph.json`` (`NetworkFacts`) and
 ``fidelity-*.json`` (see `toolkit.backbones.fidelity`). The key is a digest of all that decides the graph.
 """
 
@@ -12,29 +12,29 @@ import importlib.metadata
 import json
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
-from toolkit import errors
 from toolkit.backbones.preprocessing import Recipe
 from toolkit.backbones.weights import identity
-from toolkit.errors import OptionError, ToolkitError, WeightsError
+from toolkit.errors import OptionError, WeightsError
+from toolkit.files.json import read_json
+from toolkit.runtime.children import ChildError, call_in_child
 from toolkit.runtime.progress import Progress, silent
 
 FORMAT = 1  # of the folder; raised when the meaning of its files changes
-FACTS = "graph.json"  # written last: a folder that has it is finished
+FACTS = "graph.json"  # written last: a folder that has it is complete
 _DECIDING = ("torch", "torchvision", "openvino")
 
 
 @dataclass(frozen=True, kw_only=True)
-class GraphFacts:
-    """What a graph's file does not say: recipe, digest of the tensors, pooling, and length of a row."""
+class NetworkFacts:
+    """What a spec records of a network, and the recipe of its weights."""
 
     backbone: str
     weights: str
@@ -43,23 +43,13 @@ class GraphFacts:
     dim: int
     recipe: Recipe
 
-    def write(self, path: Path) -> None:
-        """Write as json."""
-        path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
-
-    @classmethod
-    def read(cls, path: Path) -> "GraphFacts":
-        """Read what `write` wrote."""
-        document = json.loads(path.read_text(encoding="utf-8"))
-        return cls(**document | {"recipe": Recipe.from_dict(document["recipe"])})
-
 
 @dataclass(frozen=True)
 class Graph:
-    """A graph on disk, uint8 (B, H, W, 3) to float32 (B, D), all sizes free."""
+    """A graph on disk: uint8 (B, H, W, 3) to float32 (B, D)."""
 
     folder: Path
-    facts: GraphFacts
+    facts: NetworkFacts
 
     @property
     def path(self) -> Path:
@@ -68,9 +58,11 @@ class Graph:
 
     @classmethod
     def open(cls, folder: Path) -> "Graph":
-        """Open a finished folder; `OptionError` if it is not one."""
+        """Open a complete folder; `OptionError` if it is not one."""
         try:
-            return cls(folder, GraphFacts.read(folder / FACTS))
+            document = read_json(folder / FACTS)
+            recipe = Recipe.from_dict(document["recipe"])
+            return cls(folder, NetworkFacts(**document | {"recipe": recipe}))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise OptionError(
                 f"{folder} holds no readable graph ({error}); delete it and embed again"
@@ -79,12 +71,12 @@ class Graph:
 
 def cache_folder() -> Path:
     """Return ``TOOLKIT_CACHE``, or else the user's cache folder for this toolkit."""
-    given = os.environ.get("TOOLKIT_CACHE")
-    return Path(given).expanduser() if given else Path(platformdirs.user_cache_dir("toolkit"))
+    named = os.environ.get("TOOLKIT_CACHE")
+    return Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("toolkit"))
 
 
 def graph_folder(backbone: str, weights: str) -> Path:
-    """Return where the graph of a backbone and weights lies, or will lie."""
+    """Return the folder for the graph of a backbone and weights; it need not exist."""
     versions = [_version(name) for name in _DECIDING]
     deciding = [FORMAT, backbone, identity(weights), *versions]
     key = hashlib.sha256(json.dumps(deciding).encode()).hexdigest()[:16]
@@ -95,28 +87,42 @@ def _version(name: str) -> str:
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        return ""  # the torch engine, which only remembers fidelity here, does without openvino
+        return ""  # the torch engine, which keeps only fidelity here, works without openvino
 
 
 def load_graph(family: str, backbone: str, weights: str, *, progress: Progress = silent) -> Graph:
-    """Return the graph, converting the network first where the cache lacks it.
+    """Return the graph; if the cache lacks it, convert the network first.
 
     Raises
     ------
     OptionError, WeightsError
-        As the family's function does; or the cache cannot be written.
+        From the family's function; or the cache cannot be written.
     """
     folder = graph_folder(backbone, weights)
     if not (folder / FACTS).is_file():
         progress(f"prepare {backbone}, once", 0, None)
-        job = {"family": family, "backbone": backbone, "weights": weights}
-        make_folder(folder, lambda target: convert({**job, "kind": "convert", "target": str(target)}))
+        make_folder(folder, lambda target: run_apart("convert", backbone, family, backbone, weights, target))
         progress(f"prepare {backbone}, once", 1, 1)
     return Graph.open(folder)
 
 
-def make_folder(folder: Path, fill: Any) -> None:
-    """Let `fill(path)` write a new folder beside `folder`, then rename it: nobody sees half a graph.
+def run_apart(function: str, backbone: str, *arguments: Any) -> None:
+    """Call a function of `toolkit.backbones.convert` in a child process; `WeightsError` if it fails."""
+    try:
+        call_in_child(
+            f"toolkit.backbones.convert:{function}",
+            *arguments,
+            environment={"PYTHONWARNINGS": "ignore"},  # the libraries' own deprecations
+            quiet=True,
+        )
+    except ChildError as error:
+        raise WeightsError(
+            f"{backbone} cannot be converted for OpenVINO ({error}); give --engine torch"
+        ) from error
+
+
+def make_folder(folder: Path, fill: Callable[[Path], object]) -> None:
+    """Let `fill(path)` write a new folder beside `folder`, then rename it: a reader never sees half a graph.
 
     Another process may do the same; the graph of the faster one is kept.
     """
@@ -137,29 +143,12 @@ def make_folder(folder: Path, fill: Any) -> None:
 
 
 def _install(work: Path, folder: Path) -> None:
-    """Make `work` the folder `folder`, taking nothing away from those who read in one that is there."""
+    """Make `work` the folder `folder`, without disturbing readers of one that exists."""
     try:
         work.rename(folder)
     except OSError:
         if not folder.is_dir():
             raise
-        if not (folder / FACTS).is_file():  # there is but what `fidelity` remembers
+        if not (folder / FACTS).is_file():  # it holds only fidelity
             for path in sorted(work.iterdir(), key=lambda path: path.name == FACTS):
                 path.replace(folder / path.name)
-
-
-def convert(job: dict[str, Any]) -> None:
-    """Run one job of `toolkit.backbones.convert` in a process of its own."""
-    environment = os.environ | {"PYTHONWARNINGS": "ignore"}  # of the libraries' own deprecations
-    command = [sys.executable, "-m", "toolkit.backbones.convert", json.dumps(job)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)  # noqa: S603
-    error = Path(job["target"]) / "error.json"
-    if error.is_file():
-        document = json.loads(error.read_text(encoding="utf-8"))
-        kind: type[ToolkitError] = getattr(errors, document["type"])
-        raise kind(document["message"])
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        raise WeightsError(
-            f"{job['backbone']} cannot be converted for OpenVINO ({last}); give --engine torch"
-        ) from RuntimeError(done.stderr)

@@ -1,19 +1,18 @@
-"""Graphs in int8: their ranges come from the user's pictures, once, and are kept."""
+"""Graphs in int8: calibrated once with the user's pictures, and kept."""
 
 import hashlib
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from toolkit.backbones.base import Pixels
-from toolkit.backbones.graphs import FACTS, Graph, convert, make_folder
+from toolkit.arrays.types import Pixels
+from toolkit.backbones.graphs import FACTS, Graph, make_folder, run_apart
+from toolkit.backbones.options import INT8
 from toolkit.backbones.preprocessing import Preprocessing
 from toolkit.errors import OptionError
 from toolkit.runtime.progress import Progress
 
-INT8 = "int8-"  # and the digest of the graph: which pictures calibrated it decides the features
 Calibration = Callable[[Preprocessing], Sequence[Pixels]]
 
 
@@ -21,11 +20,12 @@ def int8_graph(
     precision: str,
     graph: Graph,
     preprocessing: Preprocessing,
+    *,
     graphs: Path | None,
     calibration: Calibration | None,
     progress: Progress,
 ) -> Graph:
-    """Return the int8 graph called `precision`, of `graph`'s weights, or for ``int8`` calibrate a new one.
+    """Return the int8 graph called `precision`, of `graph`'s weights; for ``int8`` calibrate a new one.
 
     Raises
     ------
@@ -35,15 +35,7 @@ def int8_graph(
     if graphs is None:
         raise OptionError("int8 needs a folder to keep its calibrated graph in; name one with graphs=")
     if precision != "int8":
-        if not (graphs / precision / FACTS).is_file():
-            raise OptionError(
-                f"the graph {precision} is not in {graphs}; it was calibrated where the features were made: "
-                "copy that folder, or embed again"
-            )
-        kept = Graph.open(graphs / precision)
-        if kept.facts.weights_sha256 != graph.facts.weights_sha256:
-            raise OptionError(f"the graph {precision} in {graphs} is of other weights; embed again")
-        return kept
+        return _kept(precision, graph, graphs)
     if calibration is None:
         raise OptionError("--precision int8 is calibrated by embed; make a store with it first")
     progress("calibrate int8, once", 0, None)
@@ -51,18 +43,21 @@ def int8_graph(
     if not pictures:
         raise OptionError("--precision int8: no image of the source can be read to calibrate with")
     with tempfile.TemporaryDirectory() as folder:
-        pixels = Path(folder) / "pixels.npz"
-        np.savez(pixels, *pictures)
-        fresh = Path(folder) / "int8"
-        job = {"backbone": graph.facts.backbone, "source": str(graph.folder), "pixels": str(pixels)}
-        make_folder(fresh, lambda target: convert({**job, "kind": "quantize", "target": str(target)}))
-        digest = hashlib.sha256((fresh / "graph.bin").read_bytes()).hexdigest()[:12]
+        run_apart("quantize", graph.facts.backbone, graph, pictures, Path(folder))
+        digest = hashlib.sha256((Path(folder) / "graph.bin").read_bytes()).hexdigest()[:12]
         home = graphs / f"{INT8}{digest}"
-        make_folder(home, lambda target: _copy(fresh, target))
+        make_folder(home, lambda target: shutil.copytree(folder, target, dirs_exist_ok=True))
     progress("calibrate int8, once", 1, 1)
     return Graph.open(home)
 
 
-def _copy(source: Path, target: Path) -> None:
-    for path in source.iterdir():
-        (target / path.name).write_bytes(path.read_bytes())
+def _kept(name: str, graph: Graph, graphs: Path) -> Graph:
+    if not (graphs / name / FACTS).is_file():
+        raise OptionError(
+            f"the graph {name} is not in {graphs}; it was calibrated where the features were made: "
+            "copy that folder, or embed again"
+        )
+    kept = Graph.open(graphs / name)
+    if kept.facts.weights_sha256 != graph.facts.weights_sha256:
+        raise OptionError(f"the graph {name} in {graphs} is of other weights; embed again")
+    return kept

@@ -1,4 +1,4 @@
-"""JPEGs decoded and resized where the network runs: nvJPEG on CUDA, libjpeg-turbo on the processor."""
+"""JPEGs decoded and resized on the network's device: by nvJPEG on CUDA, by libjpeg-turbo on CPUs."""
 
 import contextlib
 import io
@@ -13,17 +13,17 @@ from PIL import Image
 from torchvision.io import ImageReadMode, decode_jpeg
 
 from toolkit.backbones.base import Decoded
-from toolkit.backbones.engines.torch import is_out_of_memory, on_stream
 from toolkit.backbones.preprocessing import Preprocessing
 from toolkit.backbones.resizing import resize
+from toolkit.backbones.torch_devices import is_out_of_memory, on_stream
 from toolkit.errors import OptionError
 
 logger = logging.getLogger(__name__)
 
-# it stays the one way to nvJPEG without another dependency; in threads warnings cannot be caught one by one
+# it is deprecated, but the only way to nvJPEG without another dependency
 warnings.filterwarnings("ignore", "The image decoding and encoding capabilities", DeprecationWarning)
 
-AT_ONCE = 4  # decoding threads on a GPU at a time: it is kept busy, and its memory is bounded
+AT_ONCE = 4  # decoding threads on a GPU at a time: enough to keep it busy with bounded memory
 MOST_PIXELS = 2**23  # of one call: 25 MB of bytes and 100 MB as floats
 
 _END = b"\xff\xd9"
@@ -31,16 +31,11 @@ _ORIENTATION = 0x0112
 
 
 class DeviceDecoder:
-    """Decodes and resizes plain JPEGs on a device; called from several threads.
+    """Decodes and resizes plain JPEGs on a device; safe to call from threads.
 
-    On CUDA a call has a stream to itself and has waited for all of its work when it returns. nvJPEG decodes
-    on streams of its own and does not wait for the caller's: memory that another call had freed, but whose
-    kernels were still to run, would be written to.
-
-    Parameters
-    ----------
-    device : str
-    preprocessing : Preprocessing
+    On CUDA a call has its own stream and returns when all its work is complete. nvJPEG decodes on internal
+    streams and does not wait for the caller's: it would write to memory that another call had freed but whose
+    kernels had still to run.
     """
 
     def __init__(self, device: str, preprocessing: Preprocessing) -> None:
@@ -51,11 +46,11 @@ class DeviceDecoder:
             for _ in range(AT_ONCE):
                 self._streams.put(torch.cuda.Stream(self._device))  # type: ignore[no-untyped-call]
 
-    def __call__(self, files: Sequence[bytes], *, max_pixels: int) -> list[Decoded | None]:
-        """Return what goes into the network, with width and height, of each file; None leaves it to Pillow.
+    def __call__(self, files: Sequence[bytes], max_pixels: int) -> list[Decoded | None]:
+        """Return the network's input, with width and height, of each file; None leaves it to Pillow.
 
-        Only what is decoded alike everywhere is taken: whole RGB JPEGs, upright, without a colour profile, of
-        at most `max_pixels`.
+        Only files that all decoders decode the same are taken: complete RGB JPEGs, upright, without a colour
+        profile, of at most `max_pixels`.
 
         Raises
         ------
@@ -68,14 +63,14 @@ class DeviceDecoder:
             with self._stream():
                 try:
                     pictures = self._decode([files[place] for place in places])
-                    found = self._resized(pictures)
+                    resized = self._resized(pictures)
                 except RuntimeError as error:
                     if not is_out_of_memory(error):
                         raise
                     raise OptionError(
                         f"--decode device: the memory of {self._device} is full; give --decode scaled"
                     ) from None
-            for place, decoded in zip(places, found, strict=True):
+            for place, decoded in zip(places, resized, strict=True):
                 out[place] = decoded
         return out
 
@@ -93,7 +88,7 @@ class DeviceDecoder:
             self._streams.put(stream)
 
     def _decode(self, files: Sequence[bytes]) -> list[torch.Tensor | None]:
-        """Return (3, H, W) uint8 of each; as a damaged one fails the call, they are then tried one by one."""
+        """Return (3, H, W) uint8 of each; if a damaged one fails the call, they are decoded one by one."""
         raw = [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in files]
         try:
             return list(decode_jpeg(raw, mode=ImageReadMode.RGB, device=self._device))
@@ -101,18 +96,18 @@ class DeviceDecoder:
             if is_out_of_memory(error):
                 raise
             if len(files) == 1:
-                logger.debug("left to Pillow, which will say what is wrong with it: %s", error)
+                logger.debug("left to Pillow, which reports the reason: %s", error)
                 return [None]
         return [picture for data in files for picture in self._decode([data])]
 
     def _resized(self, pictures: Sequence[torch.Tensor | None]) -> list[Decoded | None]:
-        """Resize pictures (3, H, W); those of one size together: a GPU takes as long for one as for many."""
-        alike: dict[torch.Size, list[int]] = {}
+        """Resize pictures (3, H, W), those of one size together: a GPU takes as long for one as for many."""
+        by_size: dict[torch.Size, list[int]] = {}
         for place, picture in enumerate(pictures):
             if picture is not None:
-                alike.setdefault(picture.shape, []).append(place)
+                by_size.setdefault(picture.shape, []).append(place)
         out: list[Decoded | None] = [None] * len(pictures)
-        for (_, height, width), places in alike.items():
+        for (_, height, width), places in by_size.items():
             stacked = torch.stack([picture for place in places if (picture := pictures[place]) is not None])
             pixels = resize(stacked, self._preprocessing).cpu().numpy()
             for place, one in zip(places, pixels, strict=True):
@@ -146,6 +141,6 @@ def _plain_size(data: bytes, preprocessing: Preprocessing, max_pixels: int) -> t
             plain = image.mode == "RGB" and upright and "icc_profile" not in image.info
             fits = image.width * image.height <= max_pixels and preprocessing.resizes_whole(*image.size)
             return image.size if plain and fits else None
-    except Exception as error:  # whatever Pillow trips over, it will say so when it decodes the picture
+    except Exception as error:  # any fault of the file; Pillow reports it when it decodes the picture
         logger.debug("left to Pillow: %s", error)
         return None

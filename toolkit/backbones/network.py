@@ -1,29 +1,22 @@
-"""Torch networks without their classifier, whatever engine runs them.
+"""Torch networks without their classifier, as the functions of `toolkit.backbones.families` build them."""
 
-A family is a function ``build(name, weights) -> Network``; `toolkit.backbones.families.FAMILIES` lists them.
-"""
-
-import importlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from pkgutil import resolve_name
+from typing import Any
 
 import torch
 from torch import nn
 
-from toolkit.backbones.graphs import GraphFacts
+from toolkit.backbones.graphs import NetworkFacts
 from toolkit.backbones.preprocessing import CELL, Recipe
-from toolkit.backbones.weights import digest_of, random_seed, read_file, weights_file
+from toolkit.backbones.weights import State, digest_of, random_seed, read_file, weights_file
 from toolkit.errors import WeightsError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from toolkit.backbones.weights import State
 
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A frozen network and what its weights ask of pictures.
+    """A frozen network and the recipe of its weights.
 
     Attributes
     ----------
@@ -43,7 +36,7 @@ class Network:
 
 
 class FromBytes(nn.Module):
-    """(B, H, W, 3) uint8 to (B, D): normalisation belongs to the graph, so batches travel as bytes."""
+    """(B, H, W, 3) uint8 to (B, D). Normalisation is part of the graph, so batches travel as bytes."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -53,7 +46,7 @@ class FromBytes(nn.Module):
         self.eval()
 
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
-        """Return rows; (B, H, W, 3) seen as (B, 3, H, W) is channels_last already: no copy."""
+        """Return rows. (B, H, W, 3) seen as (B, 3, H, W) is channels_last already, so nothing is copied."""
         mean, std = self.get_buffer("mean"), self.get_buffer("std")
         x = (batch.to(torch.float32) - mean) / std
         rows: torch.Tensor = self.module(x.permute(0, 3, 1, 2))
@@ -62,19 +55,17 @@ class FromBytes(nn.Module):
 
 def build_network(family: str, name: str, weights: str) -> Network:
     """Call the family's function, an import string, for `name` and `weights`."""
-    module, _, attribute = family.partition(":")
-    build: Callable[[str, str], Network] = getattr(importlib.import_module(module), attribute)
-    network = build(name, weights)
+    network: Network = resolve_name(family)(name, weights)
     network.module.eval().requires_grad_(False)
     return replace(network, recipe=replace(network.recipe, any_size=_takes_any_size(network)))
 
 
-def facts_of(network: Network, name: str, weights: str) -> GraphFacts:
-    """Return what a spec has to know of a network; the length of a row is seen by running it once."""
+def facts_of(network: Network, name: str, weights: str) -> NetworkFacts:
+    """Return the facts a spec needs; the network is run once to see the length of a row."""
     side = network.recipe.crop_size
     with torch.inference_mode():
         dim = network.module(torch.zeros(1, 3, side, side)).shape[1]
-    return GraphFacts(
+    return NetworkFacts(
         backbone=name,
         weights=weights,
         weights_sha256=network.weights_sha256,
@@ -89,12 +80,12 @@ def _takes_any_size(network: Network) -> bool:
     try:
         with torch.inference_mode():
             network.module(torch.zeros(1, 3, side, side + CELL))
-    except (RuntimeError, AssertionError, ValueError):  # each library refuses in its own way
+    except (RuntimeError, AssertionError, ValueError):  # libraries differ in what they raise
         return False
     return True
 
 
-def seeded(weights: str, make: "Callable[[], nn.Module]") -> nn.Module:
+def seeded(weights: str, make: Callable[[], nn.Module]) -> nn.Module:
     """Make a module; ``random:SEED`` decides its tensors and torch's generator stays as it was."""
     seed = random_seed(weights)
     if seed is None:
@@ -104,8 +95,8 @@ def seeded(weights: str, make: "Callable[[], nn.Module]") -> nn.Module:
         return make()
 
 
-def load_weights(module: nn.Module, state: "State", *, name: str, weights: str, classifier: str) -> None:
-    """Copy `state` into `module`; only `classifier`, which is dropped, may be missing or of another size.
+def load_weights(module: nn.Module, state: State, *, name: str, weights: str, classifier: str) -> None:
+    """Copy `state` into `module`; only the `classifier`, which is dropped, may be missing or differ in size.
 
     Raises
     ------
@@ -125,7 +116,7 @@ def load_weights(module: nn.Module, state: "State", *, name: str, weights: str, 
     module.load_state_dict({key: value.to(torch.float32) for key, value in usable.items()}, strict=False)
 
 
-def file_state(weights: str) -> "State | None":
+def file_state(weights: str) -> State | None:
     """Return the tensors of a weights file, or None for ``random:SEED``."""
     return None if random_seed(weights) is not None else read_file(weights_file(weights))
 

@@ -1,8 +1,7 @@
-"""OpenVINO, imported so that it reports to nobody.
+"""OpenVINO, imported without its telemetry.
 
-Importing it, or converting with it, sends usage statistics to its makers unless the package
-``openvino_telemetry`` is missing; then it uses a stub of its own. We send nothing unasked, so in our
-processes that package is missing.
+Importing it, or converting with it, sends usage statistics to its makers, unless the package
+``openvino_telemetry`` is missing; then it uses a stub. So in our processes that package is missing.
 """
 
 import sys
@@ -10,7 +9,7 @@ from types import ModuleType
 
 
 def import_openvino() -> ModuleType:
-    """Import and return ``openvino``, without its telemetry unless somebody has imported that before."""
+    """Import and return ``openvino``, without its telemetry unless that is imported already."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 

@@ -4,15 +4,25 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 
+from toolkit.backbones.registry import engine_choices
 from toolkit.runtime.options import Option, Options
 
 ResizeMode = Literal["full", "crop", "squash"]
 Decode = Literal["scaled", "exact", "device"]
-EngineName = Literal["auto", "torch", "openvino"]
-Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
+EngineName = str
 
 INT8 = "int8-"
 """Prefix of the name of an int8 graph, which is a precision too: its calibration decides the rows."""
+
+
+class _Precisions(tuple[str, ...]):
+    """Precisions to choose from. The name of an int8 graph is allowed too, but not listed."""
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or str(name).startswith(INT8)
+
+
+PRECISIONS = _Precisions(("auto", "fp32", "bf16", "fp16", "int8"))
 
 
 class NetworkOptions(Options):
@@ -37,6 +47,7 @@ class NetworkOptions(Options):
             "(default for networks that take one size only)."
         ),
     ] = None
+    # below 32 the usual networks, which halve their input five times, have nothing left
     input_size: Annotated[
         int | None, Ge(32), Le(4096), Option("Pixels a side the network sees; by default the weights' (224).")
     ] = None
@@ -46,11 +57,13 @@ class NetworkOptions(Options):
         Option("Large JPEGs: shrunk by the codec to twice the size needed, in full, or by the GPU."),
     ] = "scaled"
     device: Annotated[str, Option("auto, cpu, cuda, cuda:N or mps; several: cuda:0,cuda:1 or all.")] = "auto"
-    engine: Annotated[EngineName, Option("auto: openvino on CPUs, torch on GPUs.")] = "auto"
+    engine: Annotated[
+        EngineName, Option("auto: openvino on CPUs, torch on GPUs.", choices=engine_choices)
+    ] = "auto"
     precision: Annotated[
         str,
         Option(
             "auto: the fastest that keeps the features faithful; int8 (CPUs only) gives up some.",
-            choices=lambda: ("auto", "fp32", "bf16", "fp16", "int8"),
+            choices=lambda: PRECISIONS,
         ),
     ] = "auto"

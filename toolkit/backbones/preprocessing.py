@@ -1,32 +1,28 @@
-"""From a picture to the pixels a network sees, by what its weights ask for."""
+"""From a picture to the pixels a network sees, as its weights ask for."""
 
 import math
-import re
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from toolkit.backbones.base import Pixels
+from toolkit.arrays.types import Pixels
+from toolkit.backbones.options import Decode, NetworkOptions, ResizeMode
 from toolkit.errors import OptionError
 
-ResizeMode = Literal["crop", "squash", "full"]
-Decode = Literal["scaled", "exact", "device"]
-
-# measured: ahead of crop and squash in F1, at the same cost (BENCHMARKS.md)
+# a higher F1 than crop and squash, at the same cost (BENCHMARKS.md)
 DEFAULT_RESIZE: ResizeMode = "full"
-CELL = 32  # pixels: what one cell of the last feature map of the usual networks sees moves by
+CELL = 32  # pixels between cells of the last feature map of the usual networks
 LONGEST = 3.0  # aspect ratio beyond which `full` squashes: the shorter side would get too few cells
-SCALED_MARGIN = 2  # a scaled decode keeps this many times the pixels a side that the resize ends with
+SCALED_MARGIN = 2  # a scaled decode keeps at least this many times the pixels a side of the result
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 _DECODED = {"exact": "", "scaled": ", JPEG scaled while decoded", "device": ", JPEG decoded on the device"}
-_FLIPPED = ", averaged with the mirror image"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What weights were evaluated with.
+    """The preprocessing that weights were evaluated with.
 
     Attributes
     ----------
@@ -49,18 +45,18 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> "Recipe":
-        """Build from what json made of a recipe's fields."""
+        """Build from the fields as json holds them."""
         return cls(**document | {key: tuple(document[key]) for key in ("mean", "std")})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """Decoding, resizing and normalisation; everything that decides which pixels the network sees.
+    """Decoding, resizing and normalisation: everything that decides which pixels the network sees.
 
     Attributes
     ----------
     recipe : Recipe
-        Sizes are those in use: `of` replaces them where the user names an input size.
+        Its sizes are those in use: `of` replaces them if the user names an input size.
     resize : {"crop", "squash", "full"}
         ``crop``: shorter side to `resize_size`, then the central `crop_size` square, torchvision's preset.
         ``squash``: the whole image to a `crop_size` square, aspect ratio ignored.
@@ -68,10 +64,10 @@ class Preprocessing:
         about as many pixels as the `crop_size` square; longer than 3:1 is squashed to 3:1.
     decode : {"scaled", "exact", "device"}
         ``scaled``: a JPEG is shrunk by its codec (in the DCT domain, by 2, 4 or 8) to no less than twice the
-        size needed, then resized. ``exact``: decoded in full. ``device``: decoded and resized where the
-        network runs (nvJPEG on CUDA).
+        size needed, then resized. ``exact``: decoded in full. ``device``: decoded and resized on the
+        network's device (nvJPEG on CUDA).
     flip : bool
-        Whether an embedding is the mean of the image's and of its mirror image's.
+        Whether an embedding is the mean of the image's and its mirror image's.
     """
 
     recipe: Recipe
@@ -80,51 +76,51 @@ class Preprocessing:
     flip: bool = False
 
     @classmethod
-    def of(
-        cls,
-        recipe: Recipe,
-        *,
-        resize: ResizeMode | None = None,
-        input_size: int | None = None,
-        decode: Decode = "scaled",
-        flip: bool = False,
-    ) -> "Preprocessing":
-        """Adapt a recipe; the size resized to before a crop changes in proportion to `input_size`.
+    def of(cls, recipe: Recipe, options: NetworkOptions) -> "Preprocessing":
+        """Adapt a recipe; the size resized to before a crop changes in proportion to the input size.
 
-        Without `resize` it is ``full``, or ``squash`` for a network that takes one size only.
+        `resize` is by default ``full``, or ``squash`` for a network that takes one size only.
 
         Raises
         ------
         OptionError
             The network does not take that size or shape.
         """
-        size = input_size or recipe.crop_size
-        resize = resize or (DEFAULT_RESIZE if recipe.any_size else "squash")
+        size = options.input_size or recipe.crop_size
+        resize = options.resize or (DEFAULT_RESIZE if recipe.any_size else "squash")
         if not recipe.any_size and (resize == "full" or size != recipe.crop_size):
             asked = "--resize full" if resize == "full" else f"--input-size {size}"
             raise OptionError(
                 f"{asked}: this network takes pictures of {recipe.crop_size} x {recipe.crop_size} only; give "
                 "--resize squash or crop, and no --input-size"
             )
-        values = {
-            **vars(recipe),
-            "resize_size": round(recipe.resize_size * size / recipe.crop_size),
-            "crop_size": size,
+        resize_size = round(recipe.resize_size * size / recipe.crop_size)
+        adapted = replace(recipe, resize_size=resize_size, crop_size=size)
+        return cls(recipe=adapted, resize=resize, decode=options.decode, flip=options.flip)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options that make this preprocessing again, for the spec."""
+        return {
+            "resize": self.resize,
+            "input_size": self.recipe.crop_size,
+            "decode": self.decode,
+            "flip": self.flip,
         }
-        return cls(recipe=Recipe(**values), resize=resize, decode=decode, flip=flip)
 
     def __str__(self) -> str:
         recipe = self.recipe
         size = f"{recipe.crop_size}"
         if self.resize == "crop":
             size = f"{recipe.resize_size}->{recipe.crop_size}"
+        flipped = ", averaged with the mirror image" if self.flip else ""
         return (
             f"{self.resize} {size} {recipe.interpolation} antialias, mean {list(recipe.mean)}, "
-            f"std {list(recipe.std)}{_DECODED[self.decode]}{_FLIPPED if self.flip else ''}"
+            f"std {list(recipe.std)}{_DECODED[self.decode]}{flipped}"
         )
 
     def plan(self, width: int, height: int) -> tuple[tuple[int, int], tuple[float, float, float, float]]:
-        """Return the size (w, h) to end with, and the box of a `width` x `height` image that fills it."""
+        """Return the final size (w, h), and the box of a `width` x `height` image that fills it."""
         side = self.recipe.crop_size
         whole = (0.0, 0.0, float(width), float(height))
         if self.resize == "squash":
@@ -142,11 +138,11 @@ class Preprocessing:
         return (side, side), (left * across, top * down, (left + side) * across, (top + side) * down)
 
     def resizes_whole(self, width: int, height: int) -> bool:
-        """Tell whether resizing all of a picture and cutting the crop afterwards does not cost too much."""
+        """Return whether it is cheap enough to resize a whole picture and crop afterwards."""
         return self.resize != "crop" or max(width, height) <= LONGEST * min(width, height)
 
     def least_side(self, width: int, height: int) -> int | None:
-        """Return how short the shorter side may become while decoding, or None if it must not."""
+        """Return how short the shorter side may become while decoding; None forbids shrinking."""
         if self.decode != "scaled":
             return None
         (w, h), box = self.plan(width, height)
@@ -154,7 +150,7 @@ class Preprocessing:
         return math.ceil(SCALED_MARGIN * scale * min(width, height))
 
     def __call__(self, image: Image.Image) -> Pixels:
-        """Return `image` as (H, W, 3) uint8; only what ends up in the crop is resized."""
+        """Return `image` as (H, W, 3); only the part inside the crop is resized."""
         size, box = self.plan(*image.size)
         box = (max(box[0], 0.0), max(box[1], 0.0), min(box[2], image.width), min(box[3], image.height))
         return np.asarray(image.resize(size, _FILTERS[self.recipe.interpolation], box=box))
@@ -165,16 +161,3 @@ def full_size(width: int, height: int, side: int) -> tuple[int, int]:
     stretch = math.sqrt(min(max(width / height, 1 / LONGEST), LONGEST))
     cells = side / CELL
     return max(round(cells * stretch), 1) * CELL, max(round(cells / stretch), 1) * CELL
-
-
-def options_of(preprocessing: str) -> dict[str, Any]:
-    """Return the options ``resize, input_size, decode, flip`` behind the text of a `Preprocessing`."""
-    found = re.match(r"(\w+) (?:\d+->)?(\d+) ", preprocessing)
-    assert found is not None and found[1] in get_args(ResizeMode), preprocessing
-    decode = next((name for name, text in _DECODED.items() if text and text in preprocessing), "exact")
-    return {
-        "resize": found[1],
-        "input_size": int(found[2]),
-        "decode": decode,
-        "flip": preprocessing.endswith(_FLIPPED),
-    }

@@ -1,6 +1,6 @@
-"""Resizing by torch: the pixels are Pillow's to within two steps of 255, in a quarter of the time.
+"""Resizing by torch: Pillow's pixels to within two steps of 255, in a quarter of the time.
 
-torch has vector instructions for bytes in channels_last; importing it takes seconds, so this is for passes
+torch has vector instructions for bytes in channels_last. Importing it takes seconds, so this is for passes
 that need torch anyway.
 """
 
@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch.nn.functional import interpolate
 
-from toolkit.backbones.base import Pixels
+from toolkit.arrays.types import Pixels
 from toolkit.backbones.preprocessing import Preprocessing
 
 
@@ -28,9 +28,9 @@ def resize(pictures: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor
     (w, h), box = preprocessing.plan(width, height)
     across, down = w / (box[2] - box[0]), h / (box[3] - box[1])
     size = (max(round(height * down), h), max(round(width * across), w))
-    # only on the processor does torch resize bytes
-    known = pictures if pictures.device.type == "cpu" else pictures.to(torch.float32)
-    whole = interpolate(known, size=size, mode=preprocessing.recipe.interpolation, antialias=True)
+    # torch resizes bytes on CPUs only
+    numbers = pictures if pictures.device.type == "cpu" else pictures.to(torch.float32)
+    whole = interpolate(numbers, size=size, mode=preprocessing.recipe.interpolation, antialias=True)
     left, top = (min(round(box[0] * across), size[1] - w), min(round(box[1] * down), size[0] - h))
     cut = whole[:, :, top : top + h, left : left + w]
     if cut.dtype != torch.uint8:

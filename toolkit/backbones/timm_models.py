@@ -9,7 +9,7 @@ from toolkit.errors import OptionError, WeightsError
 
 
 def build(name: str, weights: str) -> Network:
-    """Build ``timm:<name>`` without its classifier, preprocessing as timm's own data configuration says.
+    """Build ``timm:<name>`` without its classifier, its recipe from timm's data configuration.
 
     Raises
     ------

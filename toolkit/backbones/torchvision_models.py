@@ -1,9 +1,10 @@
 """torchvision's classifiers without their last linear layer; ResNet50 gives 2048-d pooled features."""
 
 import difflib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torchvision
+from torch import nn
 from torchvision.models import get_model, get_model_weights, list_models
 
 from toolkit.backbones.network import Network, digest, drop_classifier, file_state, load_weights, seeded
@@ -11,12 +12,9 @@ from toolkit.backbones.preprocessing import Recipe
 from toolkit.backbones.weights import TORCHVISION, fetch
 from toolkit.errors import OptionError, WeightsError
 
-if TYPE_CHECKING:
-    from torch import nn
-
 NEAR = 0.5  # share of a name's letters: vit_xx is near vit_b_16
-# they start from a slow random draw and warn about it unless told so
-_TOLD = {"googlenet": {"init_weights": True}, "inception_v3": {"init_weights": True}}
+# by default these two begin with a slow random draw and a warning about it
+_ARGUMENTS = {"googlenet": {"init_weights": True}, "inception_v3": {"init_weights": True}}
 
 
 def build(name: str, weights: str) -> Network:
@@ -29,9 +27,9 @@ def build(name: str, weights: str) -> Network:
     WeightsError
         The weights are unknown, unreadable, do not fit or cannot be fetched.
     """
-    there = list_models(module=torchvision.models)
-    if name not in there:
-        near = difflib.get_close_matches(name, there, cutoff=NEAR)
+    known = list_models(module=torchvision.models)
+    if name not in known:
+        near = difflib.get_close_matches(name, known, cutoff=NEAR)
         hint = (
             f"did you mean {' or '.join(near)}?" if near else "give resnet50, or timm:NAME for one of timm's"
         )
@@ -39,7 +37,7 @@ def build(name: str, weights: str) -> Network:
     enum = get_model_weights(name)
     entry = _entry(name, weights, enum)
     state = fetch(weights, entry) if weights in TORCHVISION else file_state(weights)
-    module: nn.Module = seeded(weights, lambda: get_model(name, weights=None, **_TOLD.get(name, {})))
+    module: nn.Module = seeded(weights, lambda: get_model(name, weights=None, **_ARGUMENTS.get(name, {})))
     classifier = drop_classifier(module)
     if state is not None:
         load_weights(module, state, name=name, weights=weights, classifier=classifier)
@@ -47,13 +45,13 @@ def build(name: str, weights: str) -> Network:
 
 
 def _entry(name: str, weights: str, enum: Any) -> Any:
-    """Return the entry of torchvision's enum; for a file or random tensors the first, for its recipe."""
+    """Return the entry of torchvision's enum; for a file or random tensors the first one, for its recipe."""
     if weights not in TORCHVISION:
         return next(iter(enum))
     if TORCHVISION[weights] not in enum.__members__:
-        there = ", ".join(short for short, long in TORCHVISION.items() if long in enum.__members__)
+        known = ", ".join(short for short, long in TORCHVISION.items() if long in enum.__members__)
         raise WeightsError(
-            f"torchvision has no weights {weights} for {name}; it has {there or 'none'}, or give a file"
+            f"torchvision has no weights {weights} for {name}; it has {known or 'none'}, or give a file"
         )
     return enum[TORCHVISION[weights]]
 

@@ -1,4 +1,4 @@
-"""Names and files of weights. Nothing here imports torch before tensors are read."""
+"""Names and files of weights. torch is imported only when tensors are read."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ from toolkit.errors import WeightsError
 if TYPE_CHECKING:
     import torch
 
-    State = dict[str, torch.Tensor]
+State = dict[str, "torch.Tensor"]
 
 DEFAULT_WEIGHTS = "imagenet1k-v1"  # its frozen features transfer better than v2's (Kornblith et al. 2021)
 TORCHVISION = {"imagenet1k-v1": "IMAGENET1K_V1", "imagenet1k-v2": "IMAGENET1K_V2"}
@@ -25,12 +25,12 @@ ALLOWED = f"{', '.join(TORCHVISION)}, a .pth or .safetensors file, or random:SEE
 
 
 def identity(name: str) -> str:
-    """Return what tells these weights from others without reading tensors: a file goes by its content.
+    """Return a text that identifies weights without reading tensors: of a file the digest of its content.
 
     Raises
     ------
     WeightsError
-        An unknown name, or a file that is not there.
+        An unknown name, or a file that does not exist.
     """
     if name in TORCHVISION or name == PRETRAINED or random_seed(name) is not None:
         return name
@@ -45,7 +45,7 @@ def random_seed(name: str) -> int | None:
 
 
 def weights_file(name: str) -> Path:
-    """Return the path `name` stands for; `WeightsError` if it is no weights file, or not there."""
+    """Return the path `name` stands for; `WeightsError` if it is not a weights file or does not exist."""
     path = Path(name)
     if path.suffix not in FILES:
         raise WeightsError(f"--weights got {os.fspath(path)!r}; allowed are {ALLOWED}")
@@ -54,8 +54,8 @@ def weights_file(name: str) -> Path:
     return path
 
 
-def read_file(path: Path) -> "State":
-    """Read a state dict without unpickling anything but tensors; `WeightsError` if it is none."""
+def read_file(path: Path) -> State:
+    """Read a state dict, unpickling only tensors; `WeightsError` if it is not one."""
     import torch
 
     try:
@@ -72,8 +72,8 @@ def read_file(path: Path) -> "State":
     return {key.removeprefix("module."): value for key, value in state.items()}
 
 
-def fetch(name: str, entry: Any) -> "State":
-    """Return the weights of a torchvision enum's `entry`, fetched by torchvision if they are not cached."""
+def fetch(name: str, entry: Any) -> State:
+    """Return the weights of torchvision's `entry`, fetched by torchvision if they are not cached."""
     try:
         state: State = entry.get_state_dict(progress=False, check_hash=True)
     except (urllib.error.URLError, OSError, RuntimeError) as error:
@@ -91,7 +91,7 @@ def torch_cache() -> Path:
     return Path(os.environ.get("TORCH_HOME", cache / "torch")).expanduser() / "hub" / "checkpoints"
 
 
-def digest_of(state: "State") -> str:
+def digest_of(state: State) -> str:
     """Return the SHA-256 (hex) of all tensors by name, so that it does not depend on the file format."""
     import torch
 

@@ -1,21 +1,20 @@
-"""Augmented views as the notebook trained on: shift and zoom of .1 and a horizontal flip."""
+"""Augmented views: shift and zoom of .1 and a horizontal flip."""
 
 import hashlib
 
 import numpy as np
 from PIL import Image
 
-from toolkit.backbones.base import Pixels
+from toolkit.arrays.types import Pixels
 
 SHIFT = 0.1  # of width and height, either way
 ZOOM = 0.1  # scale between 0.9 and 1.1, the same on both axes
 
 
 def augmented(pixels: Pixels, image_id: str, view: int, seed: int) -> Pixels:
-    """Return one random view of `pixels` (H, W, 3) uint8, same shape; borders repeat the edge.
+    """Return one random view of `pixels` (H, W, 3), same shape; borders repeat the edge.
 
-    The draw depends on `image_id`, `view` and `seed` alone, so it is the same in any order and after a
-    resume.
+    It depends on `image_id`, `view` and `seed` alone, so it is the same in any order and in a resumed pass.
     """
     key = f"{seed}/{view}/{image_id}".encode("utf-8", "surrogateescape")
     rng = np.random.default_rng(int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big"))

@@ -1,7 +1,7 @@
-"""Reads in, rows out: decoding threads, batches of one shape, several of them on the device at once.
+"""Images in, rows out: decoding threads, batches of one shape, several of them on the device at once.
 
-Threads read, decode and resize (Pillow releases Python's lock); others run the backbone, as many as it keeps
-in flight. All queues are bounded, so memory does not grow with the number of images.
+Some threads read, decode and resize (Pillow releases Python's lock), others run the backbone, one for each
+batch in flight. All queues are bounded, so memory does not grow with the number of images.
 """
 
 import logging
@@ -14,8 +14,10 @@ from itertools import islice
 
 import numpy as np
 
-from toolkit.backbones.base import Backbone, DeviceMemoryError, Pixels, Rows
-from toolkit.embedding.read import ReadImage, ReadOptions, read_images
+from toolkit.arrays.types import Float32Array, Pixels
+from toolkit.backbones.base import Backbone, DeviceMemoryError
+from toolkit.embedding.options import ReadOptions
+from toolkit.embedding.read import ReadImage, read_images
 from toolkit.errors import OptionError
 from toolkit.images.decode import configure_pillow
 from toolkit.images.manifest import Entry
@@ -26,18 +28,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Embedded:
-    """One image's rows, (D,) each: the plain one, then its views; or the reason why there are none."""
+    """One image's rows, (D,) each: the plain one, then its views; or the reason why it has none."""
 
     slot: int
     row: Row | None
-    rows: tuple[Rows, ...] = ()
+    rows: tuple[Float32Array, ...] = ()
     reason: str = ""
 
 
 def embed_entries(
     entries: Iterable[tuple[int, Entry]], backbone: Backbone, options: ReadOptions
 ) -> Iterator[Embedded]:
-    """Embed images (slot, entry), taken from `entries` as they are needed; yield each, in no certain order.
+    """Embed images (slot, entry), taken from `entries` as needed; yield each, in no particular order.
 
     Raises
     ------
@@ -53,15 +55,15 @@ def embed_entries(
                 if isinstance(read, str):
                     yield Embedded(slot, None, reason=read)
                     continue
-                alike = waiting.setdefault(read.pixels[0].shape, [])
-                alike.append((slot, read))
-                if len(alike) >= forward.batch_size:
-                    running.append(pool.submit(forward.embed, alike))
+                batch = waiting.setdefault(read.pixels[0].shape, [])
+                batch.append((slot, read))
+                if len(batch) >= forward.batch_size:
+                    running.append(pool.submit(forward.embed, batch))
                     del waiting[read.pixels[0].shape]
-                # one more than fit, so that the device finds its next batch ready
+                # one more, so that the device's next batch is ready
                 while len(running) > backbone.in_flight:
                     yield from running.popleft().result()
-            running.extend(pool.submit(forward.embed, alike) for alike in waiting.values())
+            running.extend(pool.submit(forward.embed, batch) for batch in waiting.values())
             while running:
                 yield from running.popleft().result()
         finally:
@@ -69,7 +71,7 @@ def embed_entries(
 
 
 class Forward:
-    """Runs batches of one shape and halves them when the device's memory is full; nothing is lost by that."""
+    """Runs batches of one shape, and halves them when the device's memory is full."""
 
     def __init__(self, backbone: Backbone, batch_size: int) -> None:
         self.batch_size = batch_size
@@ -85,23 +87,23 @@ class Forward:
             for place, (slot, read) in enumerate(reads)
         ]
 
-    def rows(self, pixels: Sequence[Pixels]) -> Rows:
-        """Return (B, D) float32 of B pictures (H, W, 3)."""
-        done: list[Rows] = []
+    def rows(self, pixels: Sequence[Pixels]) -> Float32Array:
+        """Return (B, D) of B pictures (H, W, 3)."""
+        parts: list[Float32Array] = []
         first = 0
         while first < len(pixels):
             size = self.batch_size
             part = pixels[first : first + size]
             try:
-                done.append(self._backbone.forward(self._stacked(part, size))[: len(part)])
+                parts.append(self._backbone.forward(self._stacked(part, size))[: len(part)])
             except DeviceMemoryError as error:
                 self._halve(size, error)
             else:
                 first += len(part)
-        return np.concatenate(done)
+        return np.concatenate(parts)
 
     def _stacked(self, pixels: Sequence[Pixels], size: int) -> Pixels:
-        """Stack a batch, filled up with black pictures where a row depends on the batch's size."""
+        """Stack a batch, padded with black pictures if rows depend on the batch's size."""
         batch = np.zeros((size if self._backbone.pads else len(pixels), *pixels[0].shape), np.uint8)
         np.stack(pixels, out=batch[: len(pixels)])
         return batch
@@ -109,15 +111,15 @@ class Forward:
     def _halve(self, size: int, error: DeviceMemoryError) -> None:
         with self._lock:
             if self.batch_size < size:
-                return  # another thread met the same wall
+                return  # another thread has halved it
             if size == 1:
                 raise OptionError(
                     f"{error}, not even one; give a smaller --input-size or another --device"
                 ) from error
             self.batch_size = size // 2
-            # as text: a handler may keep what it is given, and an exception keeps all activations alive
+            # as text: a handler may keep its arguments, and an exception keeps all activations in memory
             logger.warning(
-                "%s: going on with batches of %d; that may change the last bits of rows",
+                "%s: continuing with batches of %d; that may change the last bits of rows",
                 str(error),
                 self.batch_size,
             )
@@ -126,8 +128,8 @@ class Forward:
 def _read_all(
     entries: Iterable[tuple[int, Entry]], backbone: Backbone, options: ReadOptions, *, ahead: int
 ) -> Iterator[tuple[int, ReadImage | str]]:
-    """Yield (slot, pixels or reason) in order, read ahead by a bounded number of images."""
-    configure_pillow(options.policy)
+    """Yield (slot, pixels or reason) in order, reading ahead by a bounded number of images."""
+    configure_pillow(options)
     jobs = -(-ahead // backbone.lot) + options.threads
     queue: deque[tuple[list[int], Future[list[ReadImage | str]]]] = deque()
     stream = iter(entries)

@@ -1,93 +1,50 @@
-"""Images of the plan: file to pixels, in a decoding thread."""
+"""Images from file to pixels, in a decoding thread; and which rows of a store are still theirs."""
 
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from toolkit.backbones.base import Backbone, Decoded, Pixels
+from toolkit.arrays.types import Pixels
+from toolkit.backbones.base import Backbone, Decoded
 from toolkit.embedding.augment import augmented
-from toolkit.errors import ImageError, OptionError
+from toolkit.embedding.options import ReadOptions
+from toolkit.errors import ImageError
 from toolkit.images.decode import check_header, decode_image
 from toolkit.images.manifest import Entry
 from toolkit.images.options import ImagePolicy
-from toolkit.runtime.devices import usable_cores
 from toolkit.store.records import Row
 
 DIGEST_BYTES = 16
-MOST_AT_ONCE = 4096  # images a forward pass: beyond, a GPU gains nothing and memory runs out
-MOST_THREADS = 1024
-LARGE = 2**24  # bytes: a larger file is looked at before it is read, and files are held up to here together
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReadOptions:
-    """How images are read and batched.
-
-    Attributes
-    ----------
-    batch_size : int or None
-        Images a forward pass, at most 4,096; None is the backbone's choice.
-    num_workers : int
-        Decoding threads, at most 1,024; 0 means one a processor core that this process may use.
-    views : int
-        Augmented views beside the plain embedding.
-    seed : int
-        What views are drawn with.
-    policy : ImagePolicy
-    """
-
-    batch_size: int | None = None
-    num_workers: int = 0
-    views: int = 0
-    seed: int = 0
-    policy: ImagePolicy = field(default_factory=ImagePolicy)
-
-    def __post_init__(self) -> None:
-        for name, least, most in (
-            ("batch_size", 1, MOST_AT_ONCE),
-            ("num_workers", 0, MOST_THREADS),
-            ("views", 0, None),
-        ):
-            value = getattr(self, name)
-            option = f"--{name.replace('_', '-')} got {value}"
-            if value is not None and value < least:
-                raise OptionError(f"{option}; give {least} or more")
-            if value is not None and most is not None and value > most:
-                raise OptionError(f"{option}; give {most:,} or less")
-
-    @property
-    def threads(self) -> int:
-        """Decoding threads there are to be."""
-        return self.num_workers or usable_cores()
+LARGE = 2**24  # bytes: of a larger file the header is checked first; files are held together up to this size
 
 
 @dataclass(frozen=True)
 class ReadImage:
-    """Pixels (H, W, 3) uint8 of one image, the plain ones first, then its views; and who it is."""
+    """One image, with its pixels (H, W, 3): the plain ones, then its views."""
 
     row: Row
     pixels: list[Pixels]
 
 
 def digest_of(data: bytes) -> str:
-    """Return BLAKE2b-128 of `data` in hex."""
+    """Return the BLAKE2b-128 of `data` in hex."""
     return hashlib.blake2b(data, digest_size=DIGEST_BYTES).hexdigest()
 
 
 def digest_of_file(path: Path) -> str:
-    """Return `digest_of` what is in a file, without holding all of it."""
+    """Return the `digest_of` a file, without holding all of it."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=DIGEST_BYTES)).hexdigest()
 
 
 def read_images(entries: Sequence[Entry], backbone: Backbone, options: ReadOptions) -> list[ReadImage | str]:
-    """Read, decode and resize images; one that cannot be read gives the reason in plain words instead."""
+    """Read, decode and resize images; for one that cannot be read, return the reason in plain words."""
     out: list[ReadImage | str] = []
     waiting: list[tuple[Entry, _File | str]] = []
     for place, entry in enumerate(entries, start=1):
-        waiting.append((entry, _read_file(entry, options.policy)))
+        waiting.append((entry, _read_file(entry, options)))
         held = sum(len(file.data) for _, file in waiting if not isinstance(file, str))
         if place == len(entries) or held >= LARGE:
             out += _decoded(waiting, backbone, options)
@@ -121,8 +78,8 @@ def _read_file(entry: Entry, policy: ImagePolicy) -> _File | str:
 def _decoded(
     files: Sequence[tuple[Entry, _File | str]], backbone: Backbone, options: ReadOptions
 ) -> list[ReadImage | str]:
-    whole = [file.data for _, file in files if not isinstance(file, str)]
-    on_device = iter(backbone.decode(whole, options.policy.max_pixels))
+    contents = [file.data for _, file in files if not isinstance(file, str)]
+    on_device = iter(backbone.decode(contents, options.max_pixels))
     return [
         file if isinstance(file, str) else _read_image(entry, file, next(on_device), backbone, options)
         for entry, file in files
@@ -137,7 +94,7 @@ def _read_image(
         mode = "RGB"
     else:
         try:
-            decoded = decode_image(file.data, options.policy, name=entry.id, least_side=backbone.least_side)
+            decoded = decode_image(file.data, options, name=entry.id, least_side=backbone.least_side)
         except ImageError as error:
             return str(error)
         plain = backbone.preprocess(decoded.rgb)
@@ -156,10 +113,15 @@ def _read_image(
 
 
 class Known:
-    """Which rows of a store are still right for the images of a plan.
+    """Decides which stored rows can be kept; the `keep` of a `toolkit.store.writing.StoreWriter`.
 
-    An image has the row of its own id if its file did not change, or else, where `by_content`, that of an
+    An image keeps the row of its id if its file did not change. Else, if `by_content`, it takes the row of an
     image with the same content under another name: a rename costs reading the file, not embedding it.
+
+    Attributes
+    ----------
+    renamed : dict of str
+        By id, the earlier name of each image that was renamed.
     """
 
     def __init__(self, entries: Iterable[Entry], *, by_content: bool) -> None:
@@ -170,18 +132,18 @@ class Known:
         self.renamed: dict[str, str] = {}
 
     def __call__(self, image: str, rows: Mapping[str, Row]) -> tuple[str, Row] | None:
-        """Return the id `image` has among `rows` and the row to enter for it now, or None."""
+        """Return the id of the row of `rows` to keep for `image` and its new record, or None."""
         entry = self._entries[image]
         row = rows.get(image)
         if row is not None:
             kept = unchanged(row, entry)
             return None if kept is None else (image, kept)
-        if not self._by_content:
+        twin = self._same_content(entry, rows) if self._by_content else None
+        if twin is None:
             return None
-        found = self._same_content(entry, rows)
-        if found is not None and found.img_path not in self._entries:  # else it is a copy
-            self.renamed[image] = found.img_path
-        return None if found is None else (found.img_path, replace(found, img_path=image))
+        if twin.img_path not in self._entries:  # else it is a copy
+            self.renamed[image] = twin.img_path
+        return twin.img_path, replace(twin, img_path=image)
 
     def _same_content(self, entry: Entry, rows: Mapping[str, Row]) -> Row | None:
         if self._rows is not rows:
@@ -193,15 +155,15 @@ class Known:
             candidates = self._by_size.get(stat.st_size, [])
             digest = digest_of_file(entry.path) if candidates else ""
         except OSError:
-            return None  # the pass will meet the same error and write it into failed.csv
-        found = next((row for row in candidates if row.digest == digest), None)
-        return None if found is None else replace(found, mtime_ns=stat.st_mtime_ns)
+            return None  # the pass gets the same error and records it in failed.csv
+        twin = next((row for row in candidates if row.digest == digest), None)
+        return None if twin is None else replace(twin, mtime_ns=stat.st_mtime_ns)
 
 
 def unchanged(row: Row, entry: Entry) -> Row | None:
-    """Return the row to keep for `entry`'s file as it is now, or None if its content changed or is gone.
+    """Return the row with `entry`'s file as it is now, or None if its content changed or is gone.
 
-    Size and time are compared first; only where they moved is the file read and its digest compared.
+    Size and time are compared first; only if one differs is the file read and its digest compared.
     """
     try:
         stat = entry.path.stat()
@@ -210,7 +172,7 @@ def unchanged(row: Row, entry: Entry) -> Row | None:
         if stat.st_size != row.bytes or digest_of_file(entry.path) != row.digest:
             return None
     except OSError:
-        return None  # the pass will meet the same error and write it into failed.csv
+        return None  # as above
     return replace(row, mtime_ns=stat.st_mtime_ns)
 
 

@@ -1,4 +1,4 @@
-"""What a disk refuses, as one line that says what to do."""
+"""Translate errors of the disk into `StoreError` with a remedy."""
 
 import errno
 from collections.abc import Iterator
@@ -7,14 +7,14 @@ from pathlib import Path
 
 from toolkit.errors import StoreError
 
-_AGAIN = "then give the same command again: what is embedded is kept"
+_AGAIN = "then run the same command again: what is embedded is kept"
 _REMEDIES = {
     errno.ENOSPC: f"free some space, {_AGAIN}",
     errno.EDQUOT: f"free some of your quota, {_AGAIN}",
     errno.EFBIG: f"raise the limit (ulimit -f) or use another disk with --artifacts, {_AGAIN}",
     errno.ENAMETOOLONG: "give a shorter --name",
     **dict.fromkeys(
-        (errno.EACCES, errno.EPERM, errno.EROFS), "mend the permissions, or give another --artifacts"
+        (errno.EACCES, errno.EPERM, errno.EROFS), "fix the permissions, or give another --artifacts"
     ),
     **dict.fromkeys(
         (errno.ENOTDIR, errno.EEXIST), "a file is where a folder is needed; give another --artifacts"
@@ -24,10 +24,10 @@ _REMEDIES = {
 
 @contextmanager
 def writing(target: Path) -> Iterator[None]:
-    """Turn what the disk refuses while the store `target` is written into a `StoreError` with a remedy."""
+    """Raise an `OSError` of the block, which writes the store `target`, as a `StoreError` with a remedy."""
     try:
         yield
     except OSError as error:
-        where = error.filename if isinstance(error.filename, str | Path) else target
-        remedy = _REMEDIES.get(error.errno or 0, f"mend that, {_AGAIN}")
-        raise StoreError(f"{where} cannot be written ({error.strerror or error}); {remedy}") from error
+        path = error.filename if isinstance(error.filename, str | Path) else target
+        remedy = _REMEDIES.get(error.errno or 0, f"fix that, {_AGAIN}")
+        raise StoreError(f"{path} cannot be written ({error.strerror or error}); {remedy}") from error

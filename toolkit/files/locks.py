@@ -1,4 +1,4 @@
-"""One writer at a time: a lock of the operating system, by filelock."""
+"""One writer at a time, by a lock of the operating system."""
 
 import errno
 import logging
@@ -18,9 +18,8 @@ _UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 class StoreLock:
     """Keeps other passes from writing a store, until it is released or this process ends.
 
-    The lock is on the file ``.<name>.lock``, which stays. The operating system releases the lock with the
-    process, so a file that a killed process left keeps nobody out. On a file system without locking, only a
-    warning is given.
+    The lock is on the file ``.<name>.lock``. The file stays, but blocks no one: the operating system releases
+    the lock when the process ends. On a file system without locking, only a warning is logged.
     """
 
     def __init__(self, target: Path) -> None:

@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pkgutil import resolve_name
 from queue import SimpleQueue
 from typing import IO, Any, BinaryIO
@@ -79,9 +79,10 @@ class Child:
         inbox: Inbox | None = None,
     ) -> None:
         self._output: IO[bytes] | None = tempfile.TemporaryFile() if quiet else None  # noqa: SIM115 - closed by close()
-        command = [sys.executable, "-c", "from toolkit.runtime.children import main; main()"]
+        path = [str(folder) for folder in sys.path]  # the child imports what this process would
+        code = f"import sys; sys.path[:] = {path!r}; from toolkit.runtime.children import main; main()"
         self._process = subprocess.Popen(  # noqa: S603 - this interpreter and this package
-            command,
+            [sys.executable, "-c", code],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._output,
@@ -92,7 +93,7 @@ class Child:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         try:
-            self.send((sys.path, logging.getLogger().getEffectiveLevel(), function, arguments))
+            self.send((logging.getLogger().getEffectiveLevel(), function, arguments))
         except BaseException:
             self.close()
             raise
@@ -100,7 +101,7 @@ class Child:
     def _read(self) -> None:
         """Put what the child sends into the inbox, until the child ends."""
         assert self._process.stdout is not None
-        with contextlib.suppress(EOFError, OSError, pickle.UnpicklingError, ValueError):
+        with contextlib.suppress(Exception):  # mostly EOFError; a waiting parent must see the end in any case
             while True:
                 self._inbox.put((self, pickle.load(self._process.stdout)))  # noqa: S301 - our own child
         self._inbox.put((self, None))
@@ -108,10 +109,11 @@ class Child:
     def send(self, message: Any) -> None:
         """Send an object to the child's `Channel`; `ChildError` if the child has ended."""
         assert self._process.stdin is not None
+        data = pickle.dumps(message)
         try:
-            pickle.dump(message, self._process.stdin)
+            self._process.stdin.write(data)
             self._process.stdin.flush()
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a broken pipe, or closed by `close`
             raise self.ended() from error
 
     def receive(self, progress: Progress = silent) -> tuple[str, Any]:
@@ -243,12 +245,12 @@ class Channel:
             self._target.write(data)
             self._target.flush()
 
-    def run(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-        """Call the function and send what it returns or raises."""
+    def run(self) -> None:
+        """Receive a function and its arguments, call it, and send what it returns or raises."""
         try:
-            self._put("returned", function(self, *arguments))
-        except BrokenPipeError:
-            raise
+            level, function, arguments = self.receive()
+            logging.basicConfig(handlers=[_Relay(self)], level=level)
+            self._put("returned", resolve_name(function)(self, *arguments))
         except ToolkitError as error:
             self._put("error", error, traceback.format_exc())
         except Exception as error:
@@ -276,12 +278,11 @@ def main() -> None:
     target = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print must not get between messages
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    channel = Channel(source, target)
-    with contextlib.suppress(BrokenPipeError, EOFError):  # the parent has ended
-        path, level, function, arguments = channel.receive()
-        sys.path[:] = path
-        logging.basicConfig(handlers=[_Relay(channel)], level=level)
-        channel.run(resolve_name(function), arguments)
+    try:
+        Channel(source, target).run()
+    except BrokenPipeError:
+        os._exit(0)  # the parent has ended: nobody is left to report to
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # no exception any more: the interpreter is on its way out
 
 
 def echo(channel: Channel, value: Any) -> Any:

@@ -1,13 +1,13 @@
-"""The folders beside a store while a pass into it is on, and what a kill leaves of them.
+"""The folders beside a store while a pass writes it, and their repair after a kill.
 
 ``.<name>.partial``
-    A pass in progress. Its journal says which rows are there.
+    A pass in progress. Its journal lists the rows it has.
 ``.<name>.next``
-    The partial folder to come, or a store with its rows closed up. Nothing but copies of rows.
+    The next partial folder, or a store without the slots of failed images. It holds only copies of rows.
 ``.<name>.previous``
     The finished store, between the two renames that replace it.
 ``.<name>.trash``
-    What is being deleted: renamed first, so that a kill on the way leaves nothing that looks whole.
+    What is being deleted: renamed first, so that a kill leaves nothing that looks complete.
 """
 
 import contextlib
@@ -30,30 +30,22 @@ def beside(target: Path, role: Literal["partial", "next", "previous", "trash"]) 
     return target.with_name(f".{target.name}.{role}")
 
 
-def described(target: Path) -> StoreMeta | None:
-    """Return what the store at `target`, or else the pass into it that was cut off, says of itself."""
-    for folder in (target, beside(target, "previous"), beside(target, "partial"), beside(target, "next")):
-        if (folder / "meta.json").is_file():
-            return StoreMeta.read(folder / "meta.json")
-    return None
-
-
 def earlier(target: Path) -> list[StoreMeta]:
-    """Return what the finished store and a pass that was cut off say of themselves, where readable."""
-    found = []
+    """Return the descriptions of the finished store and an interrupted pass, if any; `recover` first."""
+    metas = []
     for folder in (target, beside(target, "partial")):
         with contextlib.suppress(StoreError):
-            found.append(StoreMeta.read(folder / "meta.json"))
-    return found
+            metas.append(StoreMeta.read(folder / "meta.json"))
+    return metas
 
 
 def interrupted(target: Path) -> bool:
-    """Tell whether a pass into `target` was cut off and can be resumed; `recover` first."""
+    """Return whether an interrupted pass can be resumed; `recover` first."""
     return _holds_rows(beside(target, "partial"))
 
 
 def recover(target: Path) -> None:
-    """Undo what a kill left between two renames or of a deletion: no store and no pass is lost."""
+    """Repair what a kill left between two renames or during a deletion; no store and no pass is lost."""
     with writing(target):
         partial, fresh, previous = (beside(target, role) for role in ("partial", "next", "previous"))
         if previous.exists() and not target.exists():
@@ -64,12 +56,12 @@ def recover(target: Path) -> None:
                 discard(partial, target)
                 fresh.rename(partial)
             elif _size(partial / "journal.csv"):
-                logger.warning("the pass into %s that was cut off is damaged: it is begun anew", target)
+                logger.warning("the interrupted pass of %s is damaged: starting it again", target)
         discard(beside(target, "trash"), target)
 
 
 def replace(folder: Path, target: Path) -> None:
-    """Put `folder` in the place of `target`; in between, what was there is kept beside it."""
+    """Rename `folder` to `target`; what was there is kept beside it until that has succeeded."""
     previous = beside(target, "previous")
     if os.path.lexists(target):
         discard(previous, target)
@@ -84,7 +76,7 @@ def replace(folder: Path, target: Path) -> None:
 
 
 def discard(folder: Path, target: Path) -> None:
-    """Delete a folder beside `target`, or at least move it out of the way."""
+    """Delete a folder beside `target`; what cannot be deleted is renamed."""
     trash = beside(target, "trash")
     _delete(trash)
     if os.path.lexists(folder):
@@ -100,7 +92,7 @@ def _delete(path: Path) -> None:
 
 
 def _holds_rows(folder: Path) -> bool:
-    """Tell whether rows can be taken from the pass in `folder`: it has them all, and a journal of them."""
+    """Return whether the pass in `folder` has all its arrays and a journal."""
     try:
         meta = StoreMeta.read(folder / "meta.json")
         shapes = {open_array(folder / name).shape for name in array_names(meta.views)}

@@ -1,14 +1,12 @@
 """A finished store."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from toolkit.errors import StoreError
-from toolkit.files.disk import writing
 from toolkit.files.npy import EmbeddingArray, open_array
 from toolkit.runtime.messages import counted
-from toolkit.store.records import Failure, Row, StoreMeta, array_names
-from toolkit.store.tables import read_rows, read_table, write_failed, write_index
+from toolkit.store.records import Failure, StoreMeta, array_names
+from toolkit.store.tables import read_rows, read_table
 
 
 class EmbeddingStore:
@@ -57,30 +55,6 @@ class EmbeddingStore:
     def embeddings(self) -> EmbeddingArray:
         """Return the (N, D) array, memory-mapped and read-only."""
         return open_array(self.folder / "embeddings.npy")
-
-    def refresh(
-        self, rows: Sequence[Row], meta: StoreMeta, failures: Sequence[Failure] | None = None
-    ) -> "EmbeddingStore":
-        """Enter what changed about the same images in the same order, not their features; return the store.
-
-        `failures` are the images that have no row now, if others than before.
-
-        Raises
-        ------
-        SpecMismatchError, StoreError
-            `meta` says the features would be others.
-        """
-        self.meta.require_same(meta, f"the store at {self.folder}")
-        with writing(self.folder):
-            if tuple(rows) != self.rows:
-                write_index(self.folder / ".index.csv", rows)
-                (self.folder / ".index.csv").replace(self.folder / "index.csv")
-            if failures is not None and tuple(failures) != self.failures:
-                write_failed(self.folder / ".failed.csv", failures)
-                (self.folder / ".failed.csv").replace(self.folder / "failed.csv")
-            if meta != self.meta:
-                meta.write(self.folder / "meta.json")
-        return EmbeddingStore(self.folder)
 
     def views(self) -> list[EmbeddingArray]:
         """Return the augmented (N, D) arrays, memory-mapped; an empty list if there are none."""

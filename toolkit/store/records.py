@@ -1,6 +1,5 @@
-"""What a store knows about its rows and about itself."""
+"""Descriptions of a store: of its rows and of the whole."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -9,12 +8,13 @@ from typing import Self
 import numpy as np
 
 from toolkit.errors import StoreError
+from toolkit.files.json import read_json, write_json
 from toolkit.store.spec import EmbeddingSpec, StoreDtype
 
 
 @dataclass(frozen=True)
 class Row:
-    """Who one embedding is: the image's id and what its file looked like when it was read.
+    """The image of one embedding: its id and what its file was like when it was read.
 
     `bytes` and `mtime_ns` are the file's size and modification time, `digest` is BLAKE2b-128 of its content
     in hex, `width` and `height` are pixels as shown, `mode` is Pillow's name of the pixels as stored.
@@ -41,11 +41,20 @@ class Failure:
 class StoreMeta:
     """What made a store.
 
-    `root` is the folder ids are relative to (empty for imported features), `views` the number of augmented
-    arrays and `seed` what they were drawn with, `files` the label, tag and split files given to ``embed``,
-    `versions` those of the libraries, `made_with` the device (all of them, joined by commas, where rows come
-    from several) and why that precision: of the pass that last embedded a row. `for_prediction` marks a
-    store that ``predict`` made for itself: it is not taken for the one to train on.
+    Attributes
+    ----------
+    spec, dtype
+    views, seed : int
+        Number of augmented arrays, and what they were drawn with.
+    root : str
+        The folder ids are relative to; empty for imported features.
+    files : dict of str
+        The label, tag and split files given to ``embed``, by role.
+    versions, made_with : dict of str
+        Of the pass that last embedded a row: versions of libraries; ``device`` (several joined by commas if
+        rows come from several) and ``why`` that precision.
+    for_prediction : bool
+        Whether ``predict`` made the store for itself: then it is not one to train on.
     """
 
     spec: EmbeddingSpec
@@ -59,14 +68,11 @@ class StoreMeta:
     made_with: dict[str, str] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
-        """Write as indented json; what was there stands until that is done."""
-        text = json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
-        fresh = path.with_name(f".{path.name}")
-        fresh.write_text(text, encoding="utf-8", errors="surrogateescape")  # as names of files are
-        fresh.replace(path)
+        """Write as json."""
+        write_json(path, asdict(self))
 
     def joined(self, earlier: Sequence["StoreMeta"], *, added: bool) -> "StoreMeta":
-        """Return this with what made the rows taken over from `earlier` and, if some were `added`, those."""
+        """Return this with what made the rows: those kept from `earlier` and, if any, those `added`."""
         makers = [*earlier, self] if added or not earlier else earlier
         made_with = {name: text for meta in makers for name, text in meta.made_with.items()}
         devices = dict.fromkeys(meta.made_with["device"] for meta in makers if "device" in meta.made_with)
@@ -76,15 +82,17 @@ class StoreMeta:
         return replace(self, made_with=made_with, versions=versions)
 
     def may_be_of(self, root: str) -> bool:
-        """Tell whether this is about the images in `root`; a folder that has moved is still the same."""
+        """Return whether this is about the images in `root`; a folder that was moved is still the same."""
         return not (self.root and root and Path(self.root).exists()) or Path(root).samefile(self.root)
 
     def require_same(self, meta: "StoreMeta", what: str) -> None:
-        """Raise unless the rows of `what`, which this is about, and a pass of `meta` may be mixed."""
-        anew = "another --name, or --force to make it anew"
+        """Raise unless the rows of `what`, which this describes, and a pass of `meta` may be mixed."""
+        other = "another --name, or --force to replace it"
         if not self.may_be_of(meta.root):
-            raise StoreError(f"{what} holds the images of {self.root}, these are of {meta.root}; give {anew}")
-        remedy = f"give the old options, {anew}"
+            raise StoreError(
+                f"{what} holds the images of {self.root}, these are of {meta.root}; give {other}"
+            )
+        remedy = f"give the old options, {other}"
         self.spec.require(meta.spec, have=what, want="this pass", remedy=remedy)
         for name in ("dtype", "views", *(["seed"] if meta.views else [])):
             have, want = getattr(self, name), getattr(meta, name)
@@ -95,7 +103,7 @@ class StoreMeta:
     def read(cls, path: Path) -> Self:
         """Read what `write` wrote; `StoreError` if it is missing or not that."""
         try:
-            document = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
+            document = read_json(path)
             document["spec"] = EmbeddingSpec.from_dict(document["spec"])
             meta = cls(**document)
             np.dtype(meta.dtype)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, Literal, Self
 
 from toolkit.errors import SpecMismatchError, StoreError
@@ -10,7 +10,7 @@ from toolkit.errors import SpecMismatchError, StoreError
 StoreDtype = Literal["float32", "float16"]
 
 DIGITS = 12  # of a digest, in messages
-_COMMA = re.compile(r", (?![^\[]*\])")  # not inside of brackets
+_COMMA = re.compile(r", (?![^\[]*\])")  # not inside brackets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +34,9 @@ class EmbeddingSpec:
         Arithmetic of the forward pass: ``fp32``, ``bf16``, ``fp16``, or ``int8-`` and a digest of the graph.
     engine : str
         What ran the network: ``torch`` or ``openvino``; ``unknown`` for imported features.
+    options : dict
+        The options ``resize``, ``input_size``, ``decode`` and ``flip`` behind `preprocessing`. Not compared;
+        empty for imported features.
     """
 
     backbone: str
@@ -43,7 +46,8 @@ class EmbeddingSpec:
     pooling: str
     dim: int
     precision: str
-    engine: str = "torch"  # the only one there was when stores did not say
+    engine: str = "torch"  # the only one when stores did not record it
+    options: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as json can hold them."""
@@ -53,28 +57,39 @@ class EmbeddingSpec:
     def from_dict(cls, document: dict[str, Any]) -> Self:
         """Build from `to_dict`'s output; `StoreError` names what is missing or of another type."""
         values: dict[str, Any] = {}
-        for field in fields(cls):
-            kind = int if field.name == "dim" else str
-            default = None if field.default is MISSING else field.default
-            value = document.get(field.name, default)
+        for each in fields(cls):
+            kind = {"dim": int, "options": dict}.get(each.name, str)
+            default = None if each.default is MISSING else each.default
+            value = document.get(each.name, default)
+            if each.name == "options" and value is None:
+                value = _options_of_0_1(values["preprocessing"])
             if not isinstance(value, kind):
-                raise StoreError(f"the spec's {field.name!r} is {value!r}, not {kind.__name__}; embed again")
-            values[field.name] = value
+                raise StoreError(f"the spec's {each.name!r} is {value!r}, not {kind.__name__}; embed again")
+            values[each.name] = value
         return cls(**values)
+
+    def network_options(self) -> dict[str, Any]:
+        """Return the options of the network that makes such embeddings again, but for its weights."""
+        return {
+            "backbone": self.backbone,
+            **self.options,
+            "engine": self.engine,
+            "precision": self.precision,
+        }
 
     def difference(self, other: Self) -> str | None:
         """Return the name of the first field that differs, or None; names of weights are not compared."""
         return next(self._differing(other), None)
 
     def _differing(self, other: Self) -> Iterator[str]:
-        compared = (field.name for field in fields(self) if field.name != "weights")
+        compared = (each.name for each in fields(self) if each.compare and each.name != "weights")
         return (name for name in compared if getattr(self, name) != getattr(other, name))
 
     def require(self, other: Self, *, have: str, want: str, remedy: str) -> None:
         """Raise `SpecMismatchError` naming the fields in which this (`have`) and `other` (`want`) differ."""
-        found = [f"{name}: {_against(name, self, other)}" for name in self._differing(other)]
-        if found:
-            raise SpecMismatchError(f"{have} and {want} differ in {', '.join(found)}; {remedy}")
+        differences = [f"{name}: {_against(name, self, other)}" for name in self._differing(other)]
+        if differences:
+            raise SpecMismatchError(f"{have} and {want} differ in {', '.join(differences)}; {remedy}")
 
 
 def _against(name: str, have: EmbeddingSpec, want: EmbeddingSpec) -> str:
@@ -87,3 +102,21 @@ def _against(name: str, have: EmbeddingSpec, want: EmbeddingSpec) -> str:
         values = [", ".join(part for part in one if part not in other) or "nothing"]
         values += [", ".join(part for part in other if part not in one) or "nothing"]
     return " against ".join(values)
+
+
+def _options_of_0_1(preprocessing: str) -> dict[str, Any]:
+    """Read the options out of a description: specs written by version 0.1 have no others."""
+    resize, _, rest = preprocessing.partition(" ")
+    size = rest.partition(" ")[0].rpartition("->")[2]
+    if not size.isdecimal():  # of imported features
+        return {}
+    scaled, device = (
+        "JPEG scaled while decoded" in preprocessing,
+        "JPEG decoded on the device" in preprocessing,
+    )
+    return {
+        "resize": resize,
+        "input_size": int(size),
+        "decode": "scaled" if scaled else "device" if device else "exact",
+        "flip": preprocessing.endswith("averaged with the mirror image"),
+    }

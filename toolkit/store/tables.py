@@ -3,44 +3,57 @@
 import contextlib
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
 from toolkit.errors import StoreError
+from toolkit.files.atomic import replacing
 from toolkit.files.text import read_csv
 from toolkit.runtime.messages import counted
 from toolkit.store.records import Failure, Row
 
 INDEX_COLUMNS = ("row", "img_path", "bytes", "mtime_ns", "digest", "width", "height", "mode")
+_cells_of = attrgetter(*INDEX_COLUMNS[1:])
 
 
-def write_index(path: Path, rows: Sequence[Row]) -> None:
+def write_index(path: Path, rows: Iterable[Row]) -> None:
     """Write ``index.csv``: one line a row, in order."""
-    with _Table(path) as table:
-        table.row(INDEX_COLUMNS)
+    with replacing(path) as fresh, _table(fresh) as write:
+        write(INDEX_COLUMNS)
         for number, row in enumerate(rows):
-            table.row([number, *_row_cells(row)])
+            write((number, *_cells_of(row)))
 
 
 def write_failed(path: Path, failures: Iterable[Failure]) -> None:
     """Write ``failed.csv``."""
-    with _Table(path) as table:
-        table.row(("img_path", "reason"))
+    with replacing(path) as fresh, _table(fresh) as write:
+        write(("img_path", "reason"))
         for failure in failures:
-            table.row((failure.img_path, failure.reason))
+            write((failure.img_path, failure.reason))
 
 
 def add_to_journal(path: Path, rows: Mapping[int, Row]) -> None:
     """Append lines of a slot and its row to the journal of a pass."""
-    with _Table(path, mode="a") as journal:
+    with _table(path, mode="a") as write:
         for slot, row in rows.items():
-            journal.row([slot, *_row_cells(row)])
+            write((slot, *_cells_of(row)))
 
 
-def _row_cells(row: Row) -> list[str | int]:
-    """Return the cells of a row, without its number."""
-    return [row.img_path, row.bytes, row.mtime_ns, row.digest, row.width, row.height, row.mode]
+@contextlib.contextmanager
+def _table(path: Path, *, mode: Literal["w", "a"] = "w") -> Iterator[Callable[[Sequence[str | int]], None]]:
+    """Yield a function that writes a row; names may hold bytes that are not UTF-8."""
+    with path.open(mode, newline="", encoding="utf-8", errors="surrogateescape") as file:
+        plain = csv.writer(file, lineterminator="\n")
+        quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+
+        def write(cells: Sequence[str | int]) -> None:
+            # Python before 3.13 leaves a lone carriage return unquoted, which would end the row on reading
+            odd = any(isinstance(cell, str) and "\r" in cell for cell in cells)
+            (quoted if odd else plain).writerow(cells)
+
+        yield write
 
 
 def _row(cells: Sequence[str]) -> Row:
@@ -58,7 +71,7 @@ def read_rows(path: Path) -> Iterator[Row]:
 
 
 def read_table(path: Path, width: int) -> Iterator[list[str]]:
-    """Yield the data rows of one of the store's own tables."""
+    """Yield the data rows of one of the store's tables."""
     try:
         for line, cells in read_csv(path, error=_TableError, escape=True):
             if len(cells) != width:
@@ -78,32 +91,11 @@ def _damaged(what: str) -> StoreError:
 
 
 def read_journal(path: Path) -> Iterator[tuple[int, Row]]:
-    """Yield the journal's complete lines; a kill may have cut the last one off."""
+    """Yield slot and row of the journal's complete lines; a kill may have cut the last one off."""
     with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         text = file.read()
     # a stream, not splitlines: that cuts at U+2028, U+0085 and form feeds, which names may hold
     for cells in csv.reader(io.StringIO(text[: text.rfind("\n") + 1], newline="")):
         if len(cells) == len(INDEX_COLUMNS):
-            with contextlib.suppress(ValueError):  # a number is none: a crash of the machine may leave that
+            with contextlib.suppress(ValueError):  # not a number: a crash of the machine may leave that
                 yield int(cells[0]), _row(cells[1:])
-
-
-class _Table:
-    """A csv writer on `path` whose names may hold bytes that are not UTF-8; closes the file at the end."""
-
-    def __init__(self, path: Path, *, mode: Literal["w", "a"] = "w") -> None:
-        self._file = path.open(mode, newline="", encoding="utf-8", errors="surrogateescape")
-        self._plain = csv.writer(self._file, lineterminator="\n")
-        self._quoted = csv.writer(self._file, lineterminator="\n", quoting=csv.QUOTE_ALL)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def row(self, cells: Sequence[str | int]) -> None:
-        """Write one row."""
-        # Python before 3.13 leaves a lone carriage return unquoted, and it would end the row on reading
-        odd = any(isinstance(cell, str) and "\r" in cell for cell in cells)
-        (self._quoted if odd else self._plain).writerow(cells)

@@ -1,14 +1,13 @@
-"""A pass in progress, from its first row to the finished store."""
+"""Writing a store, from its first row to the finished folder."""
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from toolkit.errors import StoreError
 from toolkit.files.disk import writing
@@ -22,107 +21,139 @@ from toolkit.store.tables import add_to_journal, read_journal, write_failed, wri
 
 logger = logging.getLogger(__name__)
 
-Keep = Callable[[str, Mapping[str, Row]], tuple[str, Row] | None]
+
+@dataclass(frozen=True)
+class _Source:
+    """Rows that may be kept, of the finished store or an interrupted pass; (slot, place) of those kept."""
+
+    what: str
+    folder: Path
+    meta: StoreMeta
+    rows: Mapping[int, Row]
+    moves: list[tuple[int, int]] = field(default_factory=list)
 
 
-@dataclass
 class StoreWriter:
-    """A pass in progress: one slot per image of the plan, filled in any order, resumable after a kill.
+    """Writes a store: one slot for each image, filled in any order, resumable after a kill.
 
-    Make one with `StoreWriter.begin`; end it with `finish`, `close` or `abandon`. `done` maps slots to rows
-    already on disk, `failures` slots to reasons. Only the thread that owns the writer may call its methods.
+    Rows are kept from the finished store of that name and from an interrupted pass. They are copied when the
+    first new row comes; if none comes and all rows of the finished store keep their places, only its tables
+    are written. Copying needs room for the kept rows twice, and so does leaving out failed images at the end.
 
-    Going on with a pass, or adding to a store, copies the rows that stay: the disk must have room for
-    them twice until that is done. So does closing up the rows of failed images at the end.
+    End it with `finish`, `close` or `abandon`. Only the thread that owns the writer may call its methods.
+
+    Parameters
+    ----------
+    target : Path
+        Folder of the store.
+    meta : StoreMeta
+    ids : sequence of str
+        Image ids, one a slot.
+    keep : callable, optional
+        Called with an image's id and with the rows by id, of the finished store and then of an interrupted
+        pass. It returns the id of the row to keep and the `Row` to enter for the image, or None if the image
+        must be embedded. By default nothing is kept.
+    force : bool
+        Ignore the finished store and an interrupted pass.
+    lock : StoreLock, optional
+        The store's lock, if the caller holds it already; the writer releases it at the end.
+
+    Attributes
+    ----------
+    rows : dict of int
+        By slot, the rows that are kept or written.
+    failures : dict of int
+        By slot, why an image has no row.
+    before : EmbeddingStore or None
+        The finished store, if there is one that can be read.
+
+    Raises
+    ------
+    SpecMismatchError, StoreError
+        The existing rows were made another way; another pass is writing the store; the disk refuses.
     """
 
-    folder: Path
-    target: Path
-    meta: StoreMeta
-    ids: tuple[str, ...]
-    lock: StoreLock
-    done: dict[int, Row] = field(default_factory=dict)
-    failures: dict[int, str] = field(default_factory=dict)
-    _files: list[BinaryIO] = field(default_factory=list)
-    _offset: int = 0
-    _refused: bool = False
-    _added: bool = False
-    _taken: list[StoreMeta] = field(default_factory=list)
-    _pending: dict[int, Row] = field(default_factory=dict)
-
-    @classmethod
-    def begin(
-        cls,
+    def __init__(
+        self,
         target: Path,
         meta: StoreMeta,
         ids: Sequence[str],
         *,
-        keep: Keep,
+        keep: Callable[[str, Mapping[str, Row]], tuple[str, Row] | None] = lambda *_: None,
         force: bool = False,
         lock: StoreLock | None = None,
-    ) -> Self:
-        """Start, or resume, the pass that will become the store `target`.
-
-        `keep` is asked for every image, with the rows by id of the finished store and of an interrupted pass:
-        it returns the id the image has there and the row to enter for it now, or None if it must be embedded
-        again. `force` forgets both. `lock` is the store's where the caller holds it already; the writer lets
-        go of it at the end.
-
-        Raises
-        ------
-        SpecMismatchError
-            What is there was made another way.
-        StoreError
-            The same, or another pass is writing the store, or the disk refuses.
-        """
-        lock = StoreLock(target) if lock is None else lock
+    ) -> None:
+        self.target, self.meta, self.ids = target, meta, tuple(ids)
+        self.lock = StoreLock(target) if lock is None else lock
+        self.rows: dict[int, Row] = {}
+        self.failures: dict[int, str] = {}
+        self.before: EmbeddingStore | None = None
+        self._folder: Path | None = None
+        self._files: list[BinaryIO] = []
+        self._offset = 0
+        self._pending: dict[int, Row] = {}
+        self._added = self._refused = False
+        self._sources: list[_Source] = []
         try:
-            return cls._begin(target, meta, ids, keep, force=force, lock=lock)
+            self._open_existing(force)
+            for source in self._sources:
+                rows = {row.img_path: row for row in source.rows.values()}
+                places = {row.img_path: place for place, row in source.rows.items()}
+                for slot in self.todo():
+                    match = keep(self.ids[slot], rows)
+                    if match is not None:
+                        source.moves.append((slot, places[match[0]]))
+                        self.rows[slot] = match[1]
         except BaseException:
-            lock.release()
+            self.lock.release()
             raise
 
-    @classmethod
-    def _begin(
-        cls, target: Path, meta: StoreMeta, ids: Sequence[str], keep: Keep, *, force: bool, lock: StoreLock
-    ) -> Self:
-        partial, fresh = beside(target, "partial"), beside(target, "next")
-        sources: list[_Source] = []
+    def _open_existing(self, force: bool) -> None:
+        partial = beside(self.target, "partial")
         if force:
-            with writing(target):
-                discard(partial, target)
+            with writing(self.target):
+                discard(partial, self.target)
         else:
-            recover(target)
-            sources = [source for source in (_finished(target), _interrupted(target)) if source]
-        for source in sources:
-            source.meta.require_same(meta, source.what)
-        writer = cls(fresh, target, meta, tuple(ids), lock)
-        with writing(target):
-            try:
-                writer._allocate()
-                writer._taken = [source.meta for source in sources if writer._take_over(source, keep)]
-                writer._describe(writer.folder, added=bool(writer.todo()))
-                writer.flush()
-                writer._close()
-            except BaseException:  # all it holds are copies, and a full disk needs the room
-                writer._drop()
-                discard(fresh, target)
+            recover(self.target)
+        try:
+            self.before = EmbeddingStore(self.target) if self.target.exists() else None
+        except StoreError:
+            if not force:  # else it is replaced, damaged or not
                 raise
-            discard(partial, target)
-            writer.folder = fresh.rename(partial)
-            writer._open()
-        return writer
-
-    @property
-    def _row_bytes(self) -> int:
-        return self.meta.spec.dim * np.dtype(self.meta.dtype).itemsize
+        if self.before is not None and not force:
+            rows = dict(enumerate(self.before.rows))
+            what = f"the store at {self.target}"
+            self._sources.append(_Source(what, self.target, self.before.meta, rows))
+        if interrupted(self.target):
+            slots = range(len(open_array(partial / "embeddings.npy")))
+            rows = {slot: row for slot, row in read_journal(partial / "journal.csv") if slot in slots}
+            meta = StoreMeta.read(partial / "meta.json")
+            self._sources.append(_Source(f"the interrupted pass at {partial}", partial, meta, rows))
+        for source in self._sources:
+            source.meta.require_same(self.meta, source.what)
 
     def todo(self) -> list[int]:
         """Return the slots that still need embedding, in order."""
-        return [slot for slot in range(len(self.ids)) if slot not in self.done and slot not in self._pending]
+        return [slot for slot in range(len(self.ids)) if slot not in self.rows and slot not in self._pending]
+
+    def begin(self) -> Path:
+        """Make the folder of the pass, with copies of the kept rows; `write` does so when it must."""
+        if self._folder is not None:
+            return self._folder
+        partial = beside(self.target, "partial")
+        with writing(self.target):
+            kept = [(source.folder, source.moves) for source in self._sources]
+            with self._copied(len(self.ids), kept) as fresh:
+                self._describe(fresh, added=bool(self.todo()))
+                add_to_journal(fresh / "journal.csv", self.rows)
+            discard(partial, self.target)
+            self._folder = fresh.rename(partial)
+            self._open(self._folder)
+        return self._folder
 
     def write(self, slot: int, row: Row, arrays: Sequence[EmbeddingArray]) -> None:
-        """Put one image's rows, (D,) each: the plain one, then its views. Counted only after `flush`."""
+        """Write one image's rows, (D,) each: the plain one, then its views. Counted only after `flush`."""
+        self.begin()
         with self._writing():
             for file, values in zip(self._files, arrays, strict=True):
                 data = np.ascontiguousarray(values, dtype=self.meta.dtype)
@@ -132,23 +163,24 @@ class StoreWriter:
         self._added = True
 
     def fail(self, slot: int, reason: str) -> None:
-        """Record that the image of `slot` has no embedding. It is tried again at the next run."""
+        """Record that the image of `slot` has no embedding. The next pass tries it again."""
         self.failures[slot] = reason
 
     def flush(self) -> None:
         """Hand what was written to the operating system, then enter it in the journal.
 
-        It outlives this process, however that ends, but not a crash of the machine: nothing is synced.
+        It survives the end of this process, but not a crash of the machine: nothing is synced.
         """
-        with self._writing():
-            for file in self._files:
-                file.flush()
-            add_to_journal(self.folder / "journal.csv", self._pending)
-        self.done.update(self._pending)
+        if self._folder is not None:
+            with self._writing():
+                for file in self._files:
+                    file.flush()
+                add_to_journal(self._folder / "journal.csv", self._pending)
+        self.rows.update(self._pending)
         self._pending.clear()
 
     def finish(self) -> EmbeddingStore:
-        """Make the store: failed slots are closed up, tables written, and the folder renamed into place."""
+        """Leave out failed slots, write the tables, rename the folder to `target` and return the store."""
         self.flush()
         missing = [slot for slot in self.todo() if slot not in self.failures]
         if missing:
@@ -156,45 +188,56 @@ class StoreWriter:
             are = counted(len(missing), "image is", "images are")
             raise StoreError(f"{are} neither embedded nor failed, first {first}")
         with writing(self.target):
-            store = self._complete()
+            if self._folder is None and self._all_in_place():
+                self._update()
+            else:
+                self._complete()
+            store = EmbeddingStore(self.target)
         self.lock.release()
         return store
 
-    def _complete(self) -> EmbeddingStore:
+    def _all_in_place(self) -> bool:
+        """Return whether the finished store has the rows that are wanted, in their order."""
+        if len(self._sources) != 1 or self._sources[0].folder != self.target:
+            return False
+        (source,) = self._sources
+        return [place for _, place in source.moves] == list(range(len(source.rows)))
+
+    def _update(self) -> None:
+        """Write those tables of the finished store that change."""
+        assert self.before is not None
+        meta = self.meta.joined([self.before.meta], added=False)
+        if self._ordered() != list(self.before.rows):
+            write_index(self.target / "index.csv", self._ordered())
+        if self._failed() != list(self.before.failures):
+            write_failed(self.target / "failed.csv", self._failed())
+        if meta != self.before.meta:
+            meta.write(self.target / "meta.json")
+
+    def _complete(self) -> None:
+        final = self.begin()
         self._close()
-        kept = np.array(sorted(self.done), dtype=np.intp)
-        final = self.folder if len(kept) == len(self.ids) else self._closed_up(kept)
+        if len(self.rows) < len(self.ids):  # into another folder, so that a kill leaves the pass as it was
+            with self._copied(len(self.rows), [(final, list(enumerate(sorted(self.rows))))]) as fresh:
+                final = fresh
         self._describe(final, added=self._added)
-        write_index(final / "index.csv", [self.done[slot] for slot in kept.tolist()])
-        failures = [Failure(self.ids[slot], reason) for slot, reason in sorted(self.failures.items())]
-        write_failed(final / "failed.csv", failures)
+        write_index(final / "index.csv", self._ordered())
+        write_failed(final / "failed.csv", self._failed())
         replace(final, self.target)
-        # only now: until the rename a kill must find the journal and go on from it
+        # only now: a pass killed before the rename is resumed from its journal
         (self.target / "journal.csv").unlink(missing_ok=True)
         discard(beside(self.target, "partial"), self.target)
-        return EmbeddingStore(self.target)
 
-    def _closed_up(self, kept: NDArray[np.intp]) -> Path:
-        """Copy the rows `kept` into a folder of their own, so that a kill leaves the pass as it was."""
-        final = beside(self.target, "next")
-        discard(final, self.target)
-        final.mkdir()
-        moves = list(enumerate(kept.tolist()))
-        try:
-            for name in array_names(self.meta.views):
-                (final / name).parent.mkdir(exist_ok=True)
-                with (final / name).open("wb") as file:
-                    write_header(file, self.meta.dtype, (len(kept), self.meta.spec.dim))
-                    copy_rows(self.folder / name, file, file.tell(), moves, self._row_bytes)
-        except BaseException:
-            discard(final, self.target)
-            raise
-        return final
+    def _ordered(self) -> list[Row]:
+        return [self.rows[slot] for slot in sorted(self.rows)]
+
+    def _failed(self) -> list[Failure]:
+        return [Failure(self.ids[slot], reason) for slot, reason in sorted(self.failures.items())]
 
     def close(self) -> None:
-        """Stop without finishing: what is in hand is entered in the journal for the next run.
+        """Stop without finishing; the next pass resumes from what was written.
 
-        What the disk refuses now is logged: this is for the way out, where another error is on its way.
+        If the disk refuses now, that is logged: this runs while another error is on its way.
         """
         if not self._refused:
             try:
@@ -207,34 +250,52 @@ class StoreWriter:
     def abandon(self) -> None:
         """Stop and forget the pass; a finished store of that name stays as it is."""
         self._drop()
-        with contextlib.suppress(OSError):
-            discard(self.folder, self.target)
+        if self._folder is not None:
+            with contextlib.suppress(OSError):
+                discard(self._folder, self.target)
         self.lock.release()
 
-    def _allocate(self) -> None:
-        discard(self.folder, self.target)
-        self.folder.mkdir(parents=True)
-        shape = (len(self.ids), self.meta.spec.dim)
-        for name in array_names(self.meta.views):
-            path = self.folder / name
-            path.parent.mkdir(exist_ok=True)
-            with path.open("wb") as file:
-                write_header(file, self.meta.dtype, shape)
-                file.truncate(file.tell() + np.dtype(self.meta.dtype).itemsize * shape[0] * shape[1])
-        self.meta.write(self.folder / "meta.json")
-        (self.folder / "journal.csv").touch()
-        self._open()
+    # ------------------------------------------------------------------ arrays
 
-    def _open(self) -> None:
-        self._files = []
-        for name in array_names(self.meta.views):
-            file = (self.folder / name).open("r+b")
+    @property
+    def _arrays(self) -> list[str]:
+        return array_names(self.meta.views)
+
+    @property
+    def _row_bytes(self) -> int:
+        return self.meta.spec.dim * np.dtype(self.meta.dtype).itemsize
+
+    @contextlib.contextmanager
+    def _copied(self, n: int, sources: Iterable[tuple[Path, Sequence[tuple[int, int]]]]) -> Iterator[Path]:
+        """Yield the folder ``next`` with arrays of `n` rows, some copied; on an error it is removed."""
+        fresh = beside(self.target, "next")
+        try:
+            discard(fresh, self.target)
+            for name in self._arrays:
+                (fresh / name).parent.mkdir(parents=True, exist_ok=True)
+                with (fresh / name).open("wb") as empty:
+                    write_header(empty, self.meta.dtype, (n, self.meta.spec.dim))
+                    empty.truncate(empty.tell() + n * self._row_bytes)
+            self._open(fresh)
+            for folder, moves in sources:
+                for file, name in zip(self._files, self._arrays, strict=True):
+                    copy_rows(folder / name, file, self._offset, moves, self._row_bytes)
+            self._close()
+            yield fresh
+        except BaseException:  # all it holds are copies, and a full disk needs the room
+            self._drop()
+            discard(fresh, self.target)
+            raise
+
+    def _open(self, folder: Path) -> None:
+        for name in self._arrays:
+            file = (folder / name).open("r+b")
             self._offset = read_header(file).offset
             self._files.append(file)
 
     def _close(self) -> None:
         files, self._files = self._files, []
-        with contextlib.ExitStack() as stack:  # each is closed, whatever becomes of the others
+        with contextlib.ExitStack() as stack:  # closes each, even if one raises
             for file in files:
                 stack.callback(file.close)
 
@@ -242,55 +303,16 @@ class StoreWriter:
         with contextlib.suppress(OSError):
             self._close()
 
+    def _describe(self, folder: Path, *, added: bool) -> None:
+        sources = [source.meta for source in self._sources if source.moves]
+        self.meta.joined(sources, added=added).write(folder / "meta.json")
+
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Explain what the disk refuses, and remember it: a cut-off journal line must stay the last one."""
+        """As `writing`, and remember a refusal: nothing may follow a cut-off line of the journal."""
         try:
             with writing(self.target):
                 yield
         except StoreError:
             self._refused = True
             raise
-
-    def _describe(self, folder: Path, *, added: bool) -> None:
-        self.meta.joined(self._taken, added=added).write(folder / "meta.json")
-
-    def _take_over(self, source: "_Source", keep: Keep) -> int:
-        """Copy the rows that are still right; return how many."""
-        rows = {row.img_path: row for row in source.rows.values()}
-        places = {row.img_path: place for place, row in source.rows.items()}
-        moves: list[tuple[int, int]] = []
-        for slot, image in enumerate(self.ids):
-            found = keep(image, rows) if slot not in self._pending else None
-            if found is not None:
-                moves.append((slot, places[found[0]]))
-                self._pending[slot] = found[1]
-        for file, name in zip(self._files, array_names(self.meta.views), strict=True):
-            copy_rows(source.folder / name, file, self._offset, moves, self._row_bytes)
-        return len(moves)
-
-
-@dataclass(frozen=True)
-class _Source:
-    """Rows that may be taken over: of the finished store, or of an interrupted pass."""
-
-    what: str
-    folder: Path
-    meta: StoreMeta
-    rows: dict[int, Row]
-
-
-def _finished(target: Path) -> _Source | None:
-    if not target.exists():
-        return None
-    store = EmbeddingStore(target)
-    return _Source(f"the store at {target}", target, store.meta, dict(enumerate(store.rows)))
-
-
-def _interrupted(target: Path) -> _Source | None:
-    if not interrupted(target):
-        return None
-    partial = beside(target, "partial")
-    slots = range(len(open_array(partial / "embeddings.npy")))
-    rows = {slot: row for slot, row in read_journal(partial / "journal.csv") if slot in slots}
-    return _Source(f"the interrupted pass at {partial}", partial, StoreMeta.read(partial / "meta.json"), rows)

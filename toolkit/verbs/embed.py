@@ -3,137 +3,111 @@
 import contextlib
 import os
 from collections.abc import Callable
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
 
-from toolkit.backbones.base import Pixels
-from toolkit.backbones.engines.choice import EngineName, device_for
+from toolkit.arrays.types import Pixels
 from toolkit.backbones.frozen import load_backbone
-from toolkit.backbones.int8 import INT8
-from toolkit.backbones.preprocessing import Decode, Preprocessing, ResizeMode
-from toolkit.embedding.read import ReadOptions
-from toolkit.embedding.run import PassOptions, PassReport, run_pass
+from toolkit.backbones.options import INT8
+from toolkit.backbones.preprocessing import Preprocessing
+from toolkit.backbones.registry import device_for
+from toolkit.embedding.run import PassReport, run_pass
 from toolkit.embedding.runners import ManyDevices, OneDevice, Runner
 from toolkit.errors import ImageError, OptionError
 from toolkit.files.locks import StoreLock
-from toolkit.images.decode import check_header, decode_image
+from toolkit.images.decode import check_header, configure_pillow, decode_image
 from toolkit.images.manifest import Manifest, read_manifest
 from toolkit.images.options import ImagePolicy
 from toolkit.labels.find import find_label_file
 from toolkit.runtime.devices import resolve_devices
-from toolkit.runtime.progress import Progress, silent
-from toolkit.store.folders import described
-from toolkit.store.spec import StoreDtype
-from toolkit.verbs.verify import Verification, verify
+from toolkit.runtime.options import PathLike, takes
+from toolkit.store.folders import earlier, recover
+from toolkit.verbs.options import EmbedOptions
 
-__all__ = [
-    "PassOptions",
-    "PassReport",
-    "ReadOptions",
-    "Verification",
-    "embed",
-    "run_pass",
-    "store_name",
-    "verify",
-]
-
-NAME_BYTES = 240  # most file systems allow 255, and a pass works in folders of a longer name
-CALIBRATION = 200  # images an int8 graph takes its ranges from
+NAME_BYTES = 240  # most file systems allow 255, and the folders beside a store have longer names
+CALIBRATION = 200  # images an int8 graph is calibrated with
 
 
-def embed(
-    source: Path | str,
-    *,
-    artifacts: Path | str = "artifacts",
-    name: str | None = None,
-    root: Path | None = None,
-    backbone: str = "resnet50",
-    weights: str | None = None,
-    resize: ResizeMode | None = None,
-    input_size: int | None = None,
-    decode: Decode = "scaled",
-    flip: bool = False,
-    device: str = "auto",
-    engine: EngineName = "auto",
-    precision: str = "auto",
-    batch_size: int | None = None,
-    num_workers: int = 0,
-    views: int = 0,
-    dtype: StoreDtype = "float32",
-    truncated: Literal["fail", "keep"] = "fail",
-    max_pixels: int = 178_956_970,
-    seed: int = 0,
-    labels: Path | str | None = None,
-    tags: Path | str | None = None,
-    split: Path | str | None = None,
-    for_prediction: bool = False,
-    force: bool = False,
-    progress: Progress = silent,
-) -> PassReport:
-    """Embed every image of `source` (a folder or a csv) into ``artifacts/embeddings/<name>/``.
+@takes(EmbedOptions)
+def embed(options: EmbedOptions) -> PassReport:
+    """Embed every image of a folder or csv into the store ``artifacts/embeddings/<name>/``.
 
-    A second call embeds only new and changed images, keeps renamed ones and drops vanished ones. The options
-    are those of `toolkit.backbones.frozen.load_backbone`, `ReadOptions`, `PassOptions` and
-    `ImagePolicy`; `device` may name several, ``cuda:0,cuda:1`` or ``all``. `name` is by
-    default that of the folder or csv, `weights` what ``TOOLKIT_WEIGHTS`` says or else the backbone's usual
-    ones. The store remembers `labels`, `tags` and `split` for ``fit`` and ``compare``.
+    A second call embeds only new and changed images, keeps renamed ones and drops those that are gone. An
+    interrupted call is resumed by the same call. The store remembers `labels`, `tags` and `split` for `fit`
+    and `compare`. `weights` are by default those ``TOOLKIT_WEIGHTS`` names, else the backbone's usual ones.
+
+    Returns
+    -------
+    PassReport
+        The store, and how many images were kept, embedded, dropped or failed.
 
     Raises
     ------
-    ManifestError, WeightsError, OptionError, SpecMismatchError, StoreError
-        See the modules of the same topic.
+    ManifestError
+        `source` cannot be listed.
+    OptionError, WeightsError
+        An option, or a file it names, does not exist or does not fit.
+    SpecMismatchError
+        The store was made with other options.
+    StoreError
+        Another call is writing the store, or the disk refuses.
+
+    Examples
+    --------
+    Skipped in tests, because weights must be fetched first.
+
+    >>> report = toolkit.embed("train/", labels="train.csv")  # doctest: +SKIP
+    >>> report.embedded, report.failed  # doctest: +SKIP
+    (35000, 0)
+    >>> report.store.embeddings().shape  # doctest: +SKIP
+    (35000, 2048)
     """
-    source = Path(source)
-    name = _checked_name(name, source)
-    policy = ImagePolicy(max_pixels=max_pixels, truncated=truncated)
-    reading = ReadOptions(
-        batch_size=batch_size, num_workers=num_workers, views=views, seed=seed, policy=policy
-    )
-    options = PassOptions(
-        dtype=dtype,
-        force=force,
-        for_prediction=for_prediction,
-        files=_remembered(source, labels=labels, tags=tags, split=split),
-    )
-    manifest = read_manifest(source, root=root)
-    target = Path(artifacts) / "embeddings" / name
-    devices = resolve_devices(device_for(device, engine, precision))
+    return embed_images(options)
+
+
+def embed_images(options: EmbedOptions, *, for_prediction: bool = False) -> PassReport:
+    """Embed as `embed` does; `for_prediction` marks a new store as one that ``predict`` makes for itself."""
+    source, artifacts = Path(options.source), Path(options.artifacts)
+    target = artifacts / "embeddings" / _checked_name(options.name, source)
+    files = _remembered(source, {"labels": options.labels, "tags": options.tags, "split": options.split})
+    manifest = read_manifest(source, root=None if options.root is None else Path(options.root))
+    devices = resolve_devices(device_for(options.device, options.engine, options.precision))
     with StoreLock(target) as lock:  # before a network is loaded, which takes a while
-        network = {
-            "name": backbone,
-            "weights": weights or os.environ.get("TOOLKIT_WEIGHTS") or None,
-            "resize": resize,
-            "input_size": input_size,
-            "decode": decode,
-            "flip": flip,
-            "engine": engine,
-            "precision": _same_int8(precision, target, force=force),
-            "graphs": Path(artifacts) / "graphs",
-        }
-        runner = _runner(devices, network, reading, _pictures(manifest, policy), progress)
-        with contextlib.closing(runner):
-            return run_pass(manifest, runner, target, options, progress=progress, lock=lock)
+        recover(target)
+        weights = options.weights or os.environ.get("TOOLKIT_WEIGHTS") or None
+        options = replace(options, weights=weights, precision=_same_int8(options, target))
+        with contextlib.closing(_runner(options, devices, artifacts / "graphs", manifest)) as runner:
+            return run_pass(
+                manifest,
+                runner,
+                target,
+                options,
+                files=files,
+                for_prediction=for_prediction,
+                progress=options.progress,
+                lock=lock,
+            )
 
 
-def _runner(
-    devices: tuple[str, ...],
-    network: dict[str, Any],
-    reading: ReadOptions,
-    calibration: Callable[[Preprocessing], list[Pixels]],
-    progress: Progress,
-) -> Runner:
-    first = partial(load_backbone, device=devices[0], calibration=calibration, progress=progress)
+def _runner(options: EmbedOptions, devices: tuple[str, ...], graphs: Path, manifest: Manifest) -> Runner:
+    if len(devices) > 1 and options.precision != "int8":
+        return ManyDevices(devices, options, options, graphs=graphs, progress=options.progress)
+    backbone = load_backbone(
+        options,
+        device=devices[0],
+        graphs=graphs,
+        calibration=_pictures(manifest, options),
+        progress=options.progress,
+    )
     if len(devices) == 1:
-        return OneDevice(first(**network), reading)
-    if network["precision"] == "int8":  # calibrated here, once, for all of them
-        network |= {"precision": first(**network).spec.precision}
-    return ManyDevices(devices, network, reading)
+        return OneDevice(backbone, options)
+    # calibrated here, once, for all of them
+    return _runner(replace(options, precision=backbone.spec.precision), devices, graphs, manifest)
 
 
 def store_name(source: Path) -> str:
     """Return the name a store gets from its source: the folder's, or the file's without its suffix."""
-    source = source.resolve()  # "." and ".." have no name of their own
+    source = source.resolve()  # "." and ".." are not names
     return (source.name if source.is_dir() else source.stem) or "root"
 
 
@@ -152,16 +126,20 @@ def _checked_name(name: str | None, source: Path) -> str:
     return name
 
 
-def _same_int8(precision: str, target: Path, *, force: bool) -> str:
-    """Let a pass that goes on use the int8 graph it was begun with; a new one calibrates its own."""
-    meta = None if force or precision != "int8" else described(target)
-    return meta.spec.precision if meta is not None and meta.spec.precision.startswith(INT8) else precision
+def _same_int8(options: EmbedOptions, target: Path) -> str:
+    """Return the precision; under int8 the graph of the rows that exist, for a new one would differ."""
+    if options.precision == "int8" and not options.force:
+        for meta in earlier(target)[:1]:
+            if meta.spec.precision.startswith(INT8):
+                return meta.spec.precision
+    return options.precision
 
 
 def _pictures(manifest: Manifest, policy: ImagePolicy) -> Callable[[Preprocessing], list[Pixels]]:
-    """Return what reads a sample of the images, evenly spaced; those that cannot be read are left out."""
+    """Return a function that reads a sample of the images, evenly spaced, without those it cannot read."""
 
     def read(preprocessing: Preprocessing) -> list[Pixels]:
+        configure_pillow(policy)
         step = max(len(manifest.entries) // CALIBRATION, 1)
         pictures = []
         for entry in manifest.entries[::step][:CALIBRATION]:
@@ -172,26 +150,21 @@ def _pictures(manifest: Manifest, policy: ImagePolicy) -> Callable[[Preprocessin
                     data = file.read()
                 picture = decode_image(data, policy, name=entry.id, least_side=preprocessing.least_side)
             except (ImageError, OSError):
-                continue  # the pass itself will say so, in failed.csv
+                continue  # the pass itself records the reason in failed.csv
             pictures.append(preprocessing(picture.rgb))
         return pictures
 
     return read
 
 
-def _remembered(source: Path, **files: Path | str | None) -> dict[str, str]:
-    """Return the absolute paths of the files given; a csv of images that has tags is its own label file."""
-    out = {}
+def _remembered(source: Path, files: dict[str, PathLike | None]) -> dict[str, str]:
+    """Return absolute paths of the files named; a csv of images that has tags is its own label file."""
+    paths = {}
     for role, path in files.items():
         if path is None:
             continue
         if not Path(path).exists():
             raise OptionError(f"--{role} got {path}, which does not exist; check the path")
-        out[role] = str(Path(path).resolve())
-    if (
-        "labels" not in out
-        and source.is_file()
-        and find_label_file(source, name=source.stem) == source.absolute()
-    ):
-        out["labels"] = str(source.resolve())
-    return out
+        paths[role] = str(Path(path).resolve())
+    is_own = source.is_file() and find_label_file(source, name=source.stem) == source.absolute()
+    return ({"labels": str(source.resolve())} if is_own else {}) | paths

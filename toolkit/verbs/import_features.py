@@ -1,4 +1,4 @@
-"""EmbeddingArray computed elsewhere become a store like any other."""
+"""Features computed elsewhere become a store like any other."""
 
 import hashlib
 from pathlib import Path
@@ -6,30 +6,49 @@ from pathlib import Path
 import numpy as np
 
 from toolkit.errors import StoreError
-from toolkit.files.npy import EmbeddingArray
+from toolkit.files.npy import COPY_ROWS, EmbeddingArray
 from toolkit.files.text import read_text, split_lines
 from toolkit.runtime.messages import counted
-from toolkit.runtime.progress import Progress, silent
+from toolkit.runtime.options import takes
+from toolkit.runtime.progress import Progress
 from toolkit.store.reading import EmbeddingStore
 from toolkit.store.records import Row, StoreMeta
 from toolkit.store.spec import EmbeddingSpec
 from toolkit.store.writing import StoreWriter
+from toolkit.verbs.options import ImportOptions
 
-BLOCK_ROWS = 4096
 
+@takes(ImportOptions)
+def import_features(options: ImportOptions) -> EmbeddingStore:
+    r"""Make a store of an (N, D) float16 or float32 ``.npy`` and N image names, one a line.
 
-def import_features(
-    array: Path, names: Path, target: Path, *, force: bool = False, progress: Progress = silent
-) -> EmbeddingStore:
-    """Make the store `target` from an (N, D) float16/32 ``.npy`` and N image names, one a line.
+    `target` is the folder of the store, by default ``artifacts/embeddings/<name>``.
+
+    Returns
+    -------
+    EmbeddingStore
 
     Raises
     ------
     StoreError
         The array is not (N, D) float16 or float32, holds NaN or infinity, or does not fit the names; names
-        repeat; or `target` is there already.
+        repeat; or the store exists already.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> np.save(folder / "X.npy", np.ones((2, 3), np.float32))
+    >>> _ = (folder / "names.txt").write_text("a.jpg\nb.jpg\n")
+    >>> import_features(folder / "X.npy", folder / "names.txt", artifacts=folder / "artifacts").ids
+    ('a.jpg', 'b.jpg')
     """
-    if target.exists() and not force:
+    array, names = Path(options.array), Path(options.names)
+    usual = Path(options.artifacts) / "embeddings" / (options.name or array.stem)
+    target = usual if options.target is None else Path(options.target)
+    if target.exists() and not options.force:
         raise StoreError(
             f"there is a store at {target} already; give another --name, or --force to replace it"
         )
@@ -51,9 +70,9 @@ def import_features(
         engine="unknown",
     )
     meta = StoreMeta(spec=spec, dtype="float16" if X.dtype == np.float16 else "float32")
-    writer = StoreWriter.begin(target, meta, ids, keep=lambda *_: None, force=True)
+    writer = StoreWriter(target, meta, ids, force=True)
     try:
-        _copy(X, writer, array, progress)
+        _copy(X, writer, array, options.progress)
     except BaseException:
         writer.abandon()
         raise
@@ -61,8 +80,8 @@ def import_features(
 
 
 def _copy(X: EmbeddingArray, writer: StoreWriter, array: Path, progress: Progress) -> None:
-    for start in range(0, len(X), BLOCK_ROWS):
-        block = X[start : start + BLOCK_ROWS]
+    for start in range(0, len(X), COPY_ROWS):
+        block = X[start : start + COPY_ROWS]
         _require_finite(block, start, array)
         for slot, values in enumerate(block, start):
             digest = hashlib.blake2b(values.tobytes(), digest_size=16).hexdigest()
@@ -74,7 +93,7 @@ def _features(path: Path) -> EmbeddingArray:
     try:
         with path.open("rb") as file:
             begins = file.read(6).startswith((b"\x93NUMPY", b"PK"))
-        if not begins:  # numpy would take it for a pickle and say how to load that
+        if not begins:  # numpy would take it for a pickle and advise how to load that
             raise ValueError("it does not begin as one")
         X = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:

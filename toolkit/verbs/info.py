@@ -5,9 +5,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from toolkit.backbones.engines.choice import choose_engine
 from toolkit.backbones.fidelity import measured
 from toolkit.backbones.graphs import FACTS, Graph, cache_folder
+from toolkit.backbones.registry import choose_engine
 from toolkit.errors import ToolkitError
 from toolkit.experiment.dataset import store_names
 from toolkit.experiment.saved import SavedHead, saved_names
@@ -58,7 +58,7 @@ def _machine() -> dict[str, Any]:
 
         facts |= {"processor": processor(), "fast_precisions": list(fast_precisions())}
     else:
-        from toolkit.backbones.engines import torch as engines
+        from toolkit.backbones import torch_devices as engines
 
         facts |= {
             "processor": engines.processor(device),

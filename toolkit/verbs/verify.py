@@ -1,4 +1,4 @@
-"""Is a store what its images give today? A sample is embedded again, another way, and compared."""
+"""Whether a store still matches its images: a sample is embedded again, another way, and compared."""
 
 import os
 from dataclasses import dataclass
@@ -7,23 +7,24 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.backbones.base import Rows
-from toolkit.backbones.engines.choice import EngineName
+from toolkit.arrays.types import Float32Array
 from toolkit.backbones.fidelity import LEAST_WORST, cosines
 from toolkit.backbones.frozen import load_backbone
-from toolkit.backbones.preprocessing import options_of
+from toolkit.backbones.options import NetworkOptions
 from toolkit.backbones.weights import FILES
 from toolkit.embedding.forward import embed_entries
-from toolkit.embedding.read import ReadOptions, digest_of_file
+from toolkit.embedding.options import ReadOptions
+from toolkit.embedding.read import digest_of_file
 from toolkit.errors import OptionError, StoreError
 from toolkit.images.manifest import Entry
-from toolkit.runtime.progress import Progress, silent
+from toolkit.runtime.options import takes
 from toolkit.store.reading import EmbeddingStore
 from toolkit.store.spec import EmbeddingSpec
+from toolkit.verbs.options import VerifyOptions
 
-SAME = 1e-5  # largest relative difference between two batch sizes of one engine in fp32 on a processor
-GPU_SAME = 1e-4  # cuDNN takes other algorithms at other batch sizes, some of which round more (Winograd's)
-FLOAT16_SAME = 2e-3  # what a store of float16 adds: its rounding is 2 ** -11, of the largest value of a row
+SAME = 1e-5  # largest relative difference between two batch sizes of one engine in fp32 on a CPU
+GPU_SAME = 1e-4  # at other batch sizes cuDNN uses other algorithms, some of which round more (Winograd's)
+FLOAT16_SAME = 2e-3  # rounding of a float16 store: 2 ** -11, of the largest value of a row
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,15 @@ class Verification:
     ----------
     store : str
     rows, changed : int
-        Rows compared; rows drawn whose image is gone or no longer what it was, which are not compared.
+        Rows compared; rows drawn but not compared, because their image changed or is gone.
     engine, precision, device : str
         What embedded them again, `batch_size` images at a time.
-    largest_difference : float
-        Largest absolute difference, and as a share of the largest value of its row in `relative`.
+    largest_difference, relative : float
+        Largest absolute difference; and as a share of the largest value of its row.
     worst_cosine : float
+    worst_image : str
     allowed : str
-        What `agrees` means here, in words.
+        What `agrees` requires here, in words.
     agrees : bool
     """
 
@@ -60,66 +62,63 @@ class Verification:
     agrees: bool
 
 
-def verify(
-    store: str,
-    *,
-    artifacts: Path | str = "artifacts",
-    n: int = 32,
-    device: str = "auto",
-    engine: EngineName | None = None,
-    precision: str | None = None,
-    batch_size: int | None = None,
-    seed: int = 0,
-    progress: Progress = silent,
-) -> Verification:
-    """Embed `n` rows of a store again and compare.
+@takes(VerifyOptions)
+def verify(options: VerifyOptions) -> Verification:
+    """Embed some rows of a store again and compare.
 
-    Engine and precision are the store's own unless given; the batch size is then not the usual one, for rows
-    must not depend on it. With the same engine in fp32 on the same kind of device rows have to agree to 1e-5
-    (on GPUs 1e-4), otherwise to a cosine of .998.
+    The batch size is by default not the usual one, because rows must not depend on it. With the same engine
+    in fp32 on the same kind of device rows must agree to 1e-5 (on GPUs 1e-4), otherwise to a cosine of .998.
+
+    Returns
+    -------
+    Verification
+        The differences, and whether they are small enough.
 
     Raises
     ------
-    StoreError, OptionError, WeightsError
-        There is no such store, its images are gone, or its backbone cannot be loaded.
+    StoreError
+        There is no such store, or its images are gone or have changed.
+    OptionError, WeightsError
+        The store's features were imported, or its backbone cannot be loaded.
+
+    Examples
+    --------
+    Skipped in tests, because weights must be fetched first.
+
+    >>> toolkit.verify("train", n=100).agrees  # doctest: +SKIP
+    True
     """
-    opened = EmbeddingStore(Path(artifacts) / "embeddings" / store)
-    spec = opened.meta.spec
+    artifacts = Path(options.artifacts)
+    store = EmbeddingStore(artifacts / "embeddings" / options.store)
+    spec = store.meta.spec
     if spec.backbone == "imported":
-        raise OptionError(f"the features of {store!r} were imported; verify is for stores that embed made")
-    engine = engine or ("openvino" if spec.engine == "openvino" else "torch")
-    options = options_of(spec.preprocessing)
-    if engine == "openvino" and options["decode"] == "device":
-        options["decode"] = "exact"  # the nearest it has
+        raise OptionError(
+            f"the features of {options.store!r} were imported; verify is for stores that embed made"
+        )
     backbone = load_backbone(
-        spec.backbone,
-        weights=_weights(opened.name, spec),
-        **options,
-        device=device,
-        engine=engine,
-        precision=precision or spec.precision,
-        graphs=Path(artifacts) / "graphs",
-        progress=progress,
+        _network(options, store.name, spec), graphs=artifacts / "graphs", progress=options.progress
     )
     if backbone.spec.weights_sha256 != spec.weights_sha256:
         raise OptionError(
-            f"{backbone.spec.weights} are not the weights of the store {store!r}; set TOOLKIT_WEIGHTS"
+            f"{backbone.spec.weights} are not the weights of the store {options.store!r}; set TOOLKIT_WEIGHTS"
         )
-    size = batch_size or max(backbone.batch_size // 2 + 1, 1)
-    drawn = np.sort(np.random.default_rng(seed).permutation(len(opened.rows))[:n])
-    entries = [(int(row), Entry(opened.ids[row], Path(opened.meta.root) / opened.ids[row])) for row in drawn]
-    same = [(row, entry) for row, entry in entries if _is(entry, opened.rows[row].digest)]
+    size = options.batch_size or max(backbone.batch_size // 2 + 1, 1)
+    drawn = np.sort(np.random.default_rng(options.seed).permutation(len(store.rows))[: options.n])
+    entries = [(int(row), Entry(store.ids[row], Path(store.meta.root) / store.ids[row])) for row in drawn]
+    same = [(row, entry) for row, entry in entries if _has_digest(entry, store.rows[row].digest)]
     if not same:
-        raise StoreError(f"none of the images of {store!r} is in {opened.meta.root} as it was; embed again")
+        raise StoreError(
+            f"none of the images of {options.store!r} is in {store.meta.root} as it was; embed again"
+        )
     fresh = np.zeros((len(same), spec.dim), np.float32)
     place = {row: number for number, (row, _) in enumerate(same)}
-    for done, embedded in enumerate(embed_entries(same, backbone, ReadOptions(batch_size=size)), start=1):
+    for number, embedded in enumerate(embed_entries(same, backbone, ReadOptions(batch_size=size)), start=1):
         if embedded.row is None:
-            raise StoreError(f"{opened.ids[embedded.slot]} cannot be read any more: {embedded.reason}")
+            raise StoreError(f"{store.ids[embedded.slot]} cannot be read any more: {embedded.reason}")
         fresh[place[embedded.slot]] = embedded.rows[0]
-        progress("verify", done, len(same))
+        options.progress("verify", number, len(same))
     return _compare(
-        opened,
+        store,
         fresh,
         [row for row, _ in same],
         backbone.spec,
@@ -129,28 +128,37 @@ def verify(
     )
 
 
+def _network(options: VerifyOptions, store: str, spec: EmbeddingSpec) -> NetworkOptions:
+    """Return the options of the store's network, by the engine and precision asked for."""
+    made = spec.network_options()
+    engine = options.engine or spec.engine
+    if engine == "openvino" and made["decode"] == "device":
+        made["decode"] = "exact"  # the nearest it has
+    changed = {"engine": engine, "precision": options.precision or spec.precision, "device": options.device}
+    return NetworkOptions(**made | changed, weights=_weights(store, spec))
+
+
 def _compare(
-    opened: EmbeddingStore, fresh: Rows, rows: list[int], spec: EmbeddingSpec, **facts: Any
+    store: EmbeddingStore, fresh: Float32Array, rows: list[int], spec: EmbeddingSpec, **facts: Any
 ) -> Verification:
-    stored = opened.embeddings()[rows].astype(np.float32)
+    stored = store.embeddings()[rows].astype(np.float32)
     difference = np.abs(fresh - stored).max(axis=1)
     relative = float((difference / np.maximum(np.abs(stored).max(axis=1), 1e-12)).max())
     cosine = cosines(fresh, stored)
-    made_on, now_on = _kind(opened.meta.made_with.get("device", "cpu")), _kind(facts["device"])
-    exact = spec.difference(opened.meta.spec) is None and spec.precision == "fp32" and made_on == now_on
-    limit = max(SAME if now_on == "cpu" else GPU_SAME, FLOAT16_SAME if opened.meta.dtype == "float16" else 0)
-    agrees = relative <= limit if exact else bool(cosine.min() >= LEAST_WORST)
+    made_on, now_on = _kind(store.meta.made_with.get("device", "cpu")), _kind(facts["device"])
+    exact = spec.difference(store.meta.spec) is None and spec.precision == "fp32" and made_on == now_on
+    limit = max(SAME if now_on == "cpu" else GPU_SAME, FLOAT16_SAME if store.meta.dtype == "float16" else 0)
     return Verification(
-        store=opened.name,
+        store=store.name,
         rows=len(rows),
         engine=spec.engine,
         precision=spec.precision,
         largest_difference=float(difference.max()),
         relative=relative,
         worst_cosine=float(cosine.min()),
-        worst_image=opened.ids[rows[int(cosine.argmin())]],
+        worst_image=store.ids[rows[int(cosine.argmin())]],
         allowed=f"relative difference at most {limit:g}" if exact else f"cosine at least {LEAST_WORST}",
-        agrees=agrees,
+        agrees=relative <= limit if exact else bool(cosine.min() >= LEAST_WORST),
         **facts,
     )
 
@@ -161,19 +169,19 @@ def _kind(devices: str) -> str:
 
 
 def _weights(store: str, spec: EmbeddingSpec) -> str:
-    """Return the store's weights, or what TOOLKIT_WEIGHTS says where that file has gone."""
+    """Return the store's weights, or those that TOOLKIT_WEIGHTS names if that file is gone."""
     if not spec.weights.endswith(FILES) or Path(spec.weights).is_file():
         return spec.weights
     named = os.environ.get("TOOLKIT_WEIGHTS")
     if not named:
         raise OptionError(
-            f"the weights of the store {store!r}, {spec.weights}, are not there; "
+            f"the weights of the store {store!r}, {spec.weights}, do not exist; "
             "put them back, or set TOOLKIT_WEIGHTS to where they are now"
         )
     return named
 
 
-def _is(entry: Entry, digest: str) -> bool:
+def _has_digest(entry: Entry, digest: str) -> bool:
     try:
         return digest_of_file(entry.path) == digest
     except OSError:

@@ -196,14 +196,14 @@ def test_rules__go_by_blocks_of_mapped_scores(text, tmp_path, monkeypatch):
     scores, _, sparse = case(4, rows=400, tags=30)
     whole = parse_rule(text, min_tags=1).fit(scores, sparse)
     np.save(tmp_path / "scores.npy", scores)
-    given = OnlyBlocks(np.load(tmp_path / "scores.npy", mmap_mode="r"))
+    mapped = OnlyBlocks(np.load(tmp_path / "scores.npy", mmap_mode="r"))
     monkeypatch.setattr("toolkit.evaluation.decisions.base.BLOCK_BYTES", 4 * 30 * 50)
-    rule = parse_rule(text, min_tags=1).fit(given, sparse)
-    np.testing.assert_array_equal(rule.apply(given).toarray(), whole.apply(scores).toarray())
+    rule = parse_rule(text, min_tags=1).fit(mapped, sparse)
+    np.testing.assert_array_equal(rule.apply(mapped).toarray(), whole.apply(scores).toarray())
     if text == "expected-f1":  # learns from a bounded draw of rows, taken at once
         assert (rule.slope, rule.intercept) == (whole.slope, whole.intercept)
         return
-    assert given.largest <= 30 * 50
+    assert mapped.largest <= 30 * 50
     np.testing.assert_allclose(getattr(rule, "thresholds", 0), getattr(whole, "thresholds", 0), rtol=1e-12)
 
 

@@ -92,7 +92,7 @@ def overlap(ids, want):
     return np.mean([len(set(a) & set(b)) / len(b) for a, b in zip(ids, want, strict=True)])
 
 
-def test_index__finds_what_it_says_and_compares_exactly(monkeypatch):
+def test_index__has_the_recall_it_reports_and_compares_exactly(monkeypatch):
     monkeypatch.setattr(knn_search, "DIMS", 12)
     unit, queries = clustered(3000), clustered(100, seed=1)
     index = ListIndex.build(unit, 20, 0, lambda *state: None)
@@ -103,7 +103,7 @@ def test_index__finds_what_it_says_and_compares_exactly(monkeypatch):
     np.testing.assert_allclose(sims, np.take_along_axis(queries @ unit.T, ids, axis=1), atol=2e-6)
 
 
-def test_index__answers_do_not_depend_on_company_threads_or_chance():
+def test_index__results_do_not_depend_on_other_queries_threads_or_chance():
     unit, queries = clustered(2000), clustered(40, seed=1)
     index = ListIndex.build(unit, 10, 0, lambda *state: None)
     sims, ids = nearest(queries, unit, 10, index)
@@ -128,7 +128,7 @@ def test_index__where_lists_are_too_short_for_k_more_are_scanned():
     np.testing.assert_array_equal(ids, nearest(unit[:20], unit, 400)[1])
 
 
-def test_index__says_what_it_finds(monkeypatch, caplog):
+def test_index__warns_with_its_recall(monkeypatch, caplog):
     monkeypatch.setattr(knn_search, "DIMS", 1)
     with caplog.at_level(logging.WARNING):
         index = ListIndex.build(clustered(2000), 20, 0, lambda *state: None)

@@ -253,7 +253,7 @@ def test_options__passed_as_one_object(labels, tmp_path):
     )
     assert read_label_file(labels, options).space.tags == ("b", "a")
     assert read_label_file(labels, LabelOptions(separator="|")).space.tags == ("a", "z")
-    with pytest.raises(OptionError, match="unknown option 'tag'; the options of read_labels are path, tags"):
+    with pytest.raises(OptionError, match="unknown option 'tag'; the options of read_labels are path"):
         read_labels(labels, tag="tags.txt")
 
 

@@ -1,1 +1,1 @@
-"""What runs a network: OpenVINO on CPUs, torch on GPUs or anywhere."""
+"""The engines of `toolkit.backbones.registry`: OpenVINO for CPUs, torch for every device."""

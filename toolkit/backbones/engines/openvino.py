@@ -1,51 +1,91 @@
-"""Graphs on the processor by OpenVINO. Starts in under a second and needs no torch."""
+"""Graphs on the CPU by OpenVINO. Starts in under a second and needs no torch."""
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
 
-from toolkit.backbones.base import Pixels, Rows
+from toolkit.arrays.types import Float32Array, Pixels
+from toolkit.backbones.base import LoadedNetwork
+from toolkit.backbones.families import family_of
+from toolkit.backbones.graphs import load_graph
+from toolkit.backbones.int8 import Calibration, int8_graph
 from toolkit.backbones.openvino_import import import_openvino
+from toolkit.backbones.options import NetworkOptions
+from toolkit.backbones.preprocessing import Preprocessing
 from toolkit.errors import OptionError
+from toolkit.runtime.progress import Progress
 
 openvino = import_openvino()
 
-HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
+HINTS = {"bf16": "bf16", "fp16": "f16"}  # fp32 and int8 graphs: f32
 FIRST = (1, 32, 32, 3)  # the smallest batch any network takes
-BATCH = 4  # measured: 4 to 8 a stream are fastest, larger ones only take memory
+BATCH = 4  # 4 to 8 a stream are fastest, larger ones only take memory
 
 
 @functools.cache
 def fast_precisions() -> tuple[str, ...]:
-    """Return the precisions faster than fp32 that this processor computes in, of ``bf16`` and ``fp16``."""
+    """Return the precisions faster than fp32 that this CPU computes in, of ``bf16`` and ``fp16``."""
     able: list[str] = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return tuple(name for name in ("bf16", "fp16") if name.upper() in able)
 
 
 def processor() -> str:
-    """Return the processor's name as OpenVINO knows it."""
+    """Return the CPU's name as OpenVINO knows it."""
     return str(openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")).strip()
 
 
-class OpenVinoEngine:
-    """A graph compiled for throughput: as many streams as OpenVINO thinks best for this processor.
+def load(
+    options: NetworkOptions, *, graphs: Path | None, calibration: Calibration | None, progress: Progress
+) -> LoadedNetwork:
+    """Load a network as a graph, see `toolkit.backbones.registry`."""
+    assert options.weights is not None
+    graph = load_graph(family_of(options.backbone), options.backbone, options.weights, progress=progress)
+    preprocessing = Preprocessing.of(graph.facts.recipe, options)
+    if options.precision.startswith("int8"):
+        graph = int8_graph(
+            options.precision,
+            graph,
+            preprocessing,
+            graphs=graphs,
+            calibration=calibration,
+            progress=progress,
+        )
+        options = replace(options, precision=graph.folder.name)
+    elif options.precision not in ("auto", "fp32", *fast_precisions()):
+        raise OptionError(
+            f"--precision {options.precision}: {processor()} does not compute in it; it has "
+            f"{', '.join(('fp32', *fast_precisions()))}, and --engine torch emulates bf16"
+        )
+    return LoadedNetwork(
+        options=options,
+        facts=graph.facts,
+        preprocessing=preprocessing,
+        processor=processor(),
+        fast_precisions=fast_precisions(),
+        folder=graph.folder,
+        start=lambda precision: OpenVinoEngine(graph.path, precision),
+        resize=preprocessing,
+    )
 
-    Sizes stay free: measured, a graph of fixed sizes is no faster, and a row has the same bits in any batch.
+
+class OpenVinoEngine:
+    """A graph compiled for throughput, with as many streams as OpenVINO recommends for this CPU.
+
+    Sizes stay free: a graph of fixed sizes is no faster, and a row has the same bits in any batch.
     """
 
     pads = False
-    batch_size = BATCH
 
     def __init__(self, graph: Path, precision: str) -> None:
-        """Compile `graph` for ``fp32``, ``bf16``, ``fp16``, or ``int8`` where it is quantised."""
-        core = openvino.Core()
         settings = {
             "PERFORMANCE_HINT": "THROUGHPUT",
-            "INFERENCE_PRECISION_HINT": HINTS[precision],
+            "INFERENCE_PRECISION_HINT": HINTS.get(precision, "f32"),
         }
+        core = openvino.Core()
         try:
             compiled = core.compile_model(core.read_model(graph), "CPU", settings)
         except RuntimeError as error:
@@ -57,18 +97,21 @@ class OpenVinoEngine:
         self._requests: SimpleQueue[Any] = SimpleQueue()
         for _ in range(self.in_flight):
             self._requests.put(compiled.create_infer_request())
-        # OpenVINO's binding fills a static table the first time an array comes in, and lets go of Python's
-        # lock meanwhile: two first times at once wait for each other for ever, so the first one is alone
-        shape = compiled.input(0).get_partial_shape()
-        sides = zip(FIRST, shape, strict=True)
+        # concurrent first calls deadlock in OpenVINO's binding (a static table, filled with Python's lock
+        # released); warm up here
+        sides = zip(FIRST, compiled.input(0).get_partial_shape(), strict=True)
         first = [least if side.is_dynamic else side.get_length() for least, side in sides]
         self.forward(np.zeros(first, np.uint8))
 
-    def forward(self, batch: Pixels) -> Rows:
-        """Return rows (B, D) float32; the caller's thread waits without holding Python's lock."""
+    def batch_size(self, side: int) -> int:
+        """Return the same number for pictures of any size."""
+        return BATCH
+
+    def forward(self, batch: Pixels) -> Float32Array:
+        """Return rows (B, D); the calling thread waits with Python's lock released."""
         request = self._requests.get()
         try:
-            rows: Rows = request.infer({0: batch}, share_inputs=True)[0].copy()
+            rows: Float32Array = request.infer({0: batch}, share_inputs=True)[0].copy()
         finally:
             self._requests.put(request)
         return rows

@@ -1,67 +1,67 @@
-"""Networks on CUDA, Metal or the processor by torch, eager."""
+"""Networks on CUDA, Metal or the CPU by torch, eager."""
 
 import contextlib
 import threading
-from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from toolkit.backbones.base import DeviceMemoryError, Pixels, Rows
-from toolkit.backbones.network import FromBytes, Network
+from toolkit.arrays.types import Float32Array, Pixels
+from toolkit.backbones.base import DeviceMemoryError, LoadedNetwork
+from toolkit.backbones.families import family_of
+from toolkit.backbones.graphs import graph_folder
+from toolkit.backbones.int8 import Calibration
+from toolkit.backbones.network import FromBytes, Network, build_network, facts_of
+from toolkit.backbones.options import NetworkOptions
+from toolkit.backbones.preprocessing import Preprocessing
+from toolkit.backbones.resizing import resize_picture
+from toolkit.backbones.torch_devices import fast_precisions, is_out_of_memory, on_stream, processor
+from toolkit.runtime.progress import Progress
 
 KINDS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 CPU_BATCH = 16
 MPS_BATCH = 32
 SMALLEST_BATCH, LARGEST_BATCH = 32, 256
-SHARE = 8  # of a GPU's memory a batch may take: two are under way, and processes may share the GPU
+SHARE = 8  # of a GPU's memory a batch may take: two are in flight, and processes may share the GPU
 
 
-def fast_precisions(device: str) -> tuple[str, ...]:
-    """Return the precisions faster than fp32 on a device, the safest first."""
-    if device.startswith("cuda"):
-        with torch.cuda.device(device):  # the question is put to the current one
-            native = torch.cuda.is_bf16_supported(including_emulation=False)
-        return ("bf16", "fp16") if native else ("fp16",)
-    if device == "mps":
-        return ("fp16",)
-    return ()  # a processor may emulate bf16, slower than fp32; OpenVINO knows, torch does not say
+def load(
+    options: NetworkOptions, *, graphs: Path | None, calibration: Calibration | None, progress: Progress
+) -> LoadedNetwork:
+    """Load a network as a torch module, see `toolkit.backbones.registry`."""
+    assert options.weights is not None
+    network = build_network(family_of(options.backbone), options.backbone, options.weights)
+    preprocessing = Preprocessing.of(network.recipe, options)
+    decoder = None
+    if options.decode == "device":
+        from toolkit.backbones.jpeg import DeviceDecoder
 
-
-def processor(device: str) -> str:
-    """Return the name of a GPU as its driver knows it; of other devices what torch calls them."""
-    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Tell whether a device's memory was full; Metal, cuDNN, cuBLAS and nvJPEG say so in words alone."""
-    text = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in text or "alloc_failed" in text
-
-
-@contextlib.contextmanager
-def on_stream(device: torch.device, stream: Any) -> Iterator[None]:
-    """Make `stream` of a CUDA device the current one.
-
-    The device first: leaving the stream would otherwise go back to the device that was current before, and
-    open a context of some hundred MB on it.
-    """
-    with torch.cuda.device(device), torch.cuda.stream(stream):
-        yield
+        decoder = DeviceDecoder(options.device, preprocessing)
+    return LoadedNetwork(
+        options=options,
+        facts=facts_of(network, options.backbone, options.weights),  # before it moves to its device
+        preprocessing=preprocessing,
+        processor=processor(options.device),
+        fast_precisions=fast_precisions(options.device),
+        folder=graph_folder(options.backbone, options.weights),
+        start=lambda precision: TorchEngine(network, options.device, precision),
+        resize=lambda image: resize_picture(image, preprocessing),
+        decoder=decoder,
+    )
 
 
 class TorchEngine:
-    """A network in channels_last, under autocast where the precision is not fp32.
+    """A network in channels_last, under autocast if the precision is not fp32.
 
-    On CUDA each calling thread has a stream and a pinned buffer of its own, so that one batch is copied while
-    another one is computed; for the whole process TF32 is switched off in cuDNN (fp32 means fp32: TF32 rounds
-    inputs to 10 bits), and cuDNN held to its deterministic algorithms.
+    On CUDA each calling thread has its own stream and pinned buffer, so that one batch is copied while
+    another one is computed. For the whole process TF32 is switched off in cuDNN (fp32 means fp32: TF32 rounds
+    inputs to 10 bits), and cuDNN uses only its deterministic algorithms.
 
     Raises
     ------
     DeviceMemoryError
-        The device has no room for the network.
+        The network does not fit on the device.
     """
 
     pads = True
@@ -75,7 +75,6 @@ class TorchEngine:
             torch.backends.cudnn.allow_tf32 = False
             torch.backends.cudnn.deterministic = True
         self.in_flight = 2 if self._device.type == "cuda" else 1
-        self.batch_size = MPS_BATCH if self._device.type == "mps" else CPU_BATCH
 
     def _placed(self, module: FromBytes) -> torch.nn.Module:
         try:
@@ -86,30 +85,29 @@ class TorchEngine:
             raise DeviceMemoryError(f"the network does not fit on {self._device}") from error
         return placed
 
-    def tune(self, side: int) -> None:
-        """Set the batch size on a GPU by what pictures of `side` pixels take of its memory.
+    def batch_size(self, side: int) -> int:
+        """Return the batch size; on a GPU by how much of its memory pictures of `side` pixels take.
 
-        Not by timing: rows depend on the batch size in their last bits, and a pass that goes on another day
-        has to find the same one.
+        Not by timing: the last bits of rows depend on the batch size, and a pass resumed on another day
+        must get the same one.
         """
         if self._device.type != "cuda":
-            return
+            return MPS_BATCH if self._device.type == "mps" else CPU_BATCH
         before = torch.cuda.memory_allocated(self._device)
         torch.cuda.reset_peak_memory_stats(self._device)
         try:
             self.forward(np.zeros((SMALLEST_BATCH, side, side, 3), np.uint8))
         except DeviceMemoryError:
-            self.batch_size = SMALLEST_BATCH  # the pass will halve it, and say so
-            return
+            return SMALLEST_BATCH  # the pass will halve it, with a warning
         taken = torch.cuda.max_memory_allocated(self._device) - before
-        there = torch.cuda.get_device_properties(self._device).total_memory
-        self.batch_size = batch_size_within(there // SHARE, taken / SMALLEST_BATCH)
+        memory = torch.cuda.get_device_properties(self._device).total_memory
+        return batch_size_within(memory // SHARE, taken / SMALLEST_BATCH)
 
-    def forward(self, batch: Pixels) -> Rows:
-        """Return rows (B, D) float32; `DeviceMemoryError` if the device cannot hold the batch."""
+    def forward(self, batch: Pixels) -> Float32Array:
+        """Return rows (B, D); `DeviceMemoryError` if the device cannot hold the batch."""
         rows = self._rows(batch)
         if rows is None:
-            # here the failure is over, and with it all it held on the device: now it can be given back
+            # out of the except block, the failed batch is no longer referenced and its memory can be freed
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
             elif self._device.type == "mps":
@@ -118,7 +116,7 @@ class TorchEngine:
         return rows
 
     @torch.inference_mode()
-    def _rows(self, batch: Pixels) -> Rows | None:
+    def _rows(self, batch: Pixels) -> Float32Array | None:
         kind = self._kind
         try:
             with self._stream(), torch.autocast(self._device.type, dtype=kind, enabled=kind is not None):
@@ -142,11 +140,11 @@ class TorchEngine:
         if getattr(self._local, "shape", None) != batch.shape:
             self._local.shape = batch.shape
             self._local.pinned = torch.empty(batch.shape, dtype=torch.uint8, pin_memory=True)
-        # the buffer is free again: forward has waited for the rows of the batch that was in it
+        # the buffer is free: forward has waited for the rows of the batch that was in it
         return self._local.pinned.copy_(pixels).to(self._device, non_blocking=True)  # type: ignore[no-any-return]
 
-    def _download(self, rows: torch.Tensor) -> Rows:
-        fetched: Rows = rows.to(torch.float32).cpu().numpy()
+    def _download(self, rows: torch.Tensor) -> Float32Array:
+        fetched: Float32Array = rows.to(torch.float32).cpu().numpy()
         return fetched
 
 
