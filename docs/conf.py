@@ -25,6 +25,7 @@ html_show_sphinx = False
 html_show_copyright = False
 
 myst_heading_anchors = 3
+smartquotes = False  # --flag stays as it is typed
 autodoc_typehints = "none"  # the Parameters section has the types
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False

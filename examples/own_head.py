@@ -26,7 +26,8 @@ class Prior(HeadBase):
 
     def scores(self, X: Any) -> Any:
         """Return (N, L) float32: the same row for every image."""
-        return np.tile(self._share.astype(np.float32), (len(self._check_X(X)), 1))
+        rows = len(self._check_X(X))
+        return np.tile(self._share.astype(np.float32), (rows, 1))
 
     def _arrays(self) -> dict[str, Any]:
         return {"share": self._share}

@@ -7,6 +7,7 @@ from tests.docs.pages import blocks
 PRINTED = {
     "docs/guide/extend.md": [
         "[[0.33333334 0.33333334 0.33333334]]\n",
+        "",
         "['sea', 'sand']\n",
         "torch.Size([1, 8])\n",
     ],
@@ -17,8 +18,8 @@ PRINTED = {
 @pytest.mark.parametrize("page", PRINTED)
 def test_blocks__run(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    printed = []
+    printed, names = [], {"__name__": "example"}
     for block in blocks(page, "python"):
-        exec(compile(block, page, "exec"), {"__name__": "example"})
+        exec(compile(block, page, "exec"), names)
         printed.append(capsys.readouterr().out)
     assert printed == PRINTED[page]
