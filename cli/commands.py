@@ -81,27 +81,25 @@ def command(
 def _parameter(field: OptionField) -> click.Parameter:
     option = field.option
     assert option is not None
+    common: dict[str, Any] = {
+        "required": field.default is MISSING,
+        "metavar": option.metavar or None,
+        "envvar": option.environment or None,
+    }
+    if field.default is not MISSING:  # an explicit None would count as a default
+        common["default"] = field.default
     if field.positional and not option.flags:
-        return click.Argument(
-            [field.name],
-            type=_click_type(field),
-            required=field.default is MISSING,
-            default=None if field.default is MISSING else field.default,
-            metavar=option.metavar or None,
-        )
-    flag = field.annotation is bool
-    default = None if field.default is MISSING else field.default
+        return click.Argument([field.name], type=_click_type(field), **common)
+    is_flag = field.annotation is bool
+    shown = field.default not in (MISSING, None, "", ()) and field.default is not False
     return click.Option(
         [*(option.flags or (field.flag,)), field.name],
-        type=None if flag else _click_type(field),
-        is_flag=flag,
-        required=field.default is MISSING,
-        default=default,
-        show_default=option.default or (default not in (None, "", ()) and (not flag or default is True)),
+        type=None if is_flag else _click_type(field),
+        is_flag=is_flag,
+        show_default=option.default or shown,
         multiple=_is_repeated(field),
-        metavar=option.metavar or None,
-        envvar=option.environment or None,
         help=option.help,
+        **common,
     )
 
 

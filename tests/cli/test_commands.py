@@ -107,10 +107,10 @@ def test_info__lists_stores_and_heads(toolkit, home):
         (["fit", "--store", "train"], "no label file for the store 'train'"),
         (["fit", "--store", "train", "--labels", "labels.csv", "-o", "q=1"], "has no option 'q'"),
         (["fit", "--store", "train", "--labels", "gone.csv"], "there is no label file gone.csv"),
-        (["compare", "--heads", "knn", "-o", "mlp.k=1"], "does not begin with one of knn and a dot"),
+        (["compare", "--heads", "knn", "-o", "mlp.k=1"], "must begin with one of knn and a dot"),
         (["compare", "--heads", "knn", "--metric", "hamming"], "'hamming' is not one of"),
         (["predict", "gone", "--head", "nope"], "there is no fitted head 'nope'"),
-        (["predict"], "toolkit: Missing argument 'SOURCE'. (see: python -m cli predict --help)"),
+        (["predict"], "toolkit: Missing argument 'SOURCE'. (see: python -m toolkit predict --help)"),
         (["evaluate", "gone.csv"], "Missing option '--labels'"),
         (["evaluate", "gone.csv", "--labels", "labels.csv"], "there is no file of predictions gone.csv"),
         (
@@ -142,7 +142,7 @@ def test_ctrl_c__exits_130_and_leaves_nothing(home):
     ) as process:
         try:
             deadline = time.monotonic() + 120
-            while not list((home / "artifacts").glob(".work-*/mlp/job.json")):
+            while not list((home / "artifacts").glob(".work-*/mlp")):
                 assert process.poll() is None and time.monotonic() < deadline
                 time.sleep(0.1)
             time.sleep(1)

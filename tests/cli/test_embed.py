@@ -76,7 +76,7 @@ def test_verify__says_what_was_compared_and_exits_1_on_damage(toolkit, home):
         (["embed", "train", "--name", "../x"], "toolkit: --name got '../x'; give a plain folder name"),
         (["embed", "train", "--resize", "stretch"], "'stretch' is not one of 'full', 'crop'"),
         (["embed", "train", "--device", "gpu"], "toolkit: --device got 'gpu'; allowed are auto, cpu, cuda"),
-        (["embed", "train", "--engine", "tf"], "'tf' is not one of 'auto', 'torch', 'openvino'"),
+        (["embed", "train", "--engine", "tf"], "'tf' is not one of 'auto', 'openvino', 'torch'"),
         (["fly"], "No such command 'fly'"),
         (["import", "x.npy", "--names", "n.txt"], "toolkit: there is no file x.npy"),
     ],
