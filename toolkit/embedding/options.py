@@ -7,7 +7,7 @@ from annotated_types import Ge, Le
 from toolkit.files.options import ForceOption
 from toolkit.images.options import ImagePolicy
 from toolkit.runtime.devices import usable_cores
-from toolkit.runtime.options import Option, Options
+from toolkit.runtime.options import Option, Options, SeedOption
 from toolkit.store.spec import StoreDtype
 
 
@@ -26,11 +26,10 @@ class BatchOptions(Options):
         return self.num_workers or usable_cores()
 
 
-class ViewOptions(Options):
+class ViewOptions(SeedOption):
     """Augmented views beside the plain embedding; `seed` is what they are drawn with."""
 
     views: Annotated[int, Ge(0), Option("Augmented views to cache for training, by mlp.")] = 0
-    seed: Annotated[int, Option("Seed of everything drawn at random.")] = 0
 
 
 class ReadOptions(BatchOptions, ViewOptions, ImagePolicy):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge
 
 from toolkit.evaluation.decisions.registry import default_rule, rule_usages
-from toolkit.runtime.options import Option, Options, PathLike
+from toolkit.runtime.options import Option, Options, PathLike, SeedOption
 
 Metric = Literal["micro", "macro", "samples"]
 
@@ -38,7 +38,7 @@ class SplitFileOption(Options):
     split: Annotated[PathLike | None, Option("Csv img_path,split with train, val, test.")] = None
 
 
-class SplitOptions(SplitFileOption):
+class SplitOptions(SplitFileOption, SeedOption):
     """Which rows are learned from, tuned on and measured on."""
 
     val_fraction: Annotated[
@@ -47,4 +47,3 @@ class SplitOptions(SplitFileOption):
     test_fraction: Annotated[
         float, Option("Share that is only measured on; 0 measures by cross-fitting on val.")
     ] = TEST_FRACTION
-    seed: Annotated[int, Option("Seed of everything drawn at random.")] = 0

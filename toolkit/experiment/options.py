@@ -1,6 +1,7 @@
 """Options of fitting heads on a cached store."""
 
 from collections.abc import Sequence
+from dataclasses import field
 from typing import Annotated
 
 from toolkit.errors import OptionError
@@ -8,6 +9,17 @@ from toolkit.evaluation.options import DecisionOptions, SplitOptions
 from toolkit.files.options import ArtifactsOption
 from toolkit.labels.options import LabelOptions
 from toolkit.runtime.options import Option, Options, PathLike, ProgressOption
+
+BEST = "best"
+"""The fitted head that ``artifacts/heads/best.json`` names: the winner of the last comparison."""
+
+
+class FittedHeadOption(Options):
+    """The fitted head that is meant."""
+
+    head: Annotated[str, Option("A fitted head; best is the last comparison's winner.")] = field(
+        default=BEST, kw_only=False
+    )
 
 
 class DeviceOption(Options):

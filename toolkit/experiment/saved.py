@@ -28,6 +28,7 @@ from toolkit.evaluation.decisions.registry import parse_rule, rule_from_dict, tu
 from toolkit.evaluation.splits import write_split
 from toolkit.experiment.dataset import Dataset
 from toolkit.experiment.measuring import FitReport, Fitted
+from toolkit.experiment.options import BEST
 from toolkit.experiment.saved_scores import SavedScores, ScorePart
 from toolkit.experiment.stores import StoreRecord
 from toolkit.files.json import read_json, write_json
@@ -37,7 +38,6 @@ from toolkit.labels.space import LabelSpace
 from toolkit.runtime.messages import counted
 from toolkit.store.reading import EmbeddingStore
 
-BEST = "best"
 SPLIT = "split.csv"
 _DOCUMENTS = ("head.json", "decision.json", "metrics.json", "spec.json")
 

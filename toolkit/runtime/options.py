@@ -154,6 +154,12 @@ class Options:
         return kind(**{each.name: getattr(self, each.name) for each in fields(kind)})  # type: ignore[arg-type]
 
 
+class SeedOption(Options):
+    """The seed of everything drawn at random."""
+
+    seed: Annotated[int, Option("Seed of everything drawn at random.")] = 0
+
+
 class ProgressOption(Options):
     """What is called as the work advances."""
 

@@ -10,11 +10,12 @@ from toolkit.backbones.graphs import FACTS, Graph, cache_folder
 from toolkit.backbones.registry import choose_engine
 from toolkit.errors import ToolkitError
 from toolkit.experiment.dataset import store_names
+from toolkit.experiment.options import BEST
 from toolkit.experiment.saved import SavedHead, saved_names
 from toolkit.runtime.devices import cuda_count, resolve_devices
 from toolkit.runtime.options import takes
 from toolkit.store.reading import EmbeddingStore
-from toolkit.verbs.options import BEST, InfoOptions
+from toolkit.verbs.options import InfoOptions
 
 
 @takes(InfoOptions)

@@ -9,13 +9,16 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
 
-from toolkit.backbones.options import EngineName, NetworkOptions
+from toolkit.backbones.options import NetworkOptions
+from toolkit.backbones.registry import engine_choices
 from toolkit.embedding.options import BatchOptions, PassOptions, ReadOptions
 from toolkit.evaluation.decisions.registry import rule_usages
 from toolkit.evaluation.options import Metric, SplitFileOption
 from toolkit.experiment.options import (
+    BEST,
     DataOptions,
     DeviceOption,
+    FittedHeadOption,
     LabelFileOption,
     TrainingOptions,
 )
@@ -23,9 +26,7 @@ from toolkit.files.options import ArtifactsOption, ForceOption
 from toolkit.heads.registry import HEADS
 from toolkit.images.options import ImagePolicy
 from toolkit.labels.options import LabelOptions, TagListOption
-from toolkit.runtime.options import Option, Options, PathLike, ProgressOption
-
-BEST = "best"
+from toolkit.runtime.options import Option, Options, PathLike, ProgressOption, SeedOption
 
 ExportFormat = Literal["npz", "joblib"]
 PathStyle = Literal["name", "relative"]
@@ -71,12 +72,8 @@ class FitOptions(TrainingOptions):
     ] = ()
 
 
-class AddTagsOptions(DataOptions, ProgressOption):
+class AddTagsOptions(FittedHeadOption, DataOptions, ProgressOption):
     """Options of `add_tags`."""
-
-    head: Annotated[str, Option("A fitted head; best is the last comparison's winner.")] = field(
-        default=BEST, kw_only=False
-    )
 
 
 class CompareOptions(TrainingOptions):
@@ -131,12 +128,9 @@ class EvaluateOptions(LabelOptions):
     predictions_separator: Annotated[str, Option("Between tags in FILE: , | ; space tab.")] = ","
 
 
-class TuneOptions(ArtifactsOption):
+class TuneOptions(FittedHeadOption, ArtifactsOption):
     """Options of `tune`."""
 
-    head: Annotated[str, Option("A fitted head; best is the last comparison's winner.")] = field(
-        default=BEST, kw_only=False
-    )
     rule: Annotated[str | None, Option(f"Tune this rule and decide by it from now on: {rule_usages()}.")] = (
         None
     )
@@ -144,12 +138,9 @@ class TuneOptions(ArtifactsOption):
     min_tags: Annotated[int, Ge(0), Option("Tags every image gets at least.")] = 0
 
 
-class ExportOptions(ArtifactsOption, ForceOption):
+class ExportOptions(FittedHeadOption, ArtifactsOption, ForceOption):
     """Options of `export`."""
 
-    head: Annotated[str, Option("A fitted head; best is the last comparison's winner.")] = field(
-        default=BEST, kw_only=False
-    )
     format: Annotated[
         ExportFormat,
         Option("npz: plain arrays for numpy; joblib: the estimator for scikit-learn (a pickle)."),
@@ -161,17 +152,18 @@ class InfoOptions(ArtifactsOption):
     """Options of `info`."""
 
 
-class VerifyOptions(DeviceOption, ArtifactsOption, ProgressOption):
+class VerifyOptions(DeviceOption, SeedOption, ArtifactsOption, ProgressOption):
     """Options of `verify`."""
 
     store: Annotated[str, Option("Name of a store that embed made.")] = field(kw_only=False)
     n: Annotated[int, Ge(1), Option("Rows to draw.")] = 32
-    engine: Annotated[EngineName | None, Option("By default the store's.")] = None
+    engine: Annotated[str | None, Option("By default the store's.", choices=lambda: engine_choices()[1:])] = (
+        None
+    )
     precision: Annotated[Literal["fp32", "bf16", "fp16"] | None, Option("By default the store's.")] = None
     batch_size: Annotated[
         int | None, Ge(1), Option("Rows a forward pass; by default another than the store's.")
     ] = None
-    seed: Annotated[int, Option("Seed of everything drawn at random.")] = 0
 
 
 class ImportOptions(ArtifactsOption, ForceOption, ProgressOption):
@@ -187,7 +179,7 @@ class ImportOptions(ArtifactsOption, ForceOption, ProgressOption):
     name: Annotated[str | None, Option("Name of the store; by default that of X.npy.")] = None
 
 
-class DemoOptions(ArtifactsOption, ProgressOption):
+class DemoOptions(SeedOption, ArtifactsOption, ProgressOption):
     """Options of `demo`."""
 
     n: Annotated[int, Option("Labelled pictures to draw.")] = 300
@@ -195,4 +187,3 @@ class DemoOptions(ArtifactsOption, ProgressOption):
         str | None,
         Option("Weights of the backbone; by default TOOLKIT_WEIGHTS, else what is cached, else untrained."),
     ] = None
-    seed: Annotated[int, Option("Seed of everything drawn at random.")] = 0

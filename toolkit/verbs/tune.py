@@ -11,12 +11,13 @@ from toolkit.evaluation.decisions.registry import default_rule, parse_rule, tune
 from toolkit.evaluation.metrics import Metrics, evaluate
 from toolkit.evaluation.scorestore import redecide, warn_if_cut
 from toolkit.experiment.measuring import optimism_or_none
+from toolkit.experiment.options import BEST
 from toolkit.experiment.saved import SavedHead
 from toolkit.experiment.saved_scores import SavedScores, ScorePart
 from toolkit.files.text import listed
 from toolkit.runtime.messages import counted
 from toolkit.runtime.options import takes
-from toolkit.verbs.options import BEST, TuneOptions
+from toolkit.verbs.options import TuneOptions
 
 
 @dataclass(frozen=True, eq=False)
