@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.real_sets import Part, RealSet, real_sets
 from benchmarks.sklearn_twins import PLAIN, TWINS, Scorer, twins
 from benchmarks.tables import table, write_section
-from toolkit.evaluation.decisions.registry import RULES, parse_rule
+from toolkit.evaluation.decisions.registry import parse_rule, tuned_rules
 from toolkit.evaluation.metrics import evaluate, per_image_counts
 from toolkit.heads.registry import get_head
 
@@ -49,7 +49,7 @@ def main() -> None:
     given = parser.parse_args()
     logging.disable(logging.WARNING)
     heads, rules = [], []
-    names = [FIXED, *(name for name in RULES if name not in ("fixed", "top-k"))]
+    names = [FIXED, *tuned_rules()]
     for data in real_sets(given.stores, given.npz, given.splits):
         start = time.perf_counter()
         found = measure(data, names)

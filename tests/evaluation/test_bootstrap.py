@@ -36,7 +36,7 @@ def test_resamples__equal_scikit_learn_on_the_rows_drawn(grouped):
     worse = np.where(np.random.default_rng(1).random(Y.shape) < 0.2, ~P, P)
     groups = np.random.default_rng(2).integers(0, 30, 80) if grouped else np.arange(80)
     names, number = np.unique(groups, return_inverse=True)
-    found = resample(
+    resampled = resample(
         sp.csr_array(Y),
         {"a": sp.csr_array(P), "b": sp.csr_array(worse)},
         groups=np.array([f"group {group:02}" for group in groups]) if grouped else None,
@@ -47,9 +47,9 @@ def test_resamples__equal_scikit_learn_on_the_rows_drawn(grouped):
     for draw, count in enumerate(times):
         rows = np.repeat(np.arange(80), count[number])
         for head, predicted in (("a", P), ("b", worse)):
-            got = {metric: draws[draw] for metric, draws in found.draws[head].items()}
+            got = {metric: draws[draw] for metric, draws in resampled.draws[head].items()}
             assert got == pytest.approx(by_hand(Y, predicted, rows))
-    assert set(found.draws["a"]) == set(METRICS)
+    assert set(resampled.draws["a"]) == set(METRICS)
 
 
 @pytest.mark.parametrize("grouped", [False, True])
@@ -57,7 +57,7 @@ def test_map__equals_scikit_learn_on_the_rows_drawn(grouped):
     Y, _ = case()
     scores = np.round(np.random.default_rng(5).random(Y.shape) * 0.6 + 0.4 * Y, 1).astype(np.float32)  # ties
     groups = np.random.default_rng(2).integers(0, 30, 80) if grouped else None
-    found = resampled_map(sp.csr_array(Y), scores, groups=groups, samples=70, seed=3)
+    resampled = resampled_map(sp.csr_array(Y), scores, groups=groups, samples=70, seed=3)
     number = np.arange(80) if groups is None else np.unique(groups, return_inverse=True)[1]
     many = number.max() + 1
     times = np.random.default_rng(3).multinomial(many, np.full(many, 1 / many), size=70)
@@ -65,9 +65,9 @@ def test_map__equals_scikit_learn_on_the_rows_drawn(grouped):
         rows = np.repeat(np.arange(80), count[number])
         seen = [tag for tag in range(Y.shape[1]) if Y[rows, tag].any()]
         want = np.mean([average_precision_score(Y[rows, tag], scores[rows, tag]) for tag in seen])
-        assert found[draw] == pytest.approx(want, rel=1e-5)
-    both = resample(sp.csr_array(Y), {"a": sp.csr_array(Y)}, map_draws={"a": found})
-    assert both.interval("a", "map") == Interval.of(found)
+        assert resampled[draw] == pytest.approx(want, rel=1e-5)
+    both = resample(sp.csr_array(Y), {"a": sp.csr_array(Y)}, map_draws={"a": resampled})
+    assert both.interval("a", "map") == Interval.of(resampled)
 
 
 def test_metrics__are_names_of_an_evaluation():
@@ -79,11 +79,11 @@ def test_metrics__are_names_of_an_evaluation():
 def test_resample__nothing_predicted_and_tags_without_positives():
     Y = np.zeros((5, 3), bool)
     Y[0, 0] = True
-    found = resample(sp.csr_array(Y), {"a": sp.csr_array((5, 3), dtype=bool)}, samples=9).draws["a"]
-    assert not any(draws.any() for draws in found.values())
+    resampled = resample(sp.csr_array(Y), {"a": sp.csr_array((5, 3), dtype=bool)}, samples=9).draws["a"]
+    assert not any(draws.any() for draws in resampled.values())
 
 
-def test_groups__of_copies_tell_no_more_than_one_of_each():
+def test_groups__of_copies_count_as_one_of_each():
     """Every image four times: drawn apart, the interval is half as wide as what is known."""
     Y, P = case(150)
     four = [sp.csr_array(np.repeat(each, 4, axis=0)) for each in (Y, P)]
@@ -98,10 +98,10 @@ def test_groups__of_copies_tell_no_more_than_one_of_each():
 
 def test_heads__share_the_resamples():
     Y, P = case()
-    found = resample(sp.csr_array(Y), {"a": sp.csr_array(P), "b": sp.csr_array(P)}, samples=50)
+    resampled = resample(sp.csr_array(Y), {"a": sp.csr_array(P), "b": sp.csr_array(P)}, samples=50)
     for metric in METRICS:
-        np.testing.assert_array_equal(found.draws["a"][metric], found.draws["b"][metric])
-        assert found.lead("a", "b", metric) == Interval(0, 0)
+        np.testing.assert_array_equal(resampled.draws["a"][metric], resampled.draws["b"][metric])
+        assert resampled.lead("a", "b", metric) == Interval(0, 0)
 
 
 def test_interval__covers_as_often_as_it_says():
@@ -114,10 +114,10 @@ def test_interval__covers_as_often_as_it_says():
     exact = f1_score(truth, guess, average="micro")
     for _ in range(100):
         rows = random.choice(20_000, len(Y))
-        found = resample(
+        resampled = resample(
             sp.csr_array(truth[rows]), {"a": sp.csr_array(guess[rows])}, samples=300, seed=int(rows[0])
         )
-        interval = found.interval("a", "micro_f1")
+        interval = resampled.interval("a", "micro_f1")
         covered += interval.low <= exact <= interval.high
     assert 88 <= covered <= 99
 
@@ -125,8 +125,8 @@ def test_interval__covers_as_often_as_it_says():
 def test_difference__of_a_better_head_excludes_zero():
     Y, P = case(600)
     worse = np.where(np.random.default_rng(5).random(Y.shape) < 0.1, ~P, P)
-    found = resample(sp.csr_array(Y), {"a": sp.csr_array(P), "b": sp.csr_array(worse)})
-    lead = found.lead("a", "b", "samples_f1")
+    resampled = resample(sp.csr_array(Y), {"a": sp.csr_array(P), "b": sp.csr_array(worse)})
+    lead = resampled.lead("a", "b", "samples_f1")
     assert lead.excludes_zero() and lead.low > 0
-    assert lead == Interval.of(found.draws["a"]["samples_f1"] - found.draws["b"]["samples_f1"])
-    assert not found.lead("a", "a", "samples_f1").excludes_zero()
+    assert lead == Interval.of(resampled.draws["a"]["samples_f1"] - resampled.draws["b"]["samples_f1"])
+    assert not resampled.lead("a", "a", "samples_f1").excludes_zero()

@@ -126,8 +126,8 @@ def test_warn_if_cut__once_for_all_rules(caplog):
     assert not caplog.records
     warn_if_cut(top, map(parse_rule, RULES))
     assert [record.getMessage() for record in caplog.records] == [
-        "256 of 700 scores of each image are kept, and the mean of the others instead of each: decisions from "
-        "all scores may differ"
+        "256 of 700 scores of each image are kept and the others replaced by their mean: with all scores a "
+        "rule might be tuned or decide differently"
     ]
 
 

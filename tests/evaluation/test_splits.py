@@ -24,9 +24,7 @@ def test_stratified__parts_are_a_partition_of_the_asked_sizes():
     Y = zipf_labels()
     parts = stratified_split(Y, (0.7, 0.15, 0.15), seed=3)
     assert sorted(np.concatenate(parts)) == list(range(600))
-    assert [abs(len(part) - want) <= 12 for part, want in zip(parts, (420, 90, 90), strict=True)] == [
-        True
-    ] * 3
+    assert all(abs(len(part) - want) <= 12 for part, want in zip(parts, (420, 90, 90), strict=True))
     again = stratified_split(Y, (0.7, 0.15, 0.15), seed=3)
     other = stratified_split(Y, (0.7, 0.15, 0.15), seed=4)
     assert all(np.array_equal(a, b) for a, b in zip(parts, again, strict=True))
@@ -51,8 +49,7 @@ def test_stratified__spreads_rare_tags_better_than_chance():
 
 def test_stratified__single_positive_goes_to_the_largest_part():
     Y = sp.csr_array(np.eye(40, dtype=bool))
-    train, val, test = stratified_split(Y)
-    assert (len(train), len(val), len(test)) == (38, 1, 1) or len(train) >= 28
+    assert [len(part) for part in stratified_split(Y)] == [38, 1, 1]
 
 
 def test_stratified__keeps_groups_together():
@@ -89,8 +86,8 @@ def test_complete_split__carves_val_off_train_alone():
     assert set(split.train) | set(split.val) == set(range(60)) and abs(len(split.val) - 9) <= 2
     assert list(split.test) == list(range(60, 90))
     assert split.source == "mine.csv, 15 % of train held out as val, seed 1"
-    given = complete_split(["train", "val", "train", ""], Y[:4], source="mine.csv")
-    assert (list(given.train), list(given.val), list(given.test)) == ([0, 2], [1], [])
+    split = complete_split(["train", "val", "train", ""], Y[:4], source="mine.csv")
+    assert (list(split.train), list(split.val), list(split.test)) == ([0, 2], [1], [])
     with pytest.raises(SplitError, match=r"mine\.csv names no labelled image as train"):
         complete_split(["test"] * 4, Y[:4], source="mine.csv")
     with pytest.raises(SplitError, match="1 train row, too few"):

@@ -1,5 +1,8 @@
 """The ensemble: coefficients against scikit-learn, a useless member, saving."""
 
+import copy
+import json
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -11,6 +14,7 @@ from toolkit.arrays.features import Features
 from toolkit.errors import HeadError, OptionError
 from toolkit.evaluation.decisions.cuts import best_threshold
 from toolkit.evaluation.metrics import average_precision
+from toolkit.heads.adding import new_tag_scorer
 from toolkit.heads.ensemble import Ensemble
 from toolkit.heads.knn.head import Knn
 from toolkit.heads.logreg.head import Logreg
@@ -172,3 +176,34 @@ def test_add_tags__a_member_that_fails_leaves_all_as_they_were(two_heads, monkey
     np.testing.assert_array_equal(two_heads.scores(X), before)
     with pytest.raises(HeadError, match="not fitted yet"):
         Ensemble().add_tags(X, Y)
+
+
+def test_load__an_ensemble_of_the_version_before(tmp_path):
+    """It has an option `widths`, empty unless heads of several stores were averaged."""
+    X, Y = rows()
+    head = Ensemble(members=("logreg", "knn"), coefficients=(1.0, 1.0, 0.0)).fit(X, Y)
+    head.save(tmp_path)
+    path = tmp_path / "head.json"
+    saved = json.loads(path.read_text(encoding="utf-8"))
+    saved["options"]["widths"] = []
+    path.write_text(json.dumps(saved), encoding="utf-8")
+    np.testing.assert_array_equal(Ensemble.load(tmp_path).scores(X), head.scores(X))
+    saved["options"] |= {"members": ["knn@0", "knn@1"], "widths": [3, 2]}
+    path.write_text(json.dumps(saved), encoding="utf-8")
+    with pytest.raises(
+        HeadError, match=r"\(--join average\), which is no longer possible; fit it again with"
+    ):
+        Ensemble.load(tmp_path)
+
+
+def test_new_tag_scorer__is_the_mix_of_its_members_scorers():
+    X, Y = rows()
+    head = Ensemble(members=("logreg", "knn")).fit(X, Y[:, :2], val=(X, Y[:, :2]))
+    before = head.scores(X)
+    scores = new_tag_scorer(head, X, Y[:, 2:])(X)
+    want = {
+        "logreg": copy.copy(head.members_["logreg"]).add_tags(X, Y[:, 2:]).scores(X)[:, 2:],
+        "knn": Knn(**head.members_["knn"].chosen()).fit(X, Y[:, 2:]).scores(X),
+    }
+    np.testing.assert_array_equal(scores, head.mix(want))
+    np.testing.assert_array_equal(head.scores(X), before)

@@ -52,9 +52,9 @@ def test_scoring__imports_only_what_it_needs(name, banned, tmp_path):
     get_head(name)().fit(X, X[:, :2] > 0).save(tmp_path)
     np.save(tmp_path / "X.npy", X)
     code = (
-        "import sys, numpy as np; from pathlib import Path; from toolkit.heads import load_head\n"
+        "import sys, numpy as np; from pathlib import Path; from toolkit.heads.registry import load_head\n"
         f"f = Path({str(tmp_path)!r}); load_head(f).scores(np.load(f / 'X.npy'))\n"
         f"print(sorted(set({banned!r}) & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert output.stdout.strip() == "[]"

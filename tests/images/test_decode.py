@@ -4,7 +4,6 @@ import csv
 import io
 import struct
 import sys
-import threading
 import tracemalloc
 import types
 import warnings
@@ -19,7 +18,8 @@ from PIL import Image, ImageFile, ImageOps, PngImagePlugin
 
 from toolkit.errors import ImageError, OptionError
 from toolkit.images import decode as images
-from toolkit.images.decode import DecodedImage, ImagePolicy, check_header, configure_pillow, decode_image
+from toolkit.images.decode import DecodedImage, check_header, configure_pillow, decode_image
+from toolkit.images.options import ImagePolicy
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +52,7 @@ def reason(data: bytes, policy: ImagePolicy | None = None, name: str = "") -> st
 # ---------------------------------------------------------------------- policy
 
 
-def test_policy_refuses_values_that_mean_nothing() -> None:
+def test_policy_refuses_values_out_of_range() -> None:
     with pytest.raises(OptionError, match="--max-pixels got 0; give 1 or more"):
         ImagePolicy(max_pixels=0)
     with pytest.raises(OptionError, match="--truncated got 'maybe'; allowed are fail, keep"):
@@ -113,16 +113,13 @@ def test_bombs_inside_of_pictures() -> None:
     )
 
 
-def test_limit_above_pillows_own() -> None:
-    Image.MAX_IMAGE_PIXELS = 10
-    assert decode_image(encode(Image.new("RGB", (30, 30)))).rgb.size == (30, 30)
-
-
-def test_pillow_without_a_limit_stays_so() -> None:
-    Image.MAX_IMAGE_PIXELS = None
-    assert decode_image(encode(Image.new("RGB", (3, 3)))).rgb.size == (3, 3)
-    assert Image.MAX_IMAGE_PIXELS is None
-    assert "over the limit of 8" in reason(encode(Image.new("RGB", (3, 3))), ImagePolicy(max_pixels=8))
+@pytest.mark.parametrize("limit", [1, None])
+def test_the_policy_counts_not_pillows_own_limit(limit: int | None) -> None:
+    data = encode(Image.new("RGB", (3, 3)))
+    Image.MAX_IMAGE_PIXELS = limit
+    assert decode_image(data).rgb.size == (3, 3)
+    Image.MAX_IMAGE_PIXELS = limit
+    assert "3 x 3 pixels is over the limit of 8" in reason(data, ImagePolicy(max_pixels=8))
 
 
 def test_smaller_limit_after_a_larger() -> None:
@@ -156,6 +153,19 @@ def test_truncated_file_is_kept_on_request() -> None:
 def test_headers_alone_are_no_picture_even_on_request() -> None:
     data = encode(noise(), "JPEG")[:300]
     assert reason(data, ImagePolicy(truncated="keep")) == reason(data)
+
+
+# ---------------------------------------------------------------------- shrinking
+
+
+@pytest.mark.parametrize(("orientation", "size"), [(1, (640, 320)), (3, (640, 320)), (6, (320, 640))])
+def test_shrunk_jpeg_keeps_the_size_of_the_file(orientation: int, size: tuple[int, int]) -> None:
+    exif = Image.Exif()
+    exif[274] = orientation
+    data = encode(Image.new("RGB", (640, 320), (200, 10, 10)), "JPEG", exif=exif)
+    decoded = decode_image(data, least_side=lambda width, height: 100)
+    assert (decoded.width, decoded.height) == size
+    assert decoded.rgb.size == (size[0] // 2, size[1] // 2)  # a quarter would be shorter than 100
 
 
 # ---------------------------------------------------------------------- reasons
@@ -222,9 +232,6 @@ def test_interrupt_is_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", interrupt)
     with pytest.raises(KeyboardInterrupt):
         decode_image(encode(noise(4, 4)))
-    monkeypatch.undo()
-    # the gate is free again
-    assert decode_image(encode(noise(4, 4)), ImagePolicy(truncated="keep")).width == 4
 
 
 def test_damaged_files_of_all_kinds_end_in_an_image_error() -> None:
@@ -312,59 +319,24 @@ def test_warnings_as_errors_do_not_fail_a_picture() -> None:
         assert decode_image(corrupt_exif, ImagePolicy(max_pixels=1000)).width == 40
 
 
-def test_threads_with_different_policies() -> None:
-    """Two policies and two limits at once: every decode sees its own."""
-    data = encode(Image.radial_gradient("L").convert("RGB"), "JPEG")
-    cut = data[: len(data) // 2]
-    expected = np.asarray(decode_image(cut, ImagePolicy(truncated="keep")).rgb)
+def test_threads_of_one_policy_then_of_another() -> None:
+    """Every decode obeys the policy in use, whole and truncated files side by side."""
+    whole = encode(Image.radial_gradient("L").convert("RGB"), "JPEG")
+    cut = whole[: len(whole) // 2]
 
-    def job(number: int) -> str:
-        policy = ImagePolicy(
-            truncated="keep" if number % 2 else "fail", max_pixels=100 if number % 5 == 0 else 10**6
-        )
+    def job(data: bytes, policy: ImagePolicy) -> bytes | str:
         try:
-            got = np.asarray(decode_image(cut, policy).rgb)
+            return decode_image(data, policy).rgb.tobytes()
         except ImageError as error:
             return str(error)[:9]
-        return "same" if np.array_equal(got, expected) else "different"
 
-    with ThreadPoolExecutor(8) as pool:
-        results = list(pool.map(job, range(200)))
-    wanted = ["256 x 256" if n % 5 == 0 else "same" if n % 2 else "truncated" for n in range(200)]
-    assert results == wanted
-
-
-def test_waiting_policy_is_not_overtaken_for_ever() -> None:
-    """While one policy waits for its turn, later decodes of the other queue up behind it."""
-    gate = images._Gate()
-    order: list[str] = []
-    inside, leave = threading.Event(), threading.Event()
-
-    def first() -> None:
-        with gate(keep=False):
-            inside.set()
-            leave.wait(10)
-            order.append("first")
-
-    def later(name: str, keep: bool) -> None:
-        with gate(keep=keep):
-            order.append(name)
-
-    threads = [threading.Thread(target=first)]
-    threads[0].start()
-    assert inside.wait(10)
-    waiting = threading.Thread(target=later, args=("other policy", True))
-    waiting.start()
-    while not gate._turnstile.locked():
-        pass
-    overtaker = threading.Thread(target=later, args=("same policy", False))
-    overtaker.start()
-    overtaker.join(0.1)
-    assert overtaker.is_alive()
-    leave.set()
-    for thread in (*threads, waiting, overtaker):
-        thread.join(10)
-    assert order == ["first", "other policy", "same policy"]
+    for truncated, limit in (("keep", 10**6), ("fail", 10**6), ("keep", 100), ("keep", 10**6)):
+        policy = ImagePolicy(truncated=truncated, max_pixels=limit)  # type: ignore[arg-type]
+        serial = [job(data, policy) for data in (whole, cut)]
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(job, [whole, cut] * 50, [policy] * 100)) == serial * 50
+        assert (serial[1] == "truncated") == (truncated == "fail")
+        assert (serial[0] == serial[1] == "256 x 256") == (limit == 100)
 
 
 def test_heif_reader_is_used_where_installed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""What files that are no pictures are said to be."""
+"""Reasons for files that are not pictures."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from toolkit.images.hints import damaged_hint, is_cut_off, not_an_image_hint, pi
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "text"),
     [
         (b"%PDF-1.7\n", "looks like PDF; export its pages as PNG"),
         (b"%!PS-Adobe-3.0", "looks like a PostScript drawing"),
@@ -35,10 +35,10 @@ from toolkit.images.hints import damaged_hint, is_cut_off, not_an_image_hint, pi
         (b"\x01\x02\x03\x04\xfe", "of no known kind; save it as JPEG or PNG, or leave it out"),
     ],
 )
-def test_not_an_image_hint(data: bytes, said: str) -> None:
+def test_not_an_image_hint(data: bytes, text: str) -> None:
     reason = not_an_image_hint(data, "folder/x")
     assert reason.startswith("not an image Pillow can read: ")
-    assert said in reason
+    assert text in reason
     assert "folder" not in reason.replace("of the folder", "")
 
 

@@ -34,22 +34,22 @@ def write(path: Path, text: str, encoding: str = "utf-8") -> Path:
 
 def test_folder__recursive_and_sorted_by_code_point(tmp_path: Path) -> None:
     touch(tmp_path, "b.jpg", "a/z.jpg", "a.jpg", "B.png", "a/b/c.webp", "é.gif", "a-1.jpg")
-    found = read_manifest(tmp_path)
-    assert [entry.id for entry in found.entries] == sorted(
+    listed = read_manifest(tmp_path)
+    assert [entry.id for entry in listed.entries] == sorted(
         ["b.jpg", "a/z.jpg", "a.jpg", "B.png", "a/b/c.webp", "é.gif", "a-1.jpg"]
     )
-    assert found.entries[0] == Entry("B.png", tmp_path / "B.png")
-    assert all(entry.path.read_bytes() == b"x" for entry in found.entries)
-    assert found.inputs == tuple(entry.id for entry in found.entries)
-    assert (found.kind, found.root, found.source, found.skipped) == ("folder", tmp_path, tmp_path, ())
+    assert listed.entries[0] == Entry("B.png", tmp_path / "B.png")
+    assert all(entry.path.read_bytes() == b"x" for entry in listed.entries)
+    assert listed.inputs == tuple(entry.id for entry in listed.entries)
+    assert (listed.kind, listed.root, listed.source, listed.skipped) == ("folder", tmp_path, tmp_path, ())
 
 
 def test_folder__hidden_files_and_litter_are_not_there(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg", ".hidden.jpg", ".git/x.jpg", "__MACOSX/a.jpg", "Thumbs.db", "sub/desktop.ini")
     touch(tmp_path, "sub/._a.jpg")
-    found = read_manifest(tmp_path)
-    assert [entry.id for entry in found.entries] == ["a.jpg"]
-    assert found.skipped == ()
+    listed = read_manifest(tmp_path)
+    assert [entry.id for entry in listed.entries] == ["a.jpg"]
+    assert listed.skipped == ()
 
 
 def test_folder__a_hidden_source_is_listed(tmp_path: Path) -> None:
@@ -68,9 +68,9 @@ def test_folder__what_is_plainly_no_image_is_skipped_and_named(tmp_path: Path) -
         "s.WAV",
     ]
     touch(tmp_path, *others, "a.jpg", "noext", "error.html.jpg", "d.svg", "d.pdf", "x.part", "archive.")
-    found = read_manifest(tmp_path)
-    assert list(found.skipped) == sorted(others)
-    assert [entry.id for entry in found.entries] == sorted(
+    listed = read_manifest(tmp_path)
+    assert list(listed.skipped) == sorted(others)
+    assert [entry.id for entry in listed.entries] == sorted(
         ["a.jpg", "noext", "error.html.jpg", "d.svg", "d.pdf", "x.part", "archive."]
     )
 
@@ -100,7 +100,7 @@ def test_folder__empty_and_without_images(tmp_path: Path) -> None:
         read_manifest(tmp_path)
     touch(tmp_path, "notes.txt", "train.csv")
     with pytest.raises(
-        ManifestError, match=r"passed over: 'notes.txt', 'train.csv'.*give the csv itself: .*train"
+        ManifestError, match=r"skipped: 'notes.txt', 'train.csv'.*give the csv itself: .*train"
     ):
         read_manifest(tmp_path)
 
@@ -132,13 +132,13 @@ def test_folder__unlistable_subfolder_is_an_error(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(manifest.os, "scandir", refuse)
     with pytest.raises(
-        ManifestError, match=r"folder .*locked cannot be listed \(Permission denied\); mend its"
+        ManifestError, match=r"folder .*locked cannot be listed \(Permission denied\); fix its"
     ):
         read_manifest(tmp_path)
 
 
 def test_folder__root_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match=r"root is for a csv, and .* is none; leave it out"):
+    with pytest.raises(ManifestError, match=r"root is for a csv, and .* is not one; leave it out"):
         read_manifest(touch(tmp_path, "a.jpg"), root=tmp_path)
 
 
@@ -195,9 +195,9 @@ def test_links__pipes_and_devices_are_skipped(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)  # the path of a socket is limited to 108 bytes
     with socket.socket(socket.AF_UNIX) as server:
         server.bind("s.jpg")
-        found = read_manifest(tmp_path)
-    assert [entry.id for entry in found.entries] == ["a.jpg"]
-    assert found.skipped == ("pipe.jpg", "s.jpg", "zero.jpg")
+        listed = read_manifest(tmp_path)
+    assert [entry.id for entry in listed.entries] == ["a.jpg"]
+    assert listed.skipped == ("pipe.jpg", "s.jpg", "zero.jpg")
 
 
 # ---------------------------------------------------------------------- single file, no file
@@ -205,14 +205,14 @@ def test_links__pipes_and_devices_are_skipped(tmp_path: Path, monkeypatch: pytes
 
 def test_single_file(tmp_path: Path) -> None:
     touch(tmp_path, "one.jpg", "two.jpg")
-    found = read_manifest(tmp_path / "one.jpg")
-    assert found.entries == (Entry("one.jpg", tmp_path / "one.jpg"),)
-    assert (found.kind, found.root, found.inputs) == ("folder", tmp_path, ("one.jpg",))
+    listed = read_manifest(tmp_path / "one.jpg")
+    assert listed.entries == (Entry("one.jpg", tmp_path / "one.jpg"),)
+    assert (listed.kind, listed.root, listed.inputs) == ("folder", tmp_path, ("one.jpg",))
 
 
 def test_single_file__no_image(tmp_path: Path) -> None:
     with pytest.raises(
-        ManifestError, match=r"names.txt is no image; give a folder of images, a .csv that lists"
+        ManifestError, match=r"names.txt is not an image; give a folder of images, a .csv that lists"
     ):
         read_manifest(touch(tmp_path, "names.txt") / "names.txt")
 
@@ -242,11 +242,11 @@ def test_source_behind_a_locked_door(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_csv__order_repeats_and_normalised_ids(tmp_path: Path) -> None:
     touch(tmp_path, "b.jpg", "sub/a.jpg")
     text = "img_path,tags\nsub/a.jpg,x\nb.jpg,\n./sub//a.jpg,y\nsub/../b.jpg,z\nmissing.jpg,w\n"
-    found = read_manifest(write(tmp_path / "train.csv", text))
-    assert [entry.id for entry in found.entries] == ["sub/a.jpg", "b.jpg", "missing.jpg"]
-    assert found.inputs == ("sub/a.jpg", "b.jpg", "sub/a.jpg", "b.jpg", "missing.jpg")
-    assert found.entries[0].path == tmp_path / "sub" / "a.jpg"
-    assert (found.kind, found.root, found.skipped) == ("csv", tmp_path, ())
+    listed = read_manifest(write(tmp_path / "train.csv", text))
+    assert [entry.id for entry in listed.entries] == ["sub/a.jpg", "b.jpg", "missing.jpg"]
+    assert listed.inputs == ("sub/a.jpg", "b.jpg", "sub/a.jpg", "b.jpg", "missing.jpg")
+    assert listed.entries[0].path == tmp_path / "sub" / "a.jpg"
+    assert (listed.kind, listed.root, listed.skipped) == ("csv", tmp_path, ())
 
 
 @pytest.mark.parametrize("column", IMAGE_COLUMNS)
@@ -300,9 +300,9 @@ def test_csv__names_like_missing_values_and_odd_names(tmp_path: Path) -> None:
     touch(tmp_path, *(name for name in names if name != "N/A"), "N/A")
     rows = "".join(f"{name},x\n" for name in names)
     quoted = '"a, b.jpg",x\n"say ""cheese"".jpg",y\n"line\nbreak.jpg",z\n'
-    found = read_manifest(write(tmp_path / "t.csv", f"img_path,tags\n{rows}{quoted}"))
-    assert list(found.inputs) == [*names, "a, b.jpg", 'say "cheese".jpg', "line\nbreak.jpg"]
-    assert all(entry.path.is_file() for entry in found.entries[: len(names)])
+    listed = read_manifest(write(tmp_path / "t.csv", f"img_path,tags\n{rows}{quoted}"))
+    assert list(listed.inputs) == [*names, "a, b.jpg", 'say "cheese".jpg', "line\nbreak.jpg"]
+    assert all(entry.path.is_file() for entry in listed.entries[: len(names)])
 
 
 def test_csv__empty_cell(tmp_path: Path) -> None:
@@ -327,9 +327,9 @@ def test_csv__root(tmp_path: Path) -> None:
         ManifestError, match=r"none of the images it lists exists; the first one tried is .*a\.jpg; .*"
     ):
         read_manifest(table)
-    found = read_manifest(table, root=tmp_path / "pictures")
-    assert found.entries == (Entry("a.jpg", tmp_path / "pictures" / "a.jpg"),)
-    assert found.root == tmp_path / "pictures"
+    listed = read_manifest(table, root=tmp_path / "pictures")
+    assert listed.entries == (Entry("a.jpg", tmp_path / "pictures" / "a.jpg"),)
+    assert listed.root == tmp_path / "pictures"
     with pytest.raises(ManifestError, match=r"root .*nowhere is not a folder; give the folder the paths in"):
         read_manifest(table, root=tmp_path / "nowhere")
 
@@ -337,10 +337,10 @@ def test_csv__root(tmp_path: Path) -> None:
 def test_csv__absolute_paths(tmp_path: Path) -> None:
     touch(tmp_path, "in/a.jpg", "out/b.jpg")
     rows = f"{tmp_path}/in/a.jpg\n{tmp_path}/in/../out/b.jpg\na.jpg\n"
-    found = read_manifest(write(tmp_path / "in" / "t.csv", f"path\n{rows}"))
+    listed = read_manifest(write(tmp_path / "in" / "t.csv", f"path\n{rows}"))
     outside = f"{tmp_path}/out/b.jpg"
-    assert found.inputs == ("a.jpg", outside, "a.jpg")
-    assert [entry.path.read_bytes() for entry in found.entries] == [b"x", b"x"]
+    assert listed.inputs == ("a.jpg", outside, "a.jpg")
+    assert [entry.path.read_bytes() for entry in listed.entries] == [b"x", b"x"]
 
 
 def test_csv__absolute_paths_and_a_relative_or_linked_root(
@@ -357,9 +357,9 @@ def test_csv__absolute_paths_and_a_relative_or_linked_root(
 def test_csv__backslashes_become_slashes_only_where_needed(tmp_path: Path) -> None:
     touch(tmp_path, "sub/a.jpg", "odd\\name.jpg", "plain.jpg")
     table = write(tmp_path / "t.csv", "path\nplain.jpg\nsub\\a.jpg\nodd\\name.jpg\nsub\\missing.jpg\n")
-    found = read_manifest(table)
-    assert found.inputs == ("plain.jpg", "sub/a.jpg", "odd\\name.jpg", "sub\\missing.jpg")
-    assert [entry.path.exists() for entry in found.entries] == [True, True, True, False]
+    listed = read_manifest(table)
+    assert listed.inputs == ("plain.jpg", "sub/a.jpg", "odd\\name.jpg", "sub\\missing.jpg")
+    assert [entry.path.exists() for entry in listed.entries] == [True, True, True, False]
 
 
 @pytest.mark.parametrize(
@@ -375,9 +375,9 @@ def test_csv__backslashes_become_slashes_only_where_needed(tmp_path: Path) -> No
 def test_csv__leading_folders_of_another_machine(tmp_path: Path, rows: list[str], wanted: list[str]) -> None:
     touch(tmp_path, "1.jpg", "22.jpg", "valid/1.jpg", "train/only-so-that-it-exists.jpg")
     table = write(tmp_path / "t.csv", "img_path\n" + "".join(f"{row}\n" for row in rows))
-    found = read_manifest(table)
-    assert list(found.inputs) == wanted
-    assert [entry.path for entry in found.entries] == [tmp_path / name for name in wanted]
+    listed = read_manifest(table)
+    assert list(listed.inputs) == wanted
+    assert [entry.path for entry in listed.entries] == [tmp_path / name for name in wanted]
 
 
 def test_csv__two_rows_never_become_one_image(tmp_path: Path) -> None:

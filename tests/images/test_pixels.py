@@ -375,15 +375,22 @@ def test_srgb_profile_changes_nothing_and_costs_no_transform(monkeypatch: pytest
 
 def test_transforms_are_built_once_and_the_oldest_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     built = []
-    monkeypatch.setattr(imagepixels, "_transforms", type(imagepixels._transforms)())
-    monkeypatch.setattr(imagepixels, "_build_transform", lambda profile, mode: built.append((profile, mode)))
-    for profile in (b"a", b"a", b"b", b"a"):
-        imagepixels._transform(profile, "RGB")
-    imagepixels._transform(b"a", "CMYK")
-    assert built == [(b"a", "RGB"), (b"b", "RGB"), (b"a", "CMYK")]
+
+    def build(source: object, target: object, mode: str, *rest: object) -> None:
+        built.append(mode)
+        raise imagepixels.ImageCms.PyCMSError("never mind")
+
+    imagepixels._transform.cache_clear()
+    monkeypatch.setattr(imagepixels.ImageCms, "buildTransform", build)
+    for profile, mode in ((LINEAR_RGB, "RGB"), (LINEAR_GREY, "L"), (bytes(bytearray(LINEAR_RGB)), "RGB")):
+        imagepixels._transform(profile, mode)
+    imagepixels._transform(LINEAR_RGB, "CMYK")
+    assert built == ["RGB", "L", "CMYK"]
     for number in range(100):
         imagepixels._transform(b"%d" % number, "RGB")
-    assert len(imagepixels._transforms) == imagepixels._KEPT_TRANSFORMS
+    imagepixels._transform(LINEAR_RGB, "RGB")
+    assert built == ["RGB", "L", "CMYK", "RGB"]
+    imagepixels._transform.cache_clear()
 
 
 def test_threads_share_a_transform() -> None:
@@ -408,9 +415,9 @@ def test_threads_share_a_transform() -> None:
     ids=["rubbish", "cut off", "grey for RGB", "RGB for grey", "RGB for CMYK"],
 )
 def test_unusable_profile_means_plain_conversion(
-    mode: str, profile: bytes, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    mode: str, profile: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(imagepixels, "_transforms", type(imagepixels._transforms)())
+    imagepixels._transform.cache_clear()
     image = Image.fromarray(np.random.default_rng(2).integers(0, 256, (4, 4, 3), dtype=np.uint8)).convert(
         mode
     )

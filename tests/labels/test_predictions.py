@@ -13,7 +13,10 @@ def test_write_predictions__one_row_an_image_in_order(tmp_path, separator, bom):
     names, tags = ["b.jpg", "一, 二.jpg", "a.jpg"], [["海", "天空"], [], ['say "x"']]
     write_predictions(path, names, tags, separator=separator, bom=bom)
     rows = [cells for _, cells in read_csv(path, error=LabelError)]
-    assert rows == [["img_path", "tags"], *([name, separator.join(own)] for name, own in zip(names, tags))]
+    assert rows == [
+        ["img_path", "tags"],
+        *([name, separator.join(own)] for name, own in zip(names, tags, strict=True)),
+    ]
     assert path.read_bytes().startswith(b"\xef\xbb\xbf" * bom + b"img_path,tags\n")
     assert list(tmp_path.iterdir()) == [path]
 

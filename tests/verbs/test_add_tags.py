@@ -16,6 +16,7 @@ from toolkit.experiment.options import DataOptions
 from toolkit.experiment.saved import SavedHead
 from toolkit.files.text import write_csv
 from toolkit.heads.adding import new_tag_scorer
+from toolkit.heads.base import HeadBase
 from toolkit.heads.registry import get_head, load_head
 from toolkit.verbs.add_tags import add_tags
 from toolkit.verbs.compare import compare
@@ -115,7 +116,7 @@ def test_several_stores__keep_the_scales_they_were_fitted_with(home, given, more
     head = load_head(saved.folder)
     want = get_head("logreg")(C=0.5).fit(X, new_columns(head, data)).scores(X)
     np.testing.assert_allclose(head.scores(X)[:, 4:], want, atol=2e-3)
-    assert SavedHead.open(given["artifacts"], "logreg").parts == saved.stores
+    assert SavedHead.open(given["artifacts"], "logreg").stores == saved.stores
     with pytest.raises(OptionError, match=r"fitted on 2 stores \(train\+other\), 'train' names 1; name as"):
         add_tags("logreg", **more | {"store": "train"})
 
@@ -138,7 +139,7 @@ def test_no_refit__tags_are_learned_from_the_rows_the_head_has(given, more, fold
 
 
 def test_new_tag_scorer__a_head_that_cannot_add_tags():
-    class Plain:
+    class Plain(HeadBase):
         name = "plain"
 
     with pytest.raises(HeadError, match="head 'plain' cannot learn more tags; fit it again with all of them"):

@@ -135,11 +135,6 @@ class Features:
         own = self._rows or [np.arange(len(self))] * len(self._sources)
         return type(self)(self._sources, rows=[each[rows] for each in own], scales=self.scales)
 
-    def part(self, number: int) -> Self:
-        """Return the columns of one source, (N, d), still unread."""
-        rows = None if self._rows is None else [self._rows[number]]
-        return type(self)([self._sources[number]], rows=rows, scales=[self.scales[number]])
-
 
 def _numbers(rows: Any) -> RowNumbers:
     chosen = np.asarray(rows)

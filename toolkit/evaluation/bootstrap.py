@@ -74,6 +74,8 @@ def resample(
 ) -> Resampled:
     """Measure every head on `samples` resamples of the N images, the same for all heads.
 
+    Macro is over the tags that have a positive in the resample. What is undefined counts 0.
+
     Parameters
     ----------
     Y_true : csr_array (N, L) bool
@@ -82,10 +84,6 @@ def resample(
         Images of one group, such as near-duplicates, are drawn together: they count as one observation.
     map_draws : mapping of head to ndarray, optional
         What `resampled_map` returned for the same images and groups.
-
-    Notes
-    -----
-    Macro is over the tags that have a positive in the resample. What is undefined counts 0.
     """
     N, L = Y_true.shape
     seen = np.flatnonzero(np.bincount(Y_true.indices[Y_true.data.astype(bool)], minlength=L))
@@ -112,17 +110,14 @@ def resampled_map(
 ) -> Float64Array:
     """Return mAP on the first `samples` of the resamples that `resample` draws with that seed, (samples,).
 
-    Parameters
-    ----------
-    Y_true : csr_array (N, L) bool
-    scores : ndarray (N, L) float32, in memory or mapped
-    groups : ndarray (N,), optional
-        As in `resample`.
-
-    Notes
-    -----
     Mean over the tags that have a positive in the resample; 0 without any. Equal scores count as one cut,
     as in `average_precision`.
+
+    Parameters
+    ----------
+    Y_true, groups, samples, seed
+        As in `resample`.
+    scores : ndarray (N, L) float32, in memory or mapped
     """
     times = np.vstack([block for _, block in _resamples(Y_true.shape[0], groups, samples, seed)])
     weights = np.ascontiguousarray(times.T, np.float32)  # (N, B): an image's resamples lie together

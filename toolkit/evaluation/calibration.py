@@ -31,22 +31,10 @@ def tuning_rows(n: int, L: int, seed: int) -> RowNumbers:
 def non_negative_logistic(
     Z: Float64Array, y: BoolArray, weights: Float64Array | None = None
 ) -> tuple[float, ...]:
-    """Fit ``sigmoid(Z a + b)`` to y with ``a >= 0`` by (weighted) mean log-loss.
+    """Fit ``sigmoid(Z a + b)`` to y (n,) with ``a >= 0`` by mean log-loss; return the H slopes a, then b.
 
-    With one column this is Platt scaling (Platt 1999); with several, stacked generalisation (Wolpert 1992).
-
-    Parameters
-    ----------
-    Z : ndarray (n, H)
-        Logits of H heads.
-    y : ndarray (n,) bool
-    weights : ndarray (n,), optional
-        How often each row counts; once by default.
-
-    Returns
-    -------
-    tuple of H + 1 floats
-        The slopes a, then the intercept b.
+    Z (n, H) are logits of H heads, `weights` (n,) how often each row counts. With one column this is Platt
+    scaling (Platt 1999); with several, stacked generalisation (Wolpert 1992).
     """
     n, H = Z.shape
     times = np.ones(n) if weights is None else weights

@@ -40,7 +40,7 @@ def near_duplicate_groups(X: Any, *, digests: Sequence[str] | None = None) -> Ro
     largest = int(np.bincount(groups).max(initial=0))
     if largest > max(IMPLAUSIBLE_GROUP * N, 10):
         logger.warning(
-            "%d of %d images look alike to these features, so near-duplicates cannot be told from others: "
+            "%d of %d images look alike to these features, so near-duplicates cannot be recognised: "
             "only identical files are kept on one side of the split",
             largest,
             N,

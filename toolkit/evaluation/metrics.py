@@ -65,10 +65,7 @@ class Metrics:
 def evaluate(Y_true: sp.csr_array, Y_pred: sp.csr_array, scores: Float32Array | None = None) -> Metrics:
     """Compare predictions (N, L) with the truth (N, L), both boolean CSR; `scores` (N, L) adds mAP.
 
-    Raises
-    ------
-    ValueError
-        The shapes differ.
+    `ValueError` if the shapes differ.
     """
     shapes = {Y_true.shape, Y_pred.shape} | ({scores.shape} if scores is not None else set())
     if len(shapes) != 1:

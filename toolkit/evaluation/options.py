@@ -18,9 +18,7 @@ class DecisionOptions(Options):
 
     metric: Annotated[
         Metric,
-        Option(
-            "The F1 that matters: it decides which head is best, and picks the rule where --rule does not."
-        ),
+        Option("The F1 that matters: it decides which head is best, and the rule if --rule does not."),
     ] = "micro"
     rule: Annotated[
         str | None,

@@ -36,7 +36,7 @@ class TopScores:
     """The best scores of every image.
 
     It is indexed like the scores (N, L) it was made from, ``[rows]`` or ``[rows, columns]``: all that a
-    decision rule needs. A score that is not kept is replaced by the mean of those not kept, below the kept ones.
+    decision rule needs. A score that is not kept is replaced by the mean of such scores, below the kept.
 
     Attributes
     ----------
@@ -92,13 +92,7 @@ class TopScores:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read what `write` wrote; nothing is unpickled.
-
-        Raises
-        ------
-        LabelError
-            There is no such file, or it is damaged or of another version.
-        """
+        """Read what `write` wrote, nothing unpickled; `LabelError` if it is missing, damaged or too old."""
         try:
             with path.open("rb") as file, zipfile.ZipFile(file) as members:
                 return cls(*(_member(members, field.name) for field in fields(cls)))._checked()
@@ -164,20 +158,17 @@ def warn_if_cut(top: TopScores, rules: Iterable[DecisionRule]) -> None:
     """Warn, once for all the rules, if a rule decides by scores that are not kept."""
     if not all(top.suffices(rule) for rule in rules):
         logger.warning(
-            "%d of %s scores of each image are kept, and the mean of the others instead of each: decisions "
-            "from all scores may differ",
+            "%d of %s scores of each image are kept and the others replaced by their mean: with all scores a "
+            "rule might be tuned or decide differently",
             top.columns.shape[1],
             f"{len(top.tags):,}",
         )
 
 
 def redecide(rule: DecisionRule, top: TopScores) -> sp.csr_array:
-    """Apply a tuned rule to the scores kept, (N, L) bool; images without an embedding have no tags.
+    """Apply a tuned rule to the scores kept, (N, L) bool; images without an embedding get no tags.
 
-    Raises
-    ------
-    OptionError
-        The rule is not tuned, or was tuned for another number of tags.
+    `OptionError` if the rule is not tuned, or was tuned for another number of tags.
     """
     readable = sp.csr_array((top.readable.astype(bool), (np.arange(len(top.rest)),) * 2))
     return sp.csr_array(readable @ rule.apply(top), dtype=bool)

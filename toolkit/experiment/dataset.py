@@ -22,7 +22,7 @@ from toolkit.experiment.options import DataOptions
 from toolkit.experiment.stores import StoreSet
 from toolkit.labels.find import find_label_file
 from toolkit.labels.match import LabelMatch, match_labels
-from toolkit.labels.read import read_labels
+from toolkit.labels.read import read_label_file
 from toolkit.labels.space import LabelSpace
 from toolkit.labels.table import LabelTable
 from toolkit.runtime.messages import counted
@@ -81,7 +81,7 @@ def load_dataset(options: DataOptions, stages: Stages | None = None) -> Dataset:
                 f"no label file for the store {store.name!r}: none was given to embed and none lies beside "
                 f"or in {store.meta.root or 'what was imported'}; give --labels FILE"
             )
-        table = _read(path, options)
+        table = read_label_file(path, options)
         match = match_labels(every.ids, table, source_root=_root(store))
         store_set = every.take(match.store_rows)
         Y = sp.csr_array(table.Y[match.table_rows])
@@ -151,7 +151,7 @@ def _has_labels(store: EmbeddingStore, options: DataOptions) -> bool:
     if path is None:
         return False
     try:
-        match_labels(store.ids, _read(path, options), source_root=_root(store))
+        match_labels(store.ids, read_label_file(path, options), source_root=_root(store))
     except LabelError:
         return False
     return True
@@ -191,17 +191,6 @@ def _label_file(store: EmbeddingStore, options: DataOptions) -> Path | None:
         return Path(options.labels)
     root = _root(store)
     return None if root is None else find_label_file(root, name=store.name)
-
-
-def _read(path: Path, options: DataOptions) -> LabelTable:
-    return read_labels(
-        path,
-        tags=options.tags,  # type: ignore[arg-type]
-        format=options.format,
-        separator=options.separator,
-        encoding=options.encoding,
-        ignore_unknown_tags=options.ignore_unknown_tags,
-    )
 
 
 def _root(store: EmbeddingStore) -> Path | None:

@@ -6,7 +6,7 @@ from typing import Annotated
 from toolkit.errors import OptionError
 from toolkit.evaluation.options import DecisionOptions, SplitOptions
 from toolkit.files.options import ArtifactsOption
-from toolkit.labels.options import LabelOptions, TagListOption
+from toolkit.labels.options import LabelOptions
 from toolkit.runtime.options import Option, Options, PathLike, ProgressOption
 
 
@@ -38,7 +38,7 @@ class StoreOption(Options):
         return (self.store,) if isinstance(self.store, str) else tuple(self.store or ())
 
 
-class DataOptions(StoreOption, LabelFileOption, TagListOption, SplitOptions, LabelOptions, ArtifactsOption):
+class DataOptions(StoreOption, LabelFileOption, SplitOptions, LabelOptions, ArtifactsOption):
     """Which stores, labels and split are meant, and how the label file is read.
 
     The store may be left out if there is one only, or one only with labels. Labels, tags and split may be

@@ -1,7 +1,6 @@
-"""Text and csv files: decoding with or without a BOM, physical line numbers, columns known by several names.
+"""Text and csv files: encodings and byte order marks, physical line numbers, columns with several names.
 
-Label files, manifests and the csv files the toolkit writes itself all pass through here. The caller says
-which `ToolkitError` a mistake in its file is.
+All text files that users give are read here. The caller chooses the `ToolkitError` to raise.
 """
 
 import codecs
@@ -32,7 +31,7 @@ IMAGE_COLUMNS = (
     "name",
     "id",
 )
-"""Names of the column that says which image a row is about; the first one a header has is taken."""
+"""Names of the column of image paths; the first that is in the header is used."""
 
 _BOMS = (
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16: its mark begins with UTF-16's
@@ -50,9 +49,9 @@ def marked_encoding(head: bytes) -> str | None:
 
 
 def codec_name(encoding: str) -> str:
-    """Return the codec to open a file with (UTF-8 with or without a mark); `OptionError` if unknown."""
+    """Return the codec for `encoding`, UTF-8 with or without a mark; `OptionError` if unknown."""
     try:
-        "".encode(encoding)  # unlike codecs.lookup, refuses codecs that are not for text, such as base64
+        "".encode(encoding)  # unlike codecs.lookup, this refuses codecs such as base64
         canonical = codecs.lookup(encoding).name
     except (LookupError, UnicodeError) as reason:
         raise OptionError(
@@ -72,21 +71,10 @@ def read_bytes(path: Path, *, error: type[ToolkitError]) -> bytes:
 def decode_text(
     data: bytes, *, name: object, error: type[ToolkitError], encoding: str = "utf-8", escape: bool = False
 ) -> str:
-    """Decode `data`, dropping a byte order mark.
+    """Decode a whole file, dropping a byte order mark; `name` is its name in messages.
 
-    Parameters
-    ----------
-    data : bytes
-        The whole file.
-    name : object
-        What to call the file in a message, usually its path.
-    error : type
-        The exception to raise when the bytes are not text in `encoding`; its message says what the encoding
-        seems to be and which option reads it.
-    encoding : str
-        A text encoding Python knows; an unknown one raises `OptionError`.
-    escape : bool
-        Keep undecodable bytes as lone surrogates (PEP 383), as file names do. For files the toolkit wrote.
+    Bytes that are not text in `encoding` raise `error`, which suggests the encoding to try, or with `escape`
+    are kept as lone surrogates (PEP 383), as in file names. An unknown encoding raises `OptionError`.
     """
     codec = codec_name(encoding)
     _refuse_binary(data, name=name, error=error, codec=codec)
@@ -103,7 +91,7 @@ def read_text(path: Path, *, error: type[ToolkitError], encoding: str = "utf-8")
 
 
 def split_lines(text: str) -> list[str]:
-    r"""Split at ``\n``, ``\r\n`` and ``\r`` only; `str.splitlines` knows more, which tags may hold."""
+    r"""Split at ``\n``, ``\r\n`` and ``\r``; the other line ends of `str.splitlines` may be in tags."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return lines[:-1] if lines[-1] == "" else lines
 
@@ -113,8 +101,8 @@ def read_csv(
 ) -> Iterator[tuple[int, list[str]]]:
     """Yield ``(line, cells)`` for every row of a comma-separated file, the header first.
 
-    The file is streamed. `line` is the physical line a row starts on, counted from 1, so it is right after
-    cells with line breaks in quotes too. Blank lines are passed over. Every cell is a string as written.
+    The file is streamed. `line` is the physical line on which the row starts, from 1, also after quoted line
+    breaks. Blank lines are skipped. Cells are strings as written.
 
     Raises
     ------
@@ -137,43 +125,33 @@ def read_csv(
 
 def _rows(stream: Iterable[str], path: Path, error: type[ToolkitError]) -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(_without_bom(stream), strict=True)
-    width, line = None, 1
-    while True:
-        try:
-            cells = next(reader)
-        except StopIteration:
-            break
-        except csv.Error as reason:
-            raise error(
-                f"{path} line {line}: {reason}; check the quotes of the row that starts there"
-            ) from reason
-        if cells:
-            width = len(cells) if width is None else width
-            if len(cells) != width:
-                raise error(f"{path} line {line}: {_miscounted(len(cells), width)}")
-            yield line, cells
-        line = reader.line_num + 1
-    if width is None:
+    width, line = 0, 1
+    try:
+        for cells in reader:
+            width = width or len(cells)
+            if cells and len(cells) != width:
+                text = f"{path} line {line}: row has {counted(len(cells), 'cell')}, header has {width}"
+                quotes = 'quote the tag list (any cell that holds commas), as in "a,b"'
+                raise error(f"{text}: {quotes if len(cells) > width else 'a cell is missing'}")
+            if cells:
+                yield line, cells
+            line = reader.line_num + 1
+    except csv.Error as reason:
+        hint = "check the quotes of the row that starts there"
+        raise error(f"{path} line {line}: {reason}; {hint}") from reason
+    if not width:
         raise error(f"{path} is empty; its first line must name the columns")
 
 
-def _miscounted(cells: int, width: int) -> str:
-    text = f"row has {counted(cells, 'cell')}, header has {width}"
-    if cells > width:
-        return f'{text}: quote the tag list (any cell that holds commas), as in "a,b"'
-    return f"{text}: a cell is missing"
-
-
 def _without_bom(stream: Iterable[str]) -> Iterator[str]:
-    """Drop the mark that codecs other than utf-8-sig and utf-16 leave in front of the first line."""
+    """Drop the mark that codecs other than utf-8-sig and utf-16 leave at the start."""
     lines = iter(stream)
-    for first in lines:
-        yield first.removeprefix("\ufeff")
-        yield from lines
+    yield next(lines, "").removeprefix("\ufeff")
+    yield from lines
 
 
 def find_column(header: Sequence[str], aliases: Sequence[str]) -> int | None:
-    """Return the position of the first of `aliases` that `header` has (case and outer blanks ignored)."""
+    """Return the position of the first of `aliases` in `header` (case and outer blanks ignored)."""
     names = [name.strip().casefold() for name in header]
     return next((names.index(alias) for alias in aliases if alias in names), None)
 
@@ -181,7 +159,7 @@ def find_column(header: Sequence[str], aliases: Sequence[str]) -> int | None:
 def need_column(
     header: Sequence[str], aliases: Sequence[str], *, what: str, path: Path, error: type[ToolkitError]
 ) -> int:
-    """Return what `find_column` does; `error` lists the columns if there is none or if it is there twice."""
+    """Return what `find_column` does; raise `error` if the column is missing or is there twice."""
     column = find_column(header, aliases)
     if column is None:
         raise error(
@@ -195,7 +173,7 @@ def need_column(
 
 
 def listed(names: Sequence[str], most: int = 12) -> str:
-    """Return `names` quoted and joined by commas, the ones after the first `most` only counted."""
+    """Return `names` quoted and joined by commas; those after the first `most` are counted."""
     text = ", ".join(repr(name) for name in names[:most])
     return text if len(names) <= most else f"{text} and {len(names) - most} more"
 
@@ -203,10 +181,10 @@ def listed(names: Sequence[str], most: int = 12) -> str:
 def write_csv(
     path: Path, header: Sequence[str], rows: Iterable[Sequence[object]], *, bom: bool = False
 ) -> None:
-    """Write a UTF-8 csv that `read_csv` reads back cell by cell (with ``escape=True`` for odd file names).
+    """Write a UTF-8 csv that `read_csv` reads back (with ``escape=True`` for file names that are not UTF-8).
 
-    Lines end in a bare line feed; only cells that need quotes have them. Lone surrogates (file names that are
-    not UTF-8) are written as the bytes they stand for. `bom` puts a mark in front, for Excel.
+    Lines end in a line feed; cells are quoted where needed. Lone surrogates are written as the bytes they
+    stand for. `bom` writes a byte order mark, for Excel.
     """
     encoding = "utf-8-sig" if bom else "utf-8"
     with path.open("w", encoding=encoding, errors="surrogateescape", newline="") as stream:
@@ -214,13 +192,13 @@ def write_csv(
         quoted = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
         plain.writerow(header)
         for row in rows:
-            # Python before 3.13 leaves a lone carriage return unquoted, and it would end the row on reading
+            # Python before 3.13 does not quote a lone carriage return, which would end the row
             writer = quoted if any(isinstance(cell, str) and "\r" in cell for cell in row) else plain
             writer.writerow(row)
 
 
 def _refuse_binary(head: bytes, *, name: object, error: type[ToolkitError], codec: str) -> None:
-    """Stop at a UTF-16 or UTF-32 mark, or at NUL bytes, when the file is to be read as an 8-bit encoding."""
+    """Raise `error` for UTF-16, UTF-32 or NUL bytes in a file that is read in an 8-bit encoding."""
     if codec.startswith(("utf-16", "utf-32")):
         return
     marked = marked_encoding(head)
@@ -239,17 +217,14 @@ def _refuse_binary(head: bytes, *, name: object, error: type[ToolkitError], code
 def _explain(
     data: bytes, reason: UnicodeError, *, name: object, error: type[ToolkitError], encoding: str
 ) -> NoReturn:
-    """Raise `error` saying where `data` stops being `encoding` and what it may be instead."""
+    """Raise `error` with the first line that is not `encoding`, and the encoding to try."""
     offset = _first_bad_byte(data, encoding)
     line = data[:offset].count(b"\n") + 1
-    problem = f"{name} is not {encoding.upper()} (at line {line})"
     if encoding.casefold() != "gb18030" and _looks_gb18030(data):
-        raise error(
-            f"{problem}; it looks like GB18030 (GBK): save it as UTF-8 or read it with --encoding gb18030"
-        ) from reason
-    raise error(
-        f"{problem}; save it as UTF-8 or name its encoding with --encoding, such as gb18030"
-    ) from reason
+        fix = "it looks like GB18030 (GBK): save it as UTF-8 or read it with --encoding gb18030"
+    else:
+        fix = "save it as UTF-8 or name its encoding with --encoding, such as gb18030"
+    raise error(f"{name} is not {encoding.upper()} (at line {line}); {fix}") from reason
 
 
 def _first_bad_byte(data: bytes, encoding: str) -> int:
@@ -257,13 +232,13 @@ def _first_bad_byte(data: bytes, encoding: str) -> int:
         data.decode(encoding)
     except UnicodeError as reason:
         return getattr(reason, "start", 0)
-    return 0  # only a stream insists on UTF-16's mark, and that is missing at the start
+    return 0  # only a stream demands UTF-16's mark, which is missing at the start
 
 
 def _looks_gb18030(data: bytes) -> bool:
-    """Tell whether `data` decodes as GB18030 into mostly GB 2312, the characters Chinese text is made of.
+    """Return whether `data` decodes as GB18030 into mostly common characters, those of GB 2312.
 
-    GB18030 decodes much of what is Latin-1 too, but into rare characters, which GB 2312 lacks.
+    Latin-1 text often decodes as GB18030 too, but into rare characters.
     """
     try:
         text = data.decode("gb18030")

@@ -1,4 +1,4 @@
-"""How well a fitted head would do at new tags: their columns learned from some rows, to score others."""
+"""Scores of new tags learned from some rows only, to measure how well a fitted head would score them."""
 
 import copy
 from collections.abc import Callable
@@ -6,42 +6,25 @@ from typing import Any
 
 import scipy.sparse as sp
 
-from toolkit.errors import HeadError
-from toolkit.heads.base import Array
+from toolkit.arrays.types import Float32Array
+from toolkit.heads.base import Head
 from toolkit.heads.ensemble import Ensemble
 
-Scorer = Callable[[Any], Array]
+Scorer = Callable[[Any], Float32Array]
 
 
-def new_tag_scorer(head: Any, X: Any, Y: sp.csr_array) -> Scorer:
-    """Return what scores rows (n, D) for the new tags (n, M) as `head` would after ``add_tags(X, Y)``.
+def new_tag_scorer(head: Head, X: Any, Y: sp.csr_array) -> Scorer:
+    """Return a function that scores rows (n, D) for the new tags Y (N, M) as `head` would once it added them.
 
-    The head itself is left as it is. One that keeps the rows it was fitted on (it has `add`) can add tags to
-    these only; here such a head of the rows X, with the options chosen, takes its place.
+    The head itself stays as it is. One that `keeps_rows` can add tags to those rows only, so it is replaced
+    by a head fitted on X with the options it chose.
 
-    Parameters
-    ----------
-    head : Head
-        Fitted.
-    X : array (N, D) or Features
-    Y : csr_array (N, M) bool
-        The new tags.
-
-    Raises
-    ------
-    HeadError
-        The head, or a member of it, cannot learn more tags.
+    `HeadError` if the head, or a member of it, cannot learn more tags.
     """
-    if not hasattr(head, "add_tags"):  # of another package: the protocol does not ask for it
-        raise HeadError(f"head {head.name!r} cannot learn more tags; fit it again with all of them")
     if isinstance(head, Ensemble):
-        members = {
-            name: new_tag_scorer(member, head.columns(X, name), Y) for name, member in head.members_.items()
-        }
-        return lambda rows: head.mix(
-            {name: score(head.columns(rows, name)) for name, score in members.items()}
-        )
-    if hasattr(head, "add"):
-        return type(head)(**head.chosen()).fit(X, Y).scores  # type: ignore[no-any-return]
-    grown, known = copy.copy(head).add_tags(X, Y), head.n_tags_
-    return lambda rows: grown.scores(rows)[:, known:]
+        ensemble, members = head, {name: new_tag_scorer(one, X, Y) for name, one in head.members_.items()}
+        return lambda rows: ensemble.mix({name: score(rows) for name, score in members.items()})
+    if head.keeps_rows:
+        return type(head)(**head.chosen()).fit(X, Y).scores
+    extended, known = copy.copy(head).add_tags(X, Y), head.n_tags_
+    return lambda rows: extended.scores(rows)[:, known:]

@@ -1,56 +1,101 @@
-"""What every head is: the protocol, the shared argument checks, and saving without pickle.
+"""What every head is: the protocol, the checks of its arguments, and saving as json and npy, without pickle.
 
-A new head is one file with a class that has the methods of `Head` (inheriting `HeadBase` gives most of them)
-and one line in the registry of `toolkit.heads`.
+A new head is one file with a class that inherits `HeadBase`, and one line in `toolkit.heads.registry`.
 """
 
-import inspect
-import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from toolkit.arrays.features import Features, Matrix, finite, loaded
-from toolkit.arrays.types import RowNumbers as Rows
+from toolkit.arrays.types import BoolArray, Float32Array, RowNumbers
 from toolkit.errors import HeadError
 from toolkit.evaluation.splits import stratified_split
-from toolkit.heads.options import options_from_json
+from toolkit.files.json import read_json, write_json
+from toolkit.heads.options import check_options, option_types, options_from_json
 from toolkit.runtime.messages import counted
 from toolkit.runtime.progress import Progress, silent
 
 HOLD_OUT = 0.15
 
-Array = NDArray[np.float32]
-Val = tuple[Any, sp.csr_array]
+Val = tuple[Any, sp.csr_array] | None
+"""X (n, D), an array or `Features`, and the tags Y (n, L) of rows to choose options on, if any."""
 
 
-@runtime_checkable
 class Head(Protocol):
     """A multi-label classifier on cached features.
 
     The constructor takes keyword options only and just stores them; learned state ends in an underscore.
+
+    Attributes
+    ----------
+    name : str
+        The name in the registry and in messages.
+    uses_views : bool
+        Whether `fit` learns from `views`.
+    keeps_rows : bool
+        Whether it keeps the rows it was fitted on, so that tags can be added to these only.
+    n_features_, n_tags_ : int
+        Numbers of columns of X and Y, once it is fitted.
     """
 
     name: ClassVar[str]
+    uses_views: ClassVar[bool]
+    keeps_rows: ClassVar[bool]
+    n_features_: int
+    n_tags_: int
 
-    def fit(self, X: Any, Y: sp.csr_array, *, val: Val | None = None, progress: Progress = silent) -> Self:
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the constructor's options by name."""
+
+    def set_params(self, **options: Any) -> Self:
+        """Set options by name; `HeadError` on an unknown one."""
+
+    def fit(
+        self,
+        X: Any,
+        Y: sp.csr_array,
+        *,
+        val: Val = None,
+        views: Sequence[Any] | None = None,
+        progress: Progress = silent,
+    ) -> Self:
         """Learn from X (N, D) float16/32 and Y (N, L) CSR; a second call starts afresh.
 
-        X, and that of `val`, are arrays or, past `IN_MEMORY` bytes, `Features` to be gone
-        over in blocks; to numpy these are an array, read whole.
-
-        `val` is an ``(X, Y)`` pair that chooses options left at ``None`` (C, k, the best epoch, ...). Without
-        it a seeded 15 % of the rows are held out for that and the head is then fitted on all rows.
+        Parameters
+        ----------
+        X : array or Features
+            `Features` past `IN_MEMORY` bytes are read in blocks; numpy reads them whole, as an array.
+        Y : csr_array
+        val : (X, Y), optional
+            Rows to choose options on that are None (C, k, the best epoch, ...). Without them a seeded 15 % of
+            the rows are held out for that, and the head is then fitted on all rows.
+        views : sequence of array or Features (N, D), optional
+            The same rows, augmented. A head whose `uses_views` is False ignores them.
         """
 
-    def scores(self, X: Any) -> Array:
+    def scores(self, X: Any) -> Float32Array:
         """Return scores (N, L) float32 in [0, 1], columns in the order of Y's; an empty X gives (0, L)."""
 
     def chosen(self) -> dict[str, Any]:
-        """Return constructor options with every choice made by `fit` filled in, for a refit on more rows."""
+        """Return the options with every choice made by `fit` filled in, for a refit on more rows."""
+
+    def add_tags(self, X: Any, Y: sp.csr_array, *, progress: Progress = silent) -> Self:
+        """Learn the columns of Y (N, M) from X (N, D) too; the scores of the present tags stay as they are.
+
+        The new columns follow the present ones. `HeadError` if the head cannot do that.
+        """
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The epochs of the fit, or the options it tried; may be empty."""
+
+    def diagnostics(self) -> dict[str, Any]:
+        """Return how well the head solved its task, in values that json can hold."""
 
     def save(self, folder: Path) -> None:
         """Write ``head.json`` and ``*.npy`` into an existing folder; nothing is pickled."""
@@ -61,52 +106,86 @@ class Head(Protocol):
 
 
 class HeadBase:
-    """Options as scikit-learn's estimators have them, and save/load as json and npy.
+    """A `Head` that is an estimator to scikit-learn and is saved as json and npy.
 
-    A head is an estimator to scikit-learn: `sklearn.base.clone`, pipelines and cross-validation take it.
-
-    A subclass names itself in `name` and writes `fit`, `scores`, `_arrays`, `_facts` and `_restore`.
+    A subclass is a dataclass (``kw_only=True, eq=False, repr=False``) whose fields are its options. It sets
+    `name` and writes `_fit`, `scores`, `_arrays`, `_facts` and `_restore`.
     """
 
     name: ClassVar[str]
+    uses_views: ClassVar[bool] = False
+    keeps_rows: ClassVar[bool] = False
     n_features_: int
     n_tags_: int
 
-    @classmethod
-    def _option_names(cls) -> list[str]:
-        return [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
-
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the constructor's options as they were given."""
-        return {name: getattr(self, name) for name in self._option_names()}
+        """Return the constructor's options and their values."""
+        return {name: getattr(self, name) for name in option_types(type(self))}
 
     def set_params(self, **options: Any) -> Self:
-        """Set constructor options by name; an unknown one raises `HeadError` naming those allowed."""
+        """Set options by name; an unknown one raises `HeadError` naming those allowed."""
+        known = option_types(type(self))
         for name, value in options.items():
-            if name not in self._option_names():
-                raise HeadError(
-                    f"head {self.name!r} has no option {name!r}; it has {', '.join(self._option_names())}"
-                )
+            if name not in known:
+                raise HeadError(f"head {self.name!r} has no option {name!r}; it has {', '.join(known)}")
             setattr(self, name, value)
         return self
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.get_params().items())})"
 
+    def fit(
+        self,
+        X: Any,
+        Y: sp.csr_array,
+        *,
+        val: Val = None,
+        views: Sequence[Any] | None = None,
+        progress: Progress = silent,
+    ) -> Self:
+        """Learn from X (N, D) and Y (N, L); see `Head.fit`.
+
+        Raises
+        ------
+        HeadError
+            The arrays do not fit together, or hold NaN or infinity.
+        OptionError
+            An option has a value that is not allowed.
+        """
+        check_options(self)
+        features, labels = check_fit(X, Y)
+        D, L = features.shape[1], labels.shape[1]
+        pair = None if val is None else check_val(val, D, L)
+        used = list(views or ()) if self.uses_views else []
+        for number, view in enumerate(used, start=1):
+            if np.shape(view) != features.shape:
+                shapes = f"{np.shape(view)}, the plain rows {features.shape}"
+                raise HeadError(f"view {number} has shape {shapes}; embed it again")
+        self._fit(features, labels, pair, used, progress)
+        self.n_features_, self.n_tags_ = D, L
+        return self
+
+    def _fit(self, X: Matrix, Y: sp.csr_array, val: Val, views: list[Any], progress: Progress) -> None:
+        """Set the learned state; all arguments are checked, `val` against X and Y."""
+        raise NotImplementedError
+
+    def scores(self, X: Any) -> Float32Array:
+        """Return scores (N, L) float32 in [0, 1] for X (N, D)."""
+        raise NotImplementedError
+
     @property
-    def classes_(self) -> NDArray[np.intp]:
+    def classes_(self) -> RowNumbers:
         """The columns of Y, as scikit-learn's tools ask for them; there is no such attribute before `fit`."""
         if not hasattr(self, "n_tags_"):
             raise AttributeError(f"head {self.name!r} has no classes_ before it is fitted")
         return np.arange(self.n_tags_)
 
-    def predict_proba(self, X: Any) -> Array:
-        """Return the scores (N, L): what scikit-learn calls them."""
-        scores: Array = self.scores(X)  # type: ignore[attr-defined]
-        return scores
+    def predict_proba(self, X: Any) -> Float32Array:
+        """Return the scores (N, L), under scikit-learn's name."""
+        return self.scores(X)
 
-    def predict(self, X: Any) -> NDArray[np.bool_]:
-        """Return scores of at least 0.5 (N, L); a tuned decision rule does better (`toolkit.decisions`)."""
+    def predict(self, X: Any) -> BoolArray:
+        """Return scores of at least 0.5 (N, L); a tuned decision rule does better."""
         return self.predict_proba(X) >= 0.5
 
     def __sklearn_tags__(self) -> Any:
@@ -123,9 +202,22 @@ class HeadBase:
         """Return the options; a head that chooses some of them overrides this."""
         return self.get_params()
 
+    def add_tags(self, X: Any, Y: sp.csr_array, *, progress: Progress = silent) -> Self:
+        """Raise `HeadError`: a head that can learn more tags overrides this."""
+        raise HeadError(f"head {self.name!r} cannot learn more tags; fit it again with all of them")
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The epochs of the fit, or the options it tried."""
+        return []
+
+    def diagnostics(self) -> dict[str, Any]:
+        """Return how well the head solved its task, in values that json can hold."""
+        return {}
+
     def _arrays(self) -> dict[str, NDArray[Any]]:
         """Return the learned arrays by file name."""
-        raise NotImplementedError
+        return {}
 
     def _facts(self) -> dict[str, Any]:
         """Return learned facts that json can hold."""
@@ -134,6 +226,11 @@ class HeadBase:
     def _restore(self, arrays: dict[str, NDArray[Any]], facts: dict[str, Any]) -> None:
         """Set the learned state from what `_arrays` and `_facts` returned."""
         raise NotImplementedError
+
+    @classmethod
+    def _current(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """Return saved options, perhaps of an earlier version, as options of this one."""
+        return options
 
     def save(self, folder: Path) -> None:
         """Write ``head.json`` and one ``.npy`` an array into `folder`, which must exist."""
@@ -149,18 +246,17 @@ class HeadBase:
             "n_features": self.n_features_,
             "n_tags": self.n_tags_,
         }
-        text = json.dumps(document, indent=2, ensure_ascii=False)
-        (folder / "head.json").write_text(text + "\n", encoding="utf-8")
+        write_json(folder / "head.json", document)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read a head from `folder`; `HeadError` if it is another head's, or not as this version saves it."""
         try:
-            document = json.loads((folder / "head.json").read_text(encoding="utf-8"))
+            document = read_json(folder / "head.json")
             if document["head"] != cls.name:
                 raise HeadError(f"{folder} holds a head {document['head']!r}, not {cls.name!r}")
             arrays = {key: np.load(folder / f"{key}.npy", allow_pickle=False) for key in document["arrays"]}
-            head = cls(**options_from_json(document["options"]))
+            head = cls(**cls._current(options_from_json(document["options"])))
             head.n_features_, head.n_tags_ = document["n_features"], document["n_tags"]
             head._restore(arrays, document["facts"])
         except (OSError, EOFError, ValueError, TypeError, LookupError, AttributeError) as error:
@@ -170,21 +266,11 @@ class HeadBase:
             ) from error
         return head
 
-    def add_tags(self, X: Any, Y: sp.csr_array, *, progress: Progress = silent) -> Self:  # noqa: ARG002, RUF100
-        """Learn further columns, Y (N, M), from X (N, D); what is known of the present ones stays as it is.
-
-        Raises
-        ------
-        HeadError
-            The head cannot do that (unless it overrides this).
-        """
-        raise HeadError(f"head {self.name!r} cannot learn more tags; fit it again with all of them")
-
     def _check_fitted(self) -> None:
         if not hasattr(self, "n_features_"):
             raise HeadError(f"head {self.name!r} is not fitted yet; call fit(X, Y) first")
 
-    def _check_X(self, X: Any) -> Array:
+    def _check_X(self, X: Any) -> Float32Array:
         """Return X as float32 (N, D) with the number of columns the head was fitted on."""
         self._check_fitted()
         out = as_features(X)
@@ -196,7 +282,7 @@ class HeadBase:
         return out
 
 
-def as_features(X: Any) -> Array:
+def as_features(X: Any) -> Float32Array:
     """Return X as a C-ordered float32 (N, D) array; `HeadError` on another rank, NaN or infinity."""
     out = np.ascontiguousarray(X[:] if isinstance(X, Features) else X, dtype=np.float32)
     if out.ndim != 2:
@@ -222,10 +308,7 @@ def as_labels(Y: Any) -> sp.csr_array:
 
 
 def check_fit(X: Any, Y: Any) -> tuple[Matrix, sp.csr_array]:
-    """Return (X, Y) checked for fitting: equal, non-zero numbers of rows and at least one tag.
-
-    X is an array, or `Features` where it is too large to load (`toolkit.arrays.features`).
-    """
+    """Return (X, Y) checked for fitting: equal, non-zero numbers of rows and at least one tag."""
     features, labels = as_matrix(X), as_labels(Y)
     if features.shape[0] != labels.shape[0]:
         raise HeadError(
@@ -250,7 +333,7 @@ def check_val(val: Any, n_features: int, n_tags: int) -> tuple[Matrix, sp.csr_ar
     return X, Y
 
 
-def hold_out(Y: sp.csr_array, seed: int) -> tuple[Rows, Rows]:
+def hold_out(Y: sp.csr_array, seed: int) -> tuple[RowNumbers, RowNumbers]:
     """Return rows to fit on and a stratified 15 % to choose options on; the second is empty for one row."""
     rest, held = stratified_split(Y, (1 - HOLD_OUT, HOLD_OUT), seed=seed)
     return (rest, held) if len(rest) else (held, rest)

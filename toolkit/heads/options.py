@@ -1,21 +1,24 @@
 """Head options as text (``-o hidden=512,256 -o C=none``), checked against the head's constructor.
 
-The constructor's annotations are the only description of an option there is; pydantic does the checking, so
-bounds are written as ``Annotated[float, Ge(0), Lt(1)]`` and hold on the command line and in Python alike.
+The annotations of the constructor (of a dataclass: of its fields) are the only description of an option.
+pydantic checks the values, so bounds are written as ``Annotated[float, Ge(0), Lt(1)]`` and hold on the
+command line and in Python alike.
 """
 
 import difflib
-import inspect
 import types
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from dataclasses import astuple
+from inspect import Parameter, signature
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
 
 from toolkit.errors import OptionError
+from toolkit.runtime.options import members
 
 _NONE_WORDS = ("none", "auto")
-_PLAIN = {
+_ONE = {
     bool: "true or false",
     int: "a whole number",
     float: "a number",
@@ -23,9 +26,10 @@ _PLAIN = {
     types.NoneType: "none",
 }
 _MANY = {int: "whole numbers", float: "numbers", str: "words"}
+_SIGNS = {Ge: ">=", Gt: ">", Le: "<=", Lt: "<"}
 
 
-def parse_options(head_cls: type, items: Sequence[str]) -> dict[str, Any]:
+def parse_options(head_cls: type[Any], items: Sequence[str]) -> dict[str, Any]:
     """Turn ``["hidden=512,256", "C=none"]`` into constructor options of `head_cls`.
 
     Parameters
@@ -36,42 +40,36 @@ def parse_options(head_cls: type, items: Sequence[str]) -> dict[str, Any]:
         ``name=value`` each. ``none`` or ``auto`` stands for None where None is allowed; a tuple is
         comma-separated and may be empty.
 
-    Returns
-    -------
-    dict
-        Only the options named, converted.
-
     Raises
     ------
     OptionError
-        For an unknown option (lists those allowed, with types and defaults), a value of the wrong type or
-        out of bounds, an option given twice, or an item without ``=``.
+        An option is unknown (the message lists those allowed, with types and defaults) or repeated, an item
+        has no ``=``, or a value has the wrong type or is out of bounds.
+
+    Examples
+    --------
+    >>> from toolkit.heads.knn.head import Knn
+    >>> parse_options(Knn, ["k=5", "temperature=auto"])
+    {'k': 5, 'temperature': None}
     """
-    hints, out = option_types(head_cls), dict[str, Any]()
+    known, out = option_types(head_cls), dict[str, Any]()
     for item in items:
         key, equals, text = item.partition("=")
-        name = key.strip()
+        name, text = key.strip(), text.strip()
         if not equals:
             raise OptionError(f"option {item!r} has no value; write it as {name or 'name'}=value")
-        if name not in hints:
+        if name not in known:
             raise OptionError(_unknown(head_cls, name))
         if name in out:
             raise OptionError(f"option {name!r} is given twice; give it once")
-        out[name] = _checked(head_cls, name, hints[name], _from_text(hints[name], text.strip()), text.strip())
+        out[name] = _checked(head_cls, name, _from_text(known[name], text), text)
     return out
 
 
 def check_options(head: Any) -> None:
-    """Check every option a head was constructed with; heads call this first in `fit`.
-
-    Raises
-    ------
-    OptionError
-        Naming the first option whose value has the wrong type or lies out of bounds.
-    """
-    for name, annotation in option_types(type(head)).items():
-        value = getattr(head, name)
-        _checked(type(head), name, annotation, value, value)
+    """Raise `OptionError` for the first option of a head with a value of the wrong type or out of bounds."""
+    for name in option_types(type(head)):
+        _checked(type(head), name, getattr(head, name), getattr(head, name))
 
 
 def options_from_json(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,71 +77,50 @@ def options_from_json(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
 
 
-def option_types(head_cls: type) -> dict[str, Any]:
-    """Return the constructor's options and their annotations, in order; text where there is none."""
-    hints = get_type_hints(_constructor(head_cls), include_extras=True)
-    return {name: hints.get(name, str) for name in _parameters(head_cls)}
-
-
-def describe_options(head_cls: type) -> dict[str, str]:
-    """Return each option with what it takes and its default, in words (for help texts)."""
-    defaults = {name: parameter.default for name, parameter in _parameters(head_cls).items()}
+def option_types(head_cls: type[Any]) -> dict[str, Any]:
+    """Return the constructor's options and their annotations, in order; `str` for one without."""
     return {
-        name: f"{_in_words(annotation)}, default {_as_text(defaults[name])}"
+        name: str if parameter.annotation is Parameter.empty else parameter.annotation
+        for name, parameter in signature(head_cls, eval_str=True).parameters.items()
+    }
+
+
+def describe_options(head_cls: type[Any]) -> dict[str, str]:
+    """Return each option with what it takes and its default, in words (for help texts)."""
+    return {
+        name: f"{_in_words(annotation)}, default {_default(head_cls, name)}"
         for name, annotation in option_types(head_cls).items()
     }
 
 
-def _constructor(head_cls: type) -> Any:
-    return getattr(head_cls, "__init__")  # noqa: B009 - mypy takes the attribute for an instance's
-
-
-def _parameters(head_cls: type) -> dict[str, inspect.Parameter]:
-    found = inspect.signature(_constructor(head_cls)).parameters
-    return {name: parameter for name, parameter in found.items() if name != "self"}
-
-
-def _unknown(head_cls: type, name: str) -> str:
+def _unknown(head_cls: type[Any], name: str) -> str:
     known = describe_options(head_cls)
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     table = "; ".join(f"{option} ({words})" for option, words in known.items()) or "none at all"
-    return f"head {_name(head_cls)!r} has no option {name!r}; {hint}its options are {table}"
-
-
-def _name(head_cls: type) -> str:
-    return str(getattr(head_cls, "name", head_cls.__name__))
+    return f"head {head_cls.name!r} has no option {name!r}; {hint}its options are {table}"
 
 
 def _from_text(annotation: Any, text: str) -> Any:
     """Do what pydantic's lax mode does not: words for None, and comma lists."""
-    members = _members(annotation)
-    if types.NoneType in members and text.lower() in _NONE_WORDS:
+    allowed = members(annotation)
+    if types.NoneType in allowed and text.lower() in _NONE_WORDS:
         return None
-    if any(get_origin(member) is tuple for member in members):
+    if any(get_origin(each) is tuple for each in allowed):
         return tuple(part.strip() for part in text.split(",") if part.strip())
     return text
 
 
-def _members(annotation: Any) -> tuple[Any, ...]:
-    """Return the alternatives of a union, without their bounds; a plain type is its own only alternative."""
-    if get_origin(annotation) is Annotated:
-        return _members(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, types.UnionType):
-        return tuple(inner for member in get_args(annotation) for inner in _members(member))
-    return (annotation,)
-
-
-def _checked(head_cls: type, name: str, annotation: Any, value: Any, shown: Any) -> Any:
+def _checked(head_cls: type[Any], name: str, value: Any, shown: Any) -> Any:
     from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+    annotation = option_types(head_cls)[name]
     try:
         return TypeAdapter(annotation, config=ConfigDict(allow_inf_nan=False)).validate_python(value)
     except ValidationError as error:
-        default = _as_text(_parameters(head_cls)[name].default)
         raise OptionError(
-            f"option {name!r} of head {_name(head_cls)!r} got {shown!r}; "
-            f"it takes {_in_words(annotation)} (default {default})"
+            f"option {name!r} of head {head_cls.name!r} got {shown!r}; "
+            f"it takes {_in_words(annotation)} (default {_default(head_cls, name)})"
         ) from error
 
 
@@ -151,34 +128,22 @@ def _in_words(annotation: Any) -> str:
     """Describe an annotation to someone who does not know Python."""
     origin = get_origin(annotation)
     if origin is Annotated:
-        inner, *bounds = get_args(annotation)
-        return f"{_in_words(inner)} {' and '.join(filter(None, map(_bound, bounds)))}".strip()
+        inner, *extras = get_args(annotation)
+        bounds = [f"{_SIGNS[type(each)]} {astuple(each)[0]}" for each in extras if type(each) in _SIGNS]
+        return f"{_in_words(inner)} {' and '.join(bounds)}".strip()
     if origin in (Union, types.UnionType):
-        return " or ".join(_in_words(member) for member in get_args(annotation))
+        return " or ".join(map(_in_words, get_args(annotation)))
     if origin is Literal:
         return "one of " + ", ".join(map(str, get_args(annotation)))
     if origin is tuple:
-        item = _members(get_args(annotation)[0])[0]
-        return f"{_MANY.get(item, 'values')} separated by commas"
-    return _PLAIN.get(annotation, str(getattr(annotation, "__name__", annotation)))
+        return f"{_MANY.get(members(get_args(annotation)[0])[0], 'values')} separated by commas"
+    return _ONE.get(annotation, str(getattr(annotation, "__name__", annotation)))
 
 
-def _bound(bound: Any) -> str:
-    match bound:
-        case Ge(ge):
-            return f">= {ge}"
-        case Gt(gt):
-            return f"> {gt}"
-        case Le(le):
-            return f"<= {le}"
-        case Lt(lt):
-            return f"< {lt}"
-    return ""
-
-
-def _as_text(default: Any) -> str:
-    """Write a default the way `parse_options` reads it."""
-    if default is inspect.Parameter.empty:
+def _default(head_cls: type[Any], name: str) -> str:
+    """Write an option's default the way `parse_options` reads it."""
+    default = signature(head_cls).parameters[name].default
+    if default is Parameter.empty:
         return "required"
     if default is None:
         return "none"

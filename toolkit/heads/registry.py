@@ -5,16 +5,16 @@ own heads through the entry-point group ``toolkit.heads``, and any ``package.mod
 """
 
 import difflib
-import importlib
-import json
+import pkgutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from toolkit.errors import HeadError, OptionError
+from toolkit.files.json import read_json
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # numpy and scipy, which naming a head does not need
     from toolkit.heads.base import Head
 
 HEADS: Mapping[str, str] = MappingProxyType(
@@ -26,15 +26,18 @@ HEADS: Mapping[str, str] = MappingProxyType(
     }
 )
 ENTRY_POINTS = "toolkit.heads"
-_METHODS = ("name", "fit", "scores", "chosen", "save", "load")
+MEMBERS = (
+    *("name", "fit", "scores", "chosen", "save", "load", "get_params", "set_params", "add_tags", "history"),
+    *("diagnostics", "uses_views", "keeps_rows"),
+)
+"""What a class must have to be a head; `toolkit.heads.base.HeadBase` has most of it."""
 
 
 def _registry() -> dict[str, str]:
-    """Return every known name and its import string; a name of ours cannot be taken over by a plug-in."""
+    """Return every known name and its import string; a plug-in cannot replace the toolkit's own."""
     from importlib.metadata import entry_points  # 20 ms, and `toolkit --help` imports this module
 
-    plugged = {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
-    return plugged | dict(HEADS)
+    return {point.name: point.value for point in entry_points(group=ENTRY_POINTS)} | dict(HEADS)
 
 
 def head_names() -> tuple[str, ...]:
@@ -45,10 +48,12 @@ def head_names() -> tuple[str, ...]:
 def get_head(name: str) -> "type[Head]":
     """Return the head class called `name`, or the one an import string ``package.module:Class`` points at.
 
-    Raises
-    ------
-    OptionError
-        If no head has that name, or the import string leads nowhere or to something that is no head.
+    `OptionError` if no head has that name, or the import string cannot be resolved or is not a head's.
+
+    Examples
+    --------
+    >>> get_head("knn")
+    <class 'toolkit.heads.knn.head.Knn'>
     """
     target = _registry().get(name, name)
     if ":" not in target:
@@ -57,37 +62,34 @@ def get_head(name: str) -> "type[Head]":
         raise OptionError(
             f"there is no head {name!r}; {hint}heads are {', '.join(head_names())}, or package.module:Class"
         )
-    module, _, attribute = target.partition(":")
     try:
-        found = getattr(importlib.import_module(module), attribute)
+        head: type[Head] = pkgutil.resolve_name(target)
     except (ImportError, AttributeError, ValueError) as error:
         raise OptionError(
-            f"head {name!r} cannot be imported from {target!r} ({error}); install its package or mend it"
+            f"head {name!r} cannot be imported from {target!r} ({error}); install its package or fix it"
         ) from error
-    if not (isinstance(found, type) and all(hasattr(found, method) for method in _METHODS)):
-        raise OptionError(f"{target!r} is no head: a head is a class with {', '.join(_METHODS)}")
-    return found
+    if not (isinstance(head, type) and all(hasattr(head, member) for member in MEMBERS)):
+        raise OptionError(
+            f"{target!r} is no head: a head is a class with {', '.join(MEMBERS)}; inherit "
+            "toolkit.heads.base.HeadBase"
+        )
+    return head
 
 
-def load_head(folder: Path, given: str = "") -> "Head":
-    """Load the head that was saved into `folder`.
+def load_head(folder: Path, name: str = "") -> "Head":
+    """Load the head that was saved into `folder`; `HeadError` if it is not readable, or of no registry.
 
     Parameters
     ----------
     folder : Path
-    given : str
-        What the user called it. Only a class named here, as ``package.module:Class``, is imported by its
-        name; other heads are those of the registry. To import whatever a folder names would be to run it.
-
-    Raises
-    ------
-    HeadError
-        If `folder` holds no readable head, or one of no registry.
+    name : str
+        The name by which the user asks for it. Only a class named here, as ``package.module:Class``, is
+        imported by its name: to import a class because a folder names it would run the folder's code.
     """
-    if ":" in given:
-        return get_head(given).load(folder)
+    if ":" in name:
+        return get_head(name).load(folder)
     try:
-        name = json.loads((folder / "head.json").read_text(encoding="utf-8"))["head"]
+        name = read_json(folder / "head.json")["head"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise HeadError(f"{folder} does not hold a readable head ({error}); fit it again") from error
     if name not in head_names():

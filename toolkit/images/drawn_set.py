@@ -1,13 +1,12 @@
-"""A small multi-label data set that draws itself, for the demo: labelled pictures and new ones to predict.
+"""A small multi-label data set drawn for the demo: labelled pictures and new ones to predict.
 
 The files are stored in as many ways as those of a real collection (CMYK, palette, 16 bits, turned by EXIF, an
-awkward name, ...), and one of them is cut off. What is to be seen on them is in `toolkit.images.drawn`.
+awkward name, ...), and one of them is truncated. `toolkit.images.drawn` draws the pictures.
 """
 
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +21,13 @@ from toolkit.runtime.progress import Progress, silent
 N_NEW = 40
 """Number of pictures to predict."""
 
-_STORED = {  # shares of pictures that are not plain JPEG
-    "cmyk": 0.07,
-    "turned": 0.07,
-    "palette": 0.05,
-    "alpha": 0.05,
-    "webp": 0.05,
-    "grey": 0.04,
-    "grey16": 0.04,
-}
 _LEAST = 20  # so that every way of storing occurs, and plain JPEG too
 _ODD_NAME = "演示 图片, 第一张.jpg"
 
 
 @dataclass(frozen=True)
 class DemoData:
-    """Where everything is.
+    """The files of the demo.
 
     Attributes
     ----------
@@ -49,7 +39,7 @@ class DemoData:
     tags : Path
         All tags, one a line.
     unreadable : Path
-        The one picture that is cut off; it has a row in `labels` like the others.
+        The truncated picture; it has a row in `labels` like the others.
     n_images, n_new : int
         Files in `images` and in `new`.
     """
@@ -72,7 +62,7 @@ def draw_demo_images(
     size: tuple[int, int] = (256, 256),
     progress: Progress = silent,
 ) -> DemoData:
-    """Draw `n` labelled pictures and `N_NEW` new ones into `folder`, which is made if need be.
+    """Draw `n` labelled pictures and `N_NEW` new ones into `folder`, which is made if it is missing.
 
     Parameters
     ----------
@@ -96,8 +86,8 @@ def draw_demo_images(
         )
     if min(size) < 32:
         raise OptionError(f"size is {size[0]} x {size[1]}; the demo's shapes need at least 32 x 32 pixels")
-    ways, new_ways = ["jpeg", *_ways(n - 2, [seed, 0]), "cut-off"], _ways(N_NEW, [seed, 1])
-    names, new_names = _names(ways), _names(new_ways)
+    ways = ["jpeg", *_choose_ways(n - 2, [seed, 0]), "truncated"], _choose_ways(N_NEW, [seed, 1])
+    names, new_names = ([f"{row:04d}{_STORED[way][1]}" for row, way in enumerate(part, 1)] for part in ways)
     names[0] = _ODD_NAME
     data = DemoData(
         images=folder / "images",
@@ -109,44 +99,30 @@ def draw_demo_images(
         n_images=n,
         n_new=N_NEW,
     )
-    _claim(data.images, names)
-    _claim(data.new, new_names)
-    drawn = chain(
-        _draw(data.labels, zip(names, ways, strict=True), data.images, size, [seed, 0]),
-        _draw(data.new_labels, zip(new_names, new_ways, strict=True), data.new, size, [seed, 1]),
-    )
-    for done, _ in enumerate(drawn, 1):
-        progress("draw", done, n + N_NEW)
+    parts = ((data.images, data.labels, names), (data.new, data.new_labels, new_names))
+    for images, _, part_names in parts:
+        _make_folder(images, part_names)
+    for part, (images, labels, part_names) in enumerate(parts):
+        rows = []
+        for number, (name, way) in enumerate(zip(part_names, ways[part], strict=True)):
+            rng = np.random.default_rng([seed, part, number])  # pictures do not depend on each other
+            image, tags = draw_picture(rng, size, grey=way.startswith("grey"))
+            (images / name).write_bytes(_STORED[way][2](image, number))
+            rows.append((f"{images.name}/{name}", ",".join(tags)))
+            progress("draw", part * n + number + 1, n + N_NEW)
+        write_csv(labels, ("img_path", "tags"), rows)
     data.tags.write_text("".join(f"{tag}\n" for tag in TAGS), encoding="utf-8", newline="\n")
     return data
 
 
-def _draw(
-    labels: Path, files: Iterable[tuple[str, str]], folder: Path, size: tuple[int, int], seed: list[int]
-) -> Iterator[str]:
-    """Draw each of `files` (name, way of storing), yielding the name, and at the end write `labels`."""
-    rows = []
-    for number, (name, way) in enumerate(files):
-        rng = np.random.default_rng([*seed, number])  # its own, so that pictures do not depend on each other
-        image, tags = draw_picture(rng, size, grey=way.startswith("grey"))
-        (folder / name).write_bytes(_WRITERS[way](image, number))
-        rows.append((f"{folder.name}/{name}", ",".join(tags)))
-        yield name
-    write_csv(labels, ("img_path", "tags"), rows)
+def _choose_ways(n: int, seed: list[int]) -> list[str]:
+    """Return `n` ways of storing in random order: the odd ones at least once, plain JPEG for the rest."""
+    odd = [way for way, (share, *_) in _STORED.items() if share for _ in range(max(1, round(share * n)))]
+    ways = odd + ["jpeg"] * (n - len(odd))
+    return [ways[i] for i in np.random.default_rng([*seed, n]).permutation(n)]
 
 
-def _names(ways: Sequence[str]) -> list[str]:
-    endings = {
-        "palette": ".png",
-        "alpha": ".png",
-        "grey16": ".png",
-        "webp": ".webp",
-        "cut-off": "-cut-off.jpg",
-    }
-    return [f"{number:04d}{endings.get(way, '.jpg')}" for number, way in enumerate(ways, 1)]
-
-
-def _claim(folder: Path, names: Sequence[str]) -> None:
+def _make_folder(folder: Path, names: Sequence[str]) -> None:
     """Make `folder`; an error if it holds files that this call will not write."""
     folder.mkdir(parents=True, exist_ok=True)
     others = sorted({path.name for path in folder.iterdir()} - set(names))
@@ -154,14 +130,7 @@ def _claim(folder: Path, names: Sequence[str]) -> None:
         raise OptionError(f"{folder} holds another file, {others[0]!r}; name a new folder or empty this one")
 
 
-def _ways(n: int, seed: list[int]) -> list[str]:
-    """Return `n` ways of storing in random order: the odd ones at least once, plain JPEG for the rest."""
-    odd = [way for way, share in _STORED.items() for _ in range(max(1, round(share * n)))]
-    ways = odd + ["jpeg"] * (n - len(odd))
-    return [ways[i] for i in np.random.default_rng([*seed, n]).permutation(n)]
-
-
-# ---------------------------------------------------------------------- files
+# ---------------------------------------------------------------------- ways of storing
 
 
 def _encode(image: Image.Image, format: str, **options: Any) -> bytes:
@@ -170,47 +139,45 @@ def _encode(image: Image.Image, format: str, **options: Any) -> bytes:
     return stream.getvalue()
 
 
-_TURNS = (  # EXIF orientation, and the turn that it undoes
-    (6, Image.Transpose.ROTATE_90),
-    (3, Image.Transpose.ROTATE_180),
-    (8, Image.Transpose.ROTATE_270),
-)
-
-
 def _turned(image: Image.Image, number: int) -> bytes:
-    orientation, turn = _TURNS[number % len(_TURNS)]
+    turns = {6: Image.Transpose.ROTATE_90, 3: Image.Transpose.ROTATE_180, 8: Image.Transpose.ROTATE_270}
+    orientation, turn = list(turns.items())[number % len(turns)]
     exif = Image.Exif()
-    exif[ExifTags.Base.Orientation] = orientation
+    exif[ExifTags.Base.Orientation] = orientation  # undoes the turn
     return _encode(image.transpose(turn), "JPEG", quality=90, exif=exif)
 
 
-def _with_transparent_corners(image: Image.Image) -> bytes:
-    width, height = image.size
-    mask = Image.new("L", (4 * width, 4 * height))  # four times as large, for smooth edges
-    box = (0, 0, 4 * width - 1, 4 * height - 1)
-    ImageDraw.Draw(mask).rounded_rectangle(box, radius=min(width, height) // 2, fill=255)
-    image.putalpha(mask.reduce(4))
+def _with_transparent_corners(image: Image.Image, number: int) -> bytes:
+    mask = Image.new("L", image.size)
+    box = (0, 0, image.width - 1, image.height - 1)
+    ImageDraw.Draw(mask).rounded_rectangle(box, radius=min(image.size) // 2, fill=255)
+    image.putalpha(mask)
     return _encode(image, "PNG")
 
 
-def _grey16(image: Image.Image) -> bytes:
+def _grey16(image: Image.Image, number: int) -> bytes:
     values = np.asarray(image.convert("L"), dtype=np.uint16) * np.uint16(257)
     return _encode(Image.fromarray(values), "PNG")
 
 
-def _cut_off(image: Image.Image) -> bytes:
+def _truncated(image: Image.Image, number: int) -> bytes:
     whole = _encode(image, "JPEG", quality=90)
     return whole[: len(whole) // 2]
 
 
-_WRITERS: dict[str, Callable[[Image.Image, int], bytes]] = {
-    "jpeg": lambda image, _: _encode(image, "JPEG", quality=90),
-    "cmyk": lambda image, _: _encode(image.convert("CMYK"), "JPEG", quality=92),
-    "turned": _turned,
-    "palette": lambda image, _: _encode(image.quantize(256, Image.Quantize.FASTOCTREE), "PNG"),
-    "alpha": lambda image, _: _with_transparent_corners(image),
-    "webp": lambda image, _: _encode(image, "WEBP", quality=85),
-    "grey": lambda image, _: _encode(image.convert("L"), "JPEG", quality=90),
-    "grey16": lambda image, _: _grey16(image),
-    "cut-off": lambda image, _: _cut_off(image),
+# share of the pictures, ending, and what encodes a picture of a number
+_STORED: dict[str, tuple[float, str, Callable[[Image.Image, int], bytes]]] = {
+    "cmyk": (0.07, ".jpg", lambda image, _: _encode(image.convert("CMYK"), "JPEG", quality=92)),
+    "turned": (0.07, ".jpg", _turned),
+    "palette": (
+        0.05,
+        ".png",
+        lambda image, _: _encode(image.quantize(256, Image.Quantize.FASTOCTREE), "PNG"),
+    ),
+    "alpha": (0.05, ".png", _with_transparent_corners),
+    "webp": (0.05, ".webp", lambda image, _: _encode(image, "WEBP", quality=85)),
+    "grey": (0.04, ".jpg", lambda image, _: _encode(image.convert("L"), "JPEG", quality=90)),
+    "grey16": (0.04, ".png", _grey16),
+    "jpeg": (0, ".jpg", lambda image, _: _encode(image, "JPEG", quality=90)),
+    "truncated": (0, "-cut-off.jpg", _truncated),
 }

@@ -1,10 +1,7 @@
-"""What a file that is no readable picture seems to be, from its name or first bytes, and what to do about it.
+"""Reasons for ``failed.csv``: what an unreadable file seems to be, by name or first bytes, and a remedy."""
 
-Knows no image library. The sentences end up in ``failed.csv``.
-"""
-
+import posixpath
 import re
-from pathlib import PurePosixPath
 
 # fmt: off
 NOT_IMAGES = frozenset((
@@ -17,11 +14,11 @@ NOT_IMAGES = frozenset((
     ".mp3", ".m4a", ".aac", ".wav", ".flac", ".ogg", ".opus", ".wma", ".aiff", ".srt", ".vtt",
 ))
 # fmt: on
-"""Endings (in lower case) of files that are passed over in a folder, of images and of labels alike."""
+"""Endings (in lower case) of files that are not images; a folder's are skipped."""
 
-_LITTER = frozenset(("__macosx", "thumbs.db", "desktop.ini"))
+_SYSTEM_FILES = frozenset(("__macosx", "thumbs.db", "desktop.ini"))
 
-# offset, magic bytes, what it is: files like these are damaged if they cannot be read
+# offset, magic bytes, format: such a file is damaged if it cannot be read
 _PICTURES = (
     (0, b"\xff\xd8\xff", "JPEG"),
     (0, b"\x89PNG\r\n\x1a\n", "PNG"),
@@ -72,7 +69,7 @@ _OTHERS = (
     (0, b"version https://git-lfs", ("a Git LFS pointer, not the picture itself", "run git lfs pull")),
 )
 
-# pattern of the first 1,000 bytes without leading blanks, (what it is, what to do)
+# pattern at the start of the first 1,000 bytes, leading blanks removed, (what it is, what to do)
 _TEXTS = (
     (rb"(?is)<\?xml.*<svg|<svg|<!--.*<svg|<!doctype svg", ("SVG, a drawing", "export it as PNG")),
     (
@@ -90,9 +87,14 @@ _CUT_OFF = re.compile(
 )
 
 
-def is_litter(name: str) -> bool:
-    """Tell whether a file or folder of that name is what a system leaves behind, such as ``__MACOSX``."""
-    return name.lower() in _LITTER
+def is_ignored(name: str) -> bool:
+    """Return whether a file or folder is hidden, or made by an operating system, such as ``__MACOSX``."""
+    return name.startswith(".") or name.lower() in _SYSTEM_FILES
+
+
+def may_be_image(name: str) -> bool:
+    """Return whether the ending of a file's name is not that of another kind of file."""
+    return posixpath.splitext(name)[1].lower() not in NOT_IMAGES
 
 
 def _starts(data: bytes, offset: int, magic: bytes) -> bool:
@@ -100,17 +102,17 @@ def _starts(data: bytes, offset: int, magic: bytes) -> bool:
 
 
 def picture_kind(data: bytes) -> str | None:
-    """Return which picture format `data` begins like (``JPEG``, ``PNG``, ...), or None."""
+    """Return the picture format that `data` begins like (``JPEG``, ``PNG``, ...), or None."""
     return next((kind for offset, magic, kind in _PICTURES if _starts(data, offset, magic)), None)
 
 
 def _other_kind(data: bytes) -> tuple[str, str] | None:
-    """Return (what the data look like, what to do) for files that are no pictures, or None."""
+    """Return (what the data look like, what to do) for a file that is not a picture, or None."""
     for offset, magic, kind in _OTHERS:
         if _starts(data, offset, magic):
             return kind
     if not data.strip(b"\0"):
-        return "nothing but zero bytes, as a download or copy that broke off leaves them", "fetch it again"
+        return "nothing but zero bytes, as after an interrupted download or copy", "fetch it again"
     head = data[:1000].removeprefix(b"\xef\xbb\xbf").lstrip()
     for pattern, kind in _TEXTS:
         if re.match(pattern, head):
@@ -121,15 +123,15 @@ def _other_kind(data: bytes) -> tuple[str, str] | None:
 
 
 def not_an_image_hint(data: bytes, name: str, *, size: int | None = None) -> str:
-    """Return the reason for a file that no decoder recognises; only the ending of `name` is told.
+    """Return the reason for a file that no decoder recognises; of `name` only the ending is quoted.
 
-    `data` may be the beginning only of a file of `size` bytes.
+    `data` may be only the beginning of a file of `size` bytes.
     """
     kind = picture_kind(data)
     if kind is not None:
         size = len(data) if size is None else size
         return f"damaged: begins like {kind}, but its header cannot be read ({size:,} bytes)"
-    suffix = PurePosixPath(name).suffix
+    suffix = posixpath.splitext(name)[1]
     named = f"named {suffix} but " if suffix.lower() in _PICTURE_SUFFIXES else ""
     other = _other_kind(data)
     if other is None:
@@ -141,15 +143,14 @@ def not_an_image_hint(data: bytes, name: str, *, size: int | None = None) -> str
 
 
 def is_cut_off(data: bytes, error: Exception) -> bool:
-    """Tell whether a decoder's complaint about `data` means that the file ends too early."""
+    """Return whether a decoder's `error` means that the file ends too early."""
     if _starts(data, 8, b"WEBP") and int.from_bytes(data[4:8], "little") + 8 > len(data):
-        return True  # libwebp does not say why it gives up; the RIFF header tells the length there should be
+        return True  # libwebp gives no reason; the RIFF header has the length of the whole file
     return isinstance(error, EOFError) or _CUT_OFF.search(str(error)) is not None
 
 
 def damaged_hint(data: bytes, error: Exception) -> str:
-    """Return the reason for a picture whose decoder gave up, with the decoder's own words on one line."""
-    kind = picture_kind(data)
-    words = re.sub(r"<[^<>]* object at 0x[0-9a-fA-F]+>", "the file", str(error))
-    words = " ".join(words.split())[:160] or type(error).__name__
-    return f"damaged: this {kind or 'picture'} cannot be decoded ({words})"
+    """Return the reason for a picture whose decoder failed, with the decoder's message on one line."""
+    message = re.sub(r"<[^<>]* object at 0x[0-9a-fA-F]+>", "the file", str(error))
+    message = " ".join(message.split())[:160] or type(error).__name__
+    return f"damaged: this {picture_kind(data) or 'picture'} cannot be decoded ({message})"

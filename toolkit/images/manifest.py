@@ -1,21 +1,20 @@
-"""Which images there are: a folder, a csv or a single file becomes a list of ids and paths.
+"""Lists of images: a folder, a csv or a single file becomes ids and paths.
 
-*Folder*: every file below it, whatever its ending (content decides what is an image), except hidden files and
-folders, ``__MACOSX``, ``Thumbs.db``, ``desktop.ini``, and files that are plainly something else: by their
-ending (`NOT_IMAGES`: label files, archives, code, video, sound), pipes and devices. The
-latter are named in `Manifest.skipped`. Links are followed. A folder that can be reached in several ways is
-listed once, by its real place if that is inside the source, so loops end. A link that leads nowhere is listed
-and fails later, when it is read.
+*Folder*: every file below it, as content decides what is an image. Hidden and system files (``.git``,
+``__MACOSX``, ``Thumbs.db``) are ignored. Label files, archives, code, video and sound (by their ending, see
+`NOT_IMAGES`), pipes and devices are skipped and listed in `Manifest.skipped`. Links are followed. A folder
+that can be reached in several ways is listed once, under its real path if that is inside the source, so loops
+end. A broken link is listed and fails when it is read.
 
 *Csv*: the first column named as one of `toolkit.files.text.IMAGE_COLUMNS`, one path a row, relative to the
-csv's folder or to `root`. What a csv from elsewhere needs is done, in this order:
+csv's folder or to `root`. Paths written on another machine are repaired, in this order:
 
-1. a path with backslashes that exists only with slashes is taken with slashes (Windows);
-2. if no row at all exists as written, the leading folders that all rows have in common are dropped, as few as
-   make a file exist (a contest's ``/visual_china/train/1.jpg`` beside ``train/1.jpg``, or beside ``1.jpg``).
-   All rows lose the same folders, so two rows never become one image.
+1. backslashes become slashes if the file exists only so (Windows);
+2. if no row exists as written, the leading folders common to all rows are removed, as few as make a file
+   exist (a contest's ``/visual_china/train/1.jpg`` beside ``train/1.jpg``, or beside ``1.jpg``). All rows
+   lose the same folders, so two rows never become one image.
 
-Rows that do not exist stay, and fail later with a reason; if none exists the csv is refused.
+Rows without a file stay and fail later with a reason; if no row has a file the csv is refused.
 """
 
 import difflib
@@ -28,16 +27,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from toolkit.errors import ManifestError
+from toolkit.errors import ManifestError, ToolkitError
 from toolkit.files.text import IMAGE_COLUMNS, listed, need_column, read_csv
-from toolkit.images.hints import NOT_IMAGES, is_litter
+from toolkit.images.hints import is_ignored, may_be_image
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One image: its id (a POSIX path relative to the root) and where it is."""
+    """One image: its id (a POSIX path relative to the root) and its path."""
 
     id: str
     path: Path
@@ -50,17 +49,16 @@ class Manifest:
     Attributes
     ----------
     source : Path
-        What was listed, as given.
     kind : {"folder", "csv"}
         A single image file counts as a folder with one file.
     root : Path
-        What ids are relative to. An image of a csv that lies outside of it has its absolute path as id.
+        The folder ids are relative to. An image of a csv outside of it has its absolute path as id.
     entries : tuple of Entry
         Unique ids; a folder's sorted by code point, a csv's in order of first appearance.
     inputs : tuple of str
-        The ids in the order of the input with repeats: one a row of a csv. As `entries` for a folder.
+        The ids in the order of the input with repeats: one for each row of a csv.
     skipped : tuple of str
-        Ids of the files of a folder that were passed over because they are plainly no images.
+        Ids of the files of a folder that are not images.
     """
 
     source: Path
@@ -79,7 +77,7 @@ def read_manifest(source: Path, *, root: Path | None = None, encoding: str = "ut
     source : Path
         A folder, a ``.csv`` file or one image file.
     root : Path, optional
-        For a csv: what its paths are relative to, if not the csv's own folder.
+        For a csv: the folder its paths are relative to, by default the csv's own.
     encoding : str
         Encoding of a csv; UTF-8 may have a byte order mark.
 
@@ -92,28 +90,28 @@ def read_manifest(source: Path, *, root: Path | None = None, encoding: str = "ut
         `encoding` is not known.
     """
     try:
-        there = source.exists()
+        exists = source.exists()
     except OSError as reason:
         raise ManifestError(f"{source} cannot be reached ({reason.strerror or reason})") from reason
-    if not there:
-        raise ManifestError(_not_there(source))
+    if not exists:
+        raise ManifestError(_missing(source))
     if source.is_file() and source.suffix.lower() == ".csv":
         return _read_csv(source, source.parent if root is None else root, encoding)
     if root is not None:
         raise ManifestError(
-            f"--root is for a csv, and {source} is none; leave it out: ids are relative to a folder"
+            f"--root is for a csv, and {source} is not one; leave it out: ids are relative to a folder"
         )
     if source.is_dir():
         return _read_folder(source)
-    if source.suffix.lower() in NOT_IMAGES:
+    if not may_be_image(source.name):
         raise ManifestError(
-            f"{source} is no image; give a folder of images, a .csv that lists them, or one image"
+            f"{source} is not an image; give a folder of images, a .csv that lists them, or one image"
         )
     entry = Entry(source.name, source)
     return Manifest(source, "folder", source.parent, (entry,), (entry.id,), ())
 
 
-def _not_there(source: Path) -> str:
+def _missing(source: Path) -> str:
     parent = source.parent
     try:
         near = difflib.get_close_matches(source.name, [item.name for item in parent.iterdir()], n=3)
@@ -129,7 +127,9 @@ def _not_there(source: Path) -> str:
 def _read_folder(source: Path) -> Manifest:
     images: list[str] = []
     skipped: list[str] = []
-    for file_id, is_image in _walk(source):
+    for file_id, mode in walk(source, error=ManifestError):
+        # a pipe or device is never read, as that might not end
+        is_image = may_be_image(file_id) and (stat.S_ISREG(mode) or not mode)
         (images if is_image else skipped).append(file_id)
     images.sort()
     skipped.sort()
@@ -140,34 +140,36 @@ def _read_folder(source: Path) -> Manifest:
 
 
 def _no_images(source: Path, skipped: list[str]) -> str:
-    looked = f"{source} holds no images (looked in all subfolders, at every file that is not hidden"
-    if not skipped:
-        return f"{looked}); give the folder the images are in"
-    tables = [name for name in skipped if name.endswith(".csv")]
-    hint = f"to read a list of images, give the csv itself: {source / tables[0]}" if tables else ""
-    return f"{looked}; passed over: {listed(skipped, 3)}); {hint or 'give the folder the images are in'}"
+    others = f"; skipped: {listed(skipped, 3)}" if skipped else ""
+    table = next((name for name in skipped if name.endswith(".csv")), None)
+    hint = "give the folder the images are in"
+    if table is not None:
+        hint = f"to read a list of images, give the csv itself: {source / table}"
+    looked = "looked in all subfolders, at every file that is not hidden"
+    return f"{source} holds no images ({looked}{others}); {hint}"
 
 
-def _walk(source: Path) -> Iterator[tuple[str, bool]]:
-    """Yield (id, may be an image) of the files below `source`, real folders before linked ones.
+def walk(source: Path, *, error: type[ToolkitError]) -> Iterator[tuple[str, int]]:
+    """Yield (id, mode) of the files below `source` in no particular order.
 
-    Real folders first, so that a link never takes the place of the folder it leads to.
+    The mode is that of `os.stat_result`, 0 for a broken link. Hidden and system files are ignored. A folder
+    that cannot be listed raises `error`.
     """
     seen = {_identity(folder) for folder in source.resolve().parents}  # a link to one of these is a loop too
     real: list[str] = [""]
-    linked: list[str] = []
+    linked: list[str] = []  # after the real ones, so that a folder is listed under its real path
     while real or linked:
         prefix = real.pop() if real else linked.pop()
-        items = _scan(source, prefix, seen)
-        for item in items:
-            if item.name.startswith(".") or is_litter(item.name):
+        for item in _scan(source, prefix, seen, error):
+            if is_ignored(item.name):
                 continue
-            if _is_folder(item):
+            mode = _mode(item)
+            if stat.S_ISDIR(mode):
                 (linked if item.is_symlink() else real).append(f"{prefix}{item.name}/")
             else:
-                yield f"{prefix}{item.name}", _may_be_image(item)
+                yield f"{prefix}{item.name}", mode
         if not real:
-            linked.sort(reverse=True)  # the disk's order would depend on the disk
+            linked.sort(reverse=True)  # the order of a listing depends on the disk
 
 
 def _identity(folder: Path) -> tuple[int, int]:
@@ -175,38 +177,30 @@ def _identity(folder: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _scan(source: Path, prefix: str, seen: set[tuple[int, int]]) -> list[os.DirEntry[str]]:
+def _scan(
+    source: Path, prefix: str, seen: set[tuple[int, int]], error: type[ToolkitError]
+) -> list[os.DirEntry[str]]:
     """Return what is in the folder `prefix`, or nothing if it is in `seen`, to which it is added."""
     try:
         identity = _identity(source / prefix)
         if identity in seen:
-            logger.info("%s leads to a folder that is listed already, or around; passed over", prefix[:-1])
+            logger.info("%s links to a folder that is listed already, or contains it; skipped", prefix[:-1])
             return []
         seen.add(identity)
         with os.scandir(source / prefix) as items:
             return list(items)
     except OSError as reason:
-        raise ManifestError(
+        raise error(
             f"folder {source / prefix} cannot be listed ({reason.strerror or reason}); "
-            "mend its permissions or move it away, so that no image is lost unseen"
+            "fix its permissions or move it away"
         ) from reason
 
 
-def _is_folder(item: os.DirEntry[str]) -> bool:
+def _mode(item: os.DirEntry[str]) -> int:
     try:
-        return item.is_dir()
-    except OSError:  # a link in a circle, or into a locked folder: it is listed and fails when it is read
-        return False
-
-
-def _may_be_image(item: os.DirEntry[str]) -> bool:
-    """Tell whether to list a file: by its ending, and never a pipe or device, where reading could not end."""
-    if posixpath.splitext(item.name)[1].lower() in NOT_IMAGES:
-        return False
-    try:
-        return stat.S_ISREG(item.stat().st_mode)
-    except OSError:  # a link that leads nowhere, or a file that has just gone: fails with a reason when read
-        return True
+        return item.stat().st_mode
+    except OSError:  # a broken link, or a file just deleted: fails with a reason when it is read
+        return 0
 
 
 # ---------------------------------------------------------------------- csv
@@ -220,12 +214,12 @@ def _read_csv(source: Path, root: Path, encoding: str) -> Manifest:
     cells = list(_cells(source, encoding))
     if not cells:
         raise ManifestError(f"{source} lists no images: it has a header and no rows")
-    mend = _find_mend(cells, source, root)
+    repair = _find_repair(cells, source, root)
     homes = (root.absolute(), root.resolve())
     paths: dict[str, Path] = {}
     inputs = []
     for cell in cells:
-        name = mend(cell)
+        name = repair(cell)
         file_id = _id_of(name, homes)
         paths.setdefault(file_id, root / name)
         inputs.append(file_id)
@@ -234,7 +228,7 @@ def _read_csv(source: Path, root: Path, encoding: str) -> Manifest:
 
 
 def _cells(source: Path, encoding: str) -> Iterator[str]:
-    """Yield the image column of a csv, text as written; an empty cell is an error."""
+    """Yield the cells of the image column of a csv as written; an empty one is an error."""
     rows = read_csv(source, error=ManifestError, encoding=encoding)
     _, header = next(rows)
     column = need_column(header, IMAGE_COLUMNS, what="image", path=source, error=ManifestError)
@@ -247,23 +241,23 @@ def _cells(source: Path, encoding: str) -> Iterator[str]:
         yield row[column]
 
 
-def _find_mend(cells: list[str], source: Path, root: Path) -> Callable[[str], str]:
-    """Return what turns a cell into a path below `root`, as the module's text says.
+def _find_repair(cells: list[str], source: Path, root: Path) -> Callable[[str], str]:
+    """Return the function from a cell to a path below `root`, as described at the top of this module.
 
-    Where the first row exists this is one look at the disk: a list of millions is not checked here.
+    If the first row exists the disk is read only once: a list of millions is not checked here.
     """
 
     def with_slashes(cell: str) -> str:
         slashed = cell.replace("\\", "/")
-        return slashed if slashed != cell and not _there(root, cell) and _there(root, slashed) else cell
+        return slashed if slashed != cell and not _exists(root, cell) and _exists(root, slashed) else cell
 
-    if any(_there(root, with_slashes(cell)) for cell in cells):
+    if any(_exists(root, with_slashes(cell)) for cell in cells):
         return with_slashes
     slashed = [cell.replace("\\", "/") for cell in cells]
     common = os.path.commonprefix(slashed)  # noqa: RUF071 - whole folders are picked below
     for cut in [place + 1 for place, character in enumerate(common) if character == "/"]:
-        if any(_there(root, cell[cut:]) for cell in slashed):
-            logger.info("%s: no path exists as written; %r is left out of all", source, common[:cut])
+        if any(_exists(root, cell[cut:]) for cell in slashed):
+            logger.info("%s: no path exists as written; %r is removed from all", source, common[:cut])
             return lambda cell: cell.replace("\\", "/")[cut:]
     raise ManifestError(
         f"{source}: none of the images it lists exists; the first one tried is {root / cells[0]}; "
@@ -271,12 +265,12 @@ def _find_mend(cells: list[str], source: Path, root: Path) -> Callable[[str], st
     )
 
 
-def _there(root: Path, name: str) -> bool:
+def _exists(root: Path, name: str) -> bool:
     return bool(name) and os.path.lexists(root / name)
 
 
 def _id_of(name: str, homes: Iterable[Path]) -> str:
-    """Return the id of a path in a csv: normalised, relative to a home where it lies inside of one."""
+    """Return the id of a path in a csv: normalised, and relative to a home that contains it."""
     if not Path(name).is_absolute():
         return posixpath.normpath(name)
     path = Path(os.path.normpath(name))

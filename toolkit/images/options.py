@@ -10,10 +10,10 @@ Truncated = Literal["fail", "keep"]
 
 
 class ImagePolicy(Options):
-    """Which files are accepted as images.
+    """Limits on accepted images.
 
-    The default of `max_pixels` is where Pillow gives up by itself: half a GiB of RGB pixels. It is a guard
-    against decompression bombs. By default a truncated file fails, because the rest of it would be made up.
+    The default of `max_pixels` is Pillow's own limit, half a GiB of RGB pixels: a guard against decompression
+    bombs. By default a truncated file fails, because the missing part of the picture would be made up.
     """
 
     truncated: Annotated[

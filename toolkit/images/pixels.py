@@ -1,24 +1,23 @@
 """A loaded picture of any Pillow mode to 8-bit sRGB on white: bit depth, profiles, alpha, orientation.
 
-The steps of `decode_image` that deal with pixels. A profile is honoured as a viewer does; what
-cannot be honoured (a broken profile, a broken EXIF block) is left aside and the picture kept.
+A broken colour profile or EXIF block is ignored and the picture kept.
 """
 
-import hashlib
+import functools
 import io
 import logging
-import threading
-from collections import OrderedDict
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageCms, ImageFile
+from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps
+
+from toolkit.arrays.types import Float64Array
 
 logger = logging.getLogger(__name__)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Return a loaded image of any mode as RGB on white; the image itself if nothing has to be done."""
+    """Return a loaded image of any mode as RGB on white; the image itself if it needs no change."""
     profile = image.info.get("icc_profile")
     colour, alpha = _split_alpha(image)
     if colour.mode in ("I", "F") or colour.mode.startswith("I;16"):
@@ -32,7 +31,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     elif colour.mode != "RGB":
         rgb = colour.convert("RGB")
     elif colour is image and image.format != "JPEG":
-        rgb = image.copy()  # lets go of the decoder and the file's bytes; a loaded JPEG holds neither
+        rgb = image.copy()  # frees the decoder and the file's bytes; a loaded JPEG holds neither
     else:
         rgb = colour
     if alpha is None:
@@ -43,7 +42,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
-    """Return (colours as stored, alpha as L or None); colours under alpha 0 are still there."""
+    """Return (colours as stored, alpha as L or None); colours under alpha 0 are kept."""
     if not image.has_transparency_data:
         return image, None
     if image.mode.startswith("I;16"):
@@ -60,10 +59,10 @@ def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
 def to_grey8(values: NDArray[np.generic]) -> NDArray[np.uint8]:
     """Scale grey values (H, W) of more than 8 bits to uint8 (H, W); nothing is clipped.
 
-    Integers in 0..65535 are 16-bit grey: v / 257, rounded, whatever values occur, so that equal values look
-    equal in every picture. Floats in 0..1 are shares of white: v * 255; floats in 0..255 are rounded. Other
-    integers and floats have no agreed white and are stretched from their least to their greatest value.
-    NaN and -inf are black, +inf is white.
+    Integers in 0..65535 are 16-bit grey: v / 257, rounded, so that equal values look equal in every picture.
+    Floats in 0..1 are shares of white: v * 255; floats in 0..255 are rounded. Other integers and floats have
+    no agreed white and are stretched from their least to their greatest value. NaN and -inf are black, +inf
+    is white.
     """
     if values.dtype.kind != "f":
         low, high = int(values.min()), int(values.max())
@@ -78,7 +77,7 @@ def to_grey8(values: NDArray[np.generic]) -> NDArray[np.uint8]:
     return _stretch(np.nan_to_num(floats, copy=False, nan=black, posinf=white, neginf=black), black, white)
 
 
-def _stretch(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.uint8]:
+def _stretch(values: Float64Array, low: float, high: float) -> NDArray[np.uint8]:
     span = high - low or 1.0
     return np.rint((values - low) * 255.0 / span).astype(np.uint8)
 
@@ -86,11 +85,11 @@ def _stretch(values: NDArray[np.float64], low: float, high: float) -> NDArray[np
 _GREY_STEP: dict[object, int] = {"L;2": 85, "L;4": 17}
 
 
-def mend_transparent_colour(image: Image.Image) -> None:
-    """Bring the transparent colour of a PNG to the 8 bits that its pixels will have.
+def fix_transparent_colour(image: Image.Image) -> None:
+    """Scale the transparent colour of a PNG to the 8 bits that its pixels will have.
 
-    Pillow widens 2- and 4-bit grey to 8 bits and narrows 16-bit RGB to its high bytes, but leaves the colour
-    in the tRNS chunk as stored (still so in 13.0), so that it would match no pixel, or the wrong ones.
+    Pillow (still in 13.0) scales 2- and 4-bit grey and 16-bit RGB to 8 bits, but not the colour in the tRNS
+    chunk, which would then match no pixel, or the wrong ones.
     """
     key = image.info.get("transparency")
     if key is None or image.format != "PNG" or not isinstance(image, ImageFile.ImageFile) or not image.tile:
@@ -103,78 +102,38 @@ def mend_transparent_colour(image: Image.Image) -> None:
         image.info["transparency"] = tuple(value >> 8 for value in key)
 
 
-_TRANSPOSE = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
-
-SIDEWAYS = (
-    Image.Transpose.TRANSPOSE,
-    Image.Transpose.ROTATE_270,
-    Image.Transpose.TRANSVERSE,
-    Image.Transpose.ROTATE_90,
-)
-"""The turns that swap width and height."""
-
-
-def upright_by(image: Image.Image) -> Image.Transpose | None:
-    """Return how to turn a loaded image upright (Pillow has already turned a TIFF when it loaded it)."""
+def turn_upright(image: Image.Image) -> bool:
+    """Turn a loaded image as its EXIF says; return whether that swapped width and height."""
+    sideways = False
     try:
-        return _TRANSPOSE.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception as error:  # whatever the EXIF parser trips over, the pixels are sound
+        sideways = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+        ImageOps.exif_transpose(image, in_place=True)
+    except Exception as error:  # of Pillow's EXIF parser; the pixels are sound
         logger.debug("broken EXIF ignored: %s", type(error).__name__)
-        return None
+    return sideways
 
 
-_KEPT_TRANSFORMS = 64
-_transforms: OrderedDict[tuple[bytes, str], ImageCms.ImageCmsTransform | None] = OrderedDict()
-_transforms_lock = threading.Lock()
-
-
+@functools.lru_cache(maxsize=64)  # building one takes milliseconds, and a collection has few profiles
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """Return the transform from `profile` to sRGB; None where plain conversion does as well, or has to do.
-
-    A collection has few distinct profiles and building a transform takes milliseconds, so the last
-    `_KEPT_TRANSFORMS` are kept by the profile's SHA-256. LittleCMS lets threads share a transform.
-    """
+    """Return the transform from `profile` to sRGB, which threads may share; None for plain conversion."""
     if mode not in ("RGB", "L", "CMYK"):
         return None
-    key = (hashlib.sha256(profile).digest(), mode)
-    with _transforms_lock:
-        if key in _transforms:
-            _transforms.move_to_end(key)
-            return _transforms[key]
-    transform = _build_transform(profile, mode)
-    with _transforms_lock:
-        _transforms[key] = transform
-        if len(_transforms) > _KEPT_TRANSFORMS:
-            _transforms.popitem(last=False)
-    return transform
-
-
-def _build_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         transform = ImageCms.buildTransform(
             source, ImageCms.createProfile("sRGB"), mode, "RGB", ImageCms.Intent.PERCEPTUAL
         )
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:
-        # broken, or of another colour space than the picture: a viewer shows the picture without it
+        # broken, or of another colour space than the picture
         logger.info("a %s colour profile cannot be used, plain conversion instead: %s", mode, error)
         return None
     return None if _changes_nothing(transform, mode) else transform
 
 
 def _changes_nothing(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
-    """Tell whether `transform` moves no colour of a 9 x 9 x 9 grid by more than 2 of 255.
+    """Return whether `transform` moves no colour of a 9 x 9 x 9 grid by more than 2 of 255.
 
-    The sRGB profiles in circulation differ from each other by rounding, so neither names nor hashes would do.
+    The sRGB profiles in use differ by rounding, so names and hashes cannot identify them.
     """
     if mode == "CMYK":
         return False

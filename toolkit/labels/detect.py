@@ -1,13 +1,14 @@
-"""Which format a label file or folder has, told by its suffix and its content."""
+"""Detecting the format of a label file or folder by its suffix and content."""
 
 from pathlib import Path
+from posixpath import splitext
 
 from toolkit.errors import LabelError
 from toolkit.files.text import IMAGE_COLUMNS, listed
+from toolkit.images.hints import may_be_image
 from toolkit.labels.raw import TAG_COLUMNS
-from toolkit.labels.readers import folders, sidecar
-from toolkit.labels.readers._files import walk
-from toolkit.labels.readers._peek import peek_csv
+from toolkit.labels.readers._csv import peek_csv
+from toolkit.labels.readers._files import files_of
 from toolkit.runtime.messages import counted
 
 _BY_SUFFIX = {".npz": "npz", ".json": "coco"}
@@ -23,7 +24,7 @@ def detect_format(path: Path, encoding: str = "utf-8") -> str:
     Raises
     ------
     LabelError
-        No format fits, or two do; the message names those considered.
+        No format fits, or several do; the message names those considered.
     """
     if path.is_dir():
         return _detect_folder(path)
@@ -32,7 +33,7 @@ def detect_format(path: Path, encoding: str = "utf-8") -> str:
         return _BY_SUFFIX[suffix]
     if suffix != ".csv":
         raise LabelError(
-            f"{path}: no label format goes by the suffix {suffix!r}; considered: csv and onehot (.csv), "
+            f"{path}: no label format has the suffix {suffix!r}; considered: csv and onehot (.csv), "
             "npz (.npz), coco (.json), and voc, sidecar and folders (a folder); name one with --format"
         )
     return _detect_csv(path, encoding)
@@ -40,10 +41,10 @@ def detect_format(path: Path, encoding: str = "utf-8") -> str:
 
 def _detect_csv(path: Path, encoding: str) -> str:
     peek = peek_csv(path, encoding)
-    if peek.kind is not None:
-        return peek.kind
+    if peek.format is not None:
+        return peek.format
     if not peek.header:
-        raise LabelError(f"{path} is empty or no csv; considered: csv, onehot")
+        raise LabelError(f"{path} is empty or not a csv; considered: csv, onehot")
     if peek.image is None:
         raise LabelError(
             f"{path} has no image column: columns found are {listed(peek.header)}; "
@@ -56,20 +57,22 @@ def _detect_csv(path: Path, encoding: str) -> str:
 
 
 def _detect_folder(path: Path) -> str:
-    names = list(walk(path))
-    classes = folders.classes(names)
-    fits = []
+    names = files_of(path, "auto")
+    images = list(filter(may_be_image, names))
+    texts = {splitext(name)[0] for name in names if name.lower().endswith(".txt")}
+    classes = {name.partition("/")[0] for name in images if "/" in name}
+    fitting = []
     if any(name.lower().endswith(".xml") for name in names):
-        fits.append("voc")
-    if sidecar.present(names):
-        fits.append("sidecar")
-    if not fits and len(classes) > 1:
-        fits.append("folders")
-    if len(fits) == 1:
-        return fits[0]
-    if fits:
-        raise LabelError(f"{path} could be {' or '.join(fits)}; say which with --format")
+        fitting.append("voc")
+    if any(splitext(name)[0] in texts for name in images):
+        fitting.append("sidecar")
+    if not fitting and len(classes) > 1:
+        fitting.append("folders")
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise LabelError(f"{path} could be {' or '.join(fitting)}; name one with --format")
     raise LabelError(
         f"{path} fits no label format; considered: voc (no .xml files), sidecar (no .txt beside an image), "
-        f"folders (images in {counted(len(classes), 'folder')}, at least 2 wanted)"
+        f"folders (images in {counted(len(classes), 'folder')}, at least 2 needed)"
     )

@@ -4,18 +4,16 @@ import posixpath
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from toolkit.arrays.types import RowNumbers
 from toolkit.errors import LabelError
 from toolkit.labels.space import nfc
 from toolkit.labels.table import LabelTable
 from toolkit.runtime.messages import counted
 
-Rows = NDArray[np.intp]
 Key = Callable[[str], str]
 
 BY_SOURCE = "path relative to the images"
@@ -26,7 +24,7 @@ BY_NAME = "base name"
 
 @dataclass(frozen=True, eq=False)
 class LabelMatch:
-    """Which label row each image has.
+    """The label row of each image.
 
     Attributes
     ----------
@@ -39,20 +37,20 @@ class LabelMatch:
     missing_images : tuple of str
         Labels without an image, in their order.
     how : dict of str to int
-        How many images matched in each way; all ways are there, those of no use with 0.
+        The number of images matched in each way, for all ways.
     ambiguous_names : tuple of str
-        Base names that would have matched but for there being several images or label rows of that name.
+        Base names that did not match because several images or label rows have them.
     """
 
-    store_rows: Rows
-    table_rows: Rows
+    store_rows: RowNumbers
+    table_rows: RowNumbers
     unlabelled_images: tuple[str, ...]
     missing_images: tuple[str, ...]
     how: dict[str, int]
     ambiguous_names: tuple[str, ...] = ()
 
     def summary(self) -> str:
-        """Return one line for the user: how many matched and how, and what is left over on both sides."""
+        """Return one line for the user: how many matched in which way, and how many did not."""
         matched = len(self.store_rows)
         ways = ", ".join(f"{number:,} by {way}" for way, number in self.how.items() if number)
         parts = [
@@ -68,17 +66,16 @@ class LabelMatch:
 def match_labels(ids: Sequence[str], table: LabelTable, *, source_root: Path | None) -> LabelMatch:
     """Match image ids with the rows of a label table.
 
-    In turn, each on what is left: the id as the label file has it; both sides as absolute paths
-    (`source_root` and the table's root in front); either in another spelling (Unicode NFC, backslashes read
-    as slashes); the base name, where only one image and one label row has it. Of the first two the one that
-    fits more images goes first, should they contradict each other.
+    Four ways, each for what the ones before did not match: the id as it is in the label file; absolute paths
+    on both sides (below `source_root` and the table's root); either of these in another spelling (Unicode
+    NFC, backslashes read as slashes); the base name, if only one image and one label row have it. Of the
+    first two ways the one that matches more images comes first.
 
     Parameters
     ----------
     ids : sequence of str, length N
         POSIX paths relative to `source_root`.
     table : LabelTable
-        The labels.
     source_root : Path or None
         The folder the ids are relative to; None if it is not known.
 
@@ -88,33 +85,30 @@ def match_labels(ids: Sequence[str], table: LabelTable, *, source_root: Path | N
         Nothing matches; the message shows an id of either side.
     """
     join = _Join(ids, table.ids)
-    ways: list[tuple[str, Key, Key]] = [(BY_SOURCE, _same, _same)]
-    fits = join.count(_same, _same)
-    if source_root is not None and fits < len(ids):
-        by_table = (BY_TABLE, _under(source_root), _under(table.root))
-        ways.insert(0 if join.count(*by_table[1:]) > fits else 1, by_table)
+    ways: list[tuple[str, Key, Key]] = [(BY_SOURCE, str, str)]
+    matches = join.count(str, str)
+    if source_root is not None and matches < len(ids):
+        keys = _below(source_root), _below(table.root)
+        ways.insert(0 if join.count(*keys) > matches else 1, (BY_TABLE, *keys))
+    ways += [(BY_SPELLING, _respelled(image_key), _respelled(label_key)) for _, image_key, label_key in ways]
     for way, image_key, label_key in ways:
-        join.take(way, image_key, label_key)
-    if join.has_spellings():
-        for _, image_key, label_key in ways:
-            join.take(BY_SPELLING, _respelled(image_key), _respelled(label_key))
-    ambiguous = join.take_names()
+        join.match(way, image_key, label_key)
+    ambiguous = join.match_names()
     if not join.rows:
-        raise LabelError(_nothing(ids, table))
+        raise LabelError(_nothing_matches(ids, table))
     store_rows = np.array(sorted(join.rows), dtype=np.intp)
-    how = {way: join.how[way] for way in (BY_SOURCE, BY_TABLE, BY_SPELLING, BY_NAME)}
     return LabelMatch(
         store_rows=store_rows,
         table_rows=np.array([join.rows[row] for row in store_rows.tolist()], dtype=np.intp),
         unlabelled_images=tuple(ids[row] for row in join.images),
         missing_images=tuple(table.ids[row] for row in join.labels),
-        how=how,
+        how={way: join.how[way] for way in (BY_SOURCE, BY_TABLE, BY_SPELLING, BY_NAME)},
         ambiguous_names=ambiguous,
     )
 
 
 class _Join:
-    """What is matched (`rows`, image to label row) and what is left of both sides (`images`, `labels`)."""
+    """The matches (`rows`, image to label row) and what has none (`images`, `labels`)."""
 
     def __init__(self, ids: Sequence[str], label_ids: Sequence[str]) -> None:
         self.ids, self.label_ids = ids, label_ids
@@ -128,55 +122,38 @@ class _Join:
         keys = set(map(label_key, self.label_ids))
         return sum(image_key(image) in keys for image in self.ids)
 
-    def take(self, way: str, image_key: Key, label_key: Key) -> None:
-        """Match what is left on equal keys."""
+    def match(self, way: str, image_key: Key, label_key: Key) -> None:
+        """Match the remaining rows on equal keys."""
         if not self.images or not self.labels:
             return
         lookup: dict[str, int] = {}
         for row in self.labels:
             lookup.setdefault(label_key(self.label_ids[row]), row)
-        found = {row: lookup.get(image_key(self.ids[row])) for row in self.images}
-        self._keep(way, {row: label for row, label in found.items() if label is not None})
+        keys = ((row, image_key(self.ids[row])) for row in self.images)
+        self._keep(way, {row: lookup[key] for row, key in keys if key in lookup})
 
-    def has_spellings(self) -> bool:
-        """Tell whether another spelling could match anything that is left."""
-        images = (self.ids[row] for row in self.images)
-        labels = (self.label_ids[row] for row in self.labels)
-        return any(not image.isascii() or "\\" in image for image in chain(images, labels))
-
-    def take_names(self) -> tuple[str, ...]:
-        """Match what is left on base names that are unique on both sides; return those that are not."""
+    def match_names(self) -> tuple[str, ...]:
+        """Match the remaining rows on base names unique on both sides; return those that are not."""
         if not self.images or not self.labels:
             return ()
-        image_names = list(map(_base_name, self.ids))
-        label_names = list(map(_base_name, self.label_ids))
+        image_names, label_names = (list(map(_base_name, ids)) for ids in (self.ids, self.label_ids))
         images, labels = Counter(image_names), Counter(label_names)
         lookup = {label_names[row]: row for row in self.labels}
-        found: dict[int, int] = {}
-        ambiguous: dict[str, None] = {}
-        for row in self.images:
-            name = image_names[row]
-            if name in lookup and images[name] == labels[name] == 1:
-                found[row] = lookup[name]
-            elif name in lookup:
-                ambiguous[name] = None
-        self._keep(BY_NAME, found)
-        return tuple(ambiguous)
+        shared = {row: image_names[row] for row in self.images if image_names[row] in lookup}
+        unique = {name for name in shared.values() if images[name] == labels[name] == 1}
+        self._keep(BY_NAME, {row: lookup[name] for row, name in shared.items() if name in unique})
+        return tuple(dict.fromkeys(name for name in shared.values() if name not in unique))
 
-    def _keep(self, way: str, found: dict[int, int]) -> None:
-        used = set(found.values())
-        self.rows.update(found)
-        self.how[way] += len(found)
-        self.images = [row for row in self.images if row not in found]
+    def _keep(self, way: str, matches: dict[int, int]) -> None:
+        used = set(matches.values())
+        self.rows.update(matches)
+        self.how[way] += len(matches)
+        self.images = [row for row in self.images if row not in matches]
         self.labels = [row for row in self.labels if row not in used]
 
 
-def _same(image: str) -> str:
-    return image
-
-
-def _under(root: Path) -> Key:
-    """Return the key that makes an id absolute; resolving the root alone makes linked roots meet."""
+def _below(root: Path) -> Key:
+    """Return the key that makes an id absolute; the root is resolved, so that links to one folder agree."""
     prefix = root.resolve().as_posix().rstrip("/")
 
     def key(image: str) -> str:
@@ -195,7 +172,7 @@ def _base_name(image: str) -> str:
     return nfc(image.replace("\\", "/").rpartition("/")[2])
 
 
-def _nothing(ids: Sequence[str], table: LabelTable) -> str:
+def _nothing_matches(ids: Sequence[str], table: LabelTable) -> str:
     if not len(ids):
         return f"there are no images to match with the labels of {table.source}"
     return (

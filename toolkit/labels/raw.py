@@ -1,4 +1,4 @@
-"""What a reader is given and what it hands back, before repeated rows are merged and tags put in order."""
+"""What a reader of a label format gets and returns."""
 
 from array import array
 from collections.abc import Iterable, Sequence
@@ -23,28 +23,14 @@ TAG_COLUMNS = (
     "category",
     "keywords",
 )
-"""Names of the column that holds the tags of an image; the first one a header has is taken."""
+"""Names of the column of an image's tags; the first that is in the header is used."""
 
 _SEPARATORS = {",": ",", "|": "|", ";": ";", " ": " ", "space": " ", "\t": "\t", "\\t": "\t", "tab": "\t"}
 
 
 @dataclass(frozen=True)
 class ReaderOptions:
-    """What the user said about a label file.
-
-    Attributes
-    ----------
-    separator : str
-        What stands between two tags: ``,`` ``|`` ``;`` a space or a tab (see `parse_separator`).
-    encoding : str
-        The encoding of text files.
-    tags : LabelSpace or None
-        The user's tag list.
-    tags_path : Path or None
-        The file it came from.
-    ignore_unknown_tags : bool
-        Drop tags that are not in `tags`, instead of stopping at the first.
-    """
+    """The options of a label file, with the separator parsed and the tag list read."""
 
     separator: str = ","
     encoding: str = "utf-8"
@@ -54,32 +40,32 @@ class ReaderOptions:
 
     @property
     def tags_name(self) -> str:
-        """What to call the tag list in a message."""
+        """The tag list's name in messages."""
         return str(self.tags_path or "the tag list")
 
 
 @dataclass(frozen=True, eq=False)
 class RawLabels:
-    """Labels as a file has them.
+    """Labels as they are in a file: repeated rows not merged, tags in the order of the file.
 
     Attributes
     ----------
     ids : sequence of str, length R
-        One image a row, as written; repeats are allowed.
+        The image of each row, as written; repeats are allowed.
     tags : sequence of str, length K
-        The tags that were met or declared, as written.
+        All tags of the file, used or declared, as written.
     Y : csr_array (R, K) bool
-        Canonical (columns sorted, none twice); column k is ``tags[k]``.
+        Canonical (columns sorted and unique); column k is ``tags[k]``.
     root : Path
         The folder the ids are relative to.
     places : sequence, length R
-        Where each row came from, for messages.
+        The line or file of each row, for messages.
     unit : str
-        What `places` count: ``line``, ``entry``, ``file``.
+        The kind of `places`: ``line``, ``file``, ...
     ordered : bool
-        The file has a tag list of its own whose order is the order of columns (the contest's ``.npz``).
+        The order of `tags` is the order of columns (the contest's ``.npz``).
     notes : tuple of str
-        What else the user should know.
+        For the user.
     """
 
     ids: Sequence[str]
@@ -92,13 +78,13 @@ class RawLabels:
     notes: tuple[str, ...] = ()
 
     def place(self, row: int) -> str:
-        """Return where `row` came from, such as ``line 12``."""
+        """Return the place of `row`, such as ``line 12``."""
         return f"{self.unit} {self.places[row]}"
 
 
 @dataclass
 class RowCollector:
-    """Gathers rows of tags into a `RawLabels` without keeping a string for every tag of every row."""
+    """Collects rows of tags into a `RawLabels`; of each tag one string is kept."""
 
     ids: list[str] = field(default_factory=list)
     places: list[object] = field(default_factory=list)
@@ -107,7 +93,7 @@ class RowCollector:
     _ends: "array[int]" = field(default_factory=lambda: array("q", [0]))
 
     def declare(self, tags: Iterable[str]) -> None:
-        """Make columns for `tags`, whether an image has them or not."""
+        """Add columns for `tags`, whether an image has them or not."""
         for tag in tags:
             self._columns.setdefault(tag, len(self._columns))
 
@@ -120,15 +106,13 @@ class RowCollector:
         self.places.append(place)
 
     def finish(self, root: Path, *, unit: str = "line", notes: tuple[str, ...] = ()) -> RawLabels:
-        """Return everything added so far."""
+        """Return all rows."""
         Y = boolean_csr(self._indices, self._ends, len(self._columns))
-        return RawLabels(
-            ids=self.ids, tags=list(self._columns), Y=Y, root=root, places=self.places, unit=unit, notes=notes
-        )
+        return RawLabels(self.ids, list(self._columns), Y, root, self.places, unit, notes=notes)
 
 
 def parse_separator(text: str, *, option: str = "--separator") -> str:
-    """Return the character `text` stands for; `OptionError` if it is no separator of tags."""
+    """Return the character that `text` stands for; `OptionError` if it is not a separator of tags."""
     if text not in _SEPARATORS:
         raise OptionError(f"{option} got {text!r}; allowed are , | ; space tab")
     return _SEPARATORS[text]

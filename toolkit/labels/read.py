@@ -1,60 +1,67 @@
 """`read_labels`: any label file or folder to a `LabelTable`."""
 
+from collections.abc import Callable
 from pathlib import Path
+from pkgutil import resolve_name
 
 from toolkit.errors import LabelError
 from toolkit.labels.detect import detect_format
-from toolkit.labels.raw import ReaderOptions, parse_separator
-from toolkit.labels.registry import get_reader
+from toolkit.labels.options import LabelOptions, ReadLabelsOptions
+from toolkit.labels.raw import RawLabels, ReaderOptions, parse_separator
+from toolkit.labels.registry import READERS
 from toolkit.labels.space import LabelSpace
 from toolkit.labels.table import LabelTable, build_table
+from toolkit.runtime.options import takes
 
 
-def read_labels(
-    path: str | Path,
-    *,
-    tags: str | Path | None = None,
-    format: str = "auto",
-    separator: str = ",",
-    encoding: str = "utf-8",
-    ignore_unknown_tags: bool = False,
-) -> LabelTable:
-    """Read a label file or folder.
+@takes(ReadLabelsOptions)
+def read_labels(options: ReadLabelsOptions) -> LabelTable:
+    r"""Read a label file or folder.
 
-    Parameters
-    ----------
-    path : path
-        A csv, ``.npz``, COCO json, or a folder (sidecar texts, class folders, VOC xml).
-    tags : path, optional
-        The tag list: one tag a line, or wd-tagger's ``selected_tags.csv``. It sets the order of columns and
-        no other tag is allowed. Without it the columns are the tags found (or declared) in code-point order;
-        for an ``.npz`` they are the list beside it.
-    format : str
-        A name in `toolkit.labels.registry.READERS`, or ``auto`` to tell by suffix and content.
-    separator : str
-        What stands between tags in a cell or a text: ``,`` ``|`` ``;`` ``space`` ``tab``.
-    encoding : str
-        Of text files.
-    ignore_unknown_tags : bool
-        Drop tags that are not in the tag list and count them in the notes, instead of raising.
+    With a tag list (one tag a line, or wd-tagger's ``selected_tags.csv``) the columns are its tags, in its
+    order. Without it they are the tags of the file in code-point order; for an ``.npz``, the list beside it.
+
+    Returns
+    -------
+    LabelTable
+        The images, their tags, and notes for the user.
 
     Raises
     ------
     LabelError
-        The file cannot be read, contradicts itself or the tag list.
+        The file cannot be read, or contradicts itself or the tag list.
     OptionError
-        `format`, `separator` or `encoding` is none there is.
+        An option has a value that is not allowed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = Path(folder.name, "labels.csv")
+    >>> _ = path.write_text('img_path,tags\n1.jpg,"sky,sea"\n2.jpg,sky\n')
+    >>> table = read_labels(path)
+    >>> table.ids, table.space.tags
+    (('1.jpg', '2.jpg'), ('sea', 'sky'))
+    >>> table.Y.toarray().astype(int).tolist()
+    [[1, 1], [0, 1]]
+    >>> folder.cleanup()
     """
-    path = Path(path)
+    return read_label_file(Path(options.path), options)
+
+
+def read_label_file(path: Path, options: LabelOptions) -> LabelTable:
+    """Do what `read_labels` does."""
     if not path.exists():
         raise LabelError(f"there is no label file {path}; check the path")
-    tags_path = None if tags is None else Path(tags)
-    options = ReaderOptions(
-        separator=parse_separator(separator),
-        encoding=encoding,
-        tags=None if tags_path is None else LabelSpace.read(tags_path, encoding=encoding),
-        tags_path=tags_path,
-        ignore_unknown_tags=ignore_unknown_tags,
+    tags = None if options.tags is None else Path(options.tags)
+    resolved = ReaderOptions(
+        separator=parse_separator(options.separator),
+        encoding=options.encoding,
+        tags=None if tags is None else LabelSpace.read(tags, encoding=options.encoding),
+        tags_path=tags,
+        ignore_unknown_tags=options.ignore_unknown_tags,
     )
-    reader = get_reader(detect_format(path, encoding) if format == "auto" else format)
-    return build_table(reader(path, options), source=path, options=options)
+    format = detect_format(path, options.encoding) if options.format == "auto" else options.format
+    reader: Callable[[Path, ReaderOptions], RawLabels] = resolve_name(READERS[format])
+    return build_table(reader(path, resolved), source=path, options=resolved)

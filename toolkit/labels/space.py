@@ -1,4 +1,4 @@
-"""The tags and their columns: one ordered list, read from and written to a file with one tag a line."""
+"""The ordered list of tags, which are the columns of Y; read from and written to a file."""
 
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -11,66 +11,67 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from toolkit.arrays.types import BoolArray, RowNumbers
 from toolkit.errors import LabelError
 from toolkit.files.text import decode_text, need_column, read_bytes, read_csv, split_lines
 from toolkit.runtime.messages import counted
-
-Columns = NDArray[np.intp]
 
 _TAG_LIST_COLUMNS = ("name", "tag", "label")  # wd-tagger's selected_tags.csv has tag_id,name,category,count
 
 
 def nfc(text: str) -> str:
-    """Return `text` in Unicode's composed form, so that both ways to write an é compare equal."""
+    """Return `text` in Unicode's composed form, in which both ways to write an é are equal."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 @dataclass(frozen=True)
 class LabelSpace:
-    """Ordered tag names and the columns of Y (N, L) they stand for.
+    """Ordered tag names: the columns of Y (N, L).
 
-    Tags are kept exactly as given and compared in Unicode NFC: composed and decomposed spellings are one tag,
+    Tags are kept as written and compared in Unicode NFC: composed and decomposed spellings are one tag,
     full-width and half-width forms are two.
 
     Attributes
     ----------
     tags : tuple of str
         Column j is ``tags[j]``. Unique and not blank, or `LabelError` is raised.
-    index : dict of str to int
-        The column of every tag, keyed as in `tags`.
+
+    Examples
+    --------
+    >>> space = LabelSpace(("sky", "sea"))
+    >>> space.encode([["sea"], ["sea", "sky"]]).toarray().astype(int).tolist()
+    [[0, 1], [1, 1]]
+    >>> space.columns(["sea", "tree"]).tolist()
+    [1, -1]
     """
 
     tags: tuple[str, ...]
-    index: dict[str, int] = field(init=False, repr=False, compare=False)
-    _composed: dict[str, int] = field(init=False, repr=False, compare=False)
+    _columns: dict[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         tags = tuple(self.tags)
-        composed: dict[str, int] = {}
+        columns: dict[str, int] = {}
         for column, tag in enumerate(tags):
             if not tag.strip():
                 raise LabelError(f"tag {column + 1} of {len(tags)} is blank; drop it")
-            first = composed.setdefault(nfc(tag), column)
+            first = columns.setdefault(nfc(tag), column)
             if first != column:
                 raise LabelError(
                     f"tag {tag!r} is given twice, as number {first + 1} and {column + 1}; drop one"
                 )
         object.__setattr__(self, "tags", tags)
-        object.__setattr__(self, "index", {tag: column for column, tag in enumerate(tags)})
-        object.__setattr__(self, "_composed", composed)
+        object.__setattr__(self, "_columns", columns)
 
     def __len__(self) -> int:
         return len(self.tags)
 
     def column(self, tag: str) -> int | None:
-        """Return the column of `tag` whichever way it composes its characters, or None if it is unknown."""
-        column = self.index.get(tag)
-        return self._composed.get(nfc(tag)) if column is None else column
+        """Return the column of `tag`, composed or decomposed, or None if it is unknown."""
+        return self._columns.get(nfc(tag))
 
-    def columns(self, tags: Iterable[str]) -> Columns:
-        """Return the column of each of `tags` (K,) intp, -1 for one that is unknown."""
-        columns = (self.column(tag) for tag in tags)
-        return np.array([-1 if column is None else column for column in columns], dtype=np.intp)
+    def columns(self, tags: Iterable[str]) -> RowNumbers:
+        """Return the column of each of `tags` (K,), -1 for an unknown one."""
+        return np.array([self._columns.get(nfc(tag), -1) for tag in tags], dtype=np.intp)
 
     def encode(self, rows: Iterable[Iterable[str]]) -> sp.csr_array:
         """Return the boolean CSR array (N, L) of N rows of tags; a tag repeated in a row counts once.
@@ -82,34 +83,27 @@ class LabelSpace:
         """
         columns: list[int] = []
         ends = [0]
-        for row in rows:
-            columns.extend(self._columns(row, len(ends) - 1))
+        for number, row in enumerate(rows):
+            for tag in row:
+                column = self.column(tag)
+                if column is None:
+                    raise LabelError(
+                        f"tag {tag!r} of row {number} is not among the {counted(len(self), 'tag')}; "
+                        "add it to the tag list or drop it"
+                    )
+                columns.append(column)
             ends.append(len(columns))
         return boolean_csr(columns, ends, len(self))
 
-    def _columns(self, row: Iterable[str], number: int) -> list[int]:
-        tags = list(row)
-        try:
-            return [self.index[tag] for tag in tags]
-        except KeyError:
-            columns = [self.column(tag) for tag in tags]
-        if None in columns:
-            unknown = tags[columns.index(None)]
-            raise LabelError(
-                f"tag {unknown!r} of row {number} is not among the {counted(len(self), 'tag')}; "
-                "add it to the tag list or drop it"
-            )
-        return [column for column in columns if column is not None]
-
     def decode(self, Y: sp.csr_array) -> list[list[str]]:
-        """Return the tags of each row of Y (N, L), in column order; `LabelError` if Y has other columns."""
+        """Return the tags of each row of Y (N, L), in column order; `LabelError` for another L."""
         if Y.ndim != 2 or Y.shape[1] != len(self):
             raise LabelError(
                 f"Y has shape {Y.shape}, the tag list {counted(len(self), 'tag')}; they must be the same "
                 "columns"
             )
         clean = sp.csr_array(Y, copy=True).astype(bool)
-        clean.sum_duplicates()  # sorts the columns too
+        clean.sum_duplicates()  # also sorts the columns
         clean.eliminate_zeros()
         flat = np.array(self.tags, dtype=object)[clean.indices].tolist()
         return [flat[start:stop] for start, stop in pairwise(clean.indptr.tolist())]
@@ -118,17 +112,16 @@ class LabelSpace:
     def read(cls, path: Path, *, encoding: str = "utf-8") -> Self:
         """Read one tag a line, or the column ``name`` of a csv such as wd-tagger's ``selected_tags.csv``.
 
-        The list is UTF-8 with or without a byte order mark or, where it is not, in `encoding`: a tag list
-        often comes from elsewhere than the labels that option is given for. Lines are stripped, blank ones
-        at the end ignored.
+        A list that is not UTF-8 is read in `encoding`, the option for the labels, which may come from
+        elsewhere. Lines are stripped; blank ones at the end are ignored.
 
         Raises
         ------
         LabelError
-            A blank line or cell before the last tag, a tag given twice (both with line numbers), no tag at
-            all, or a file that cannot be read or decoded.
+            A blank line before the last tag, a tag that is there twice, no tag at all, or a file that cannot
+            be read or decoded.
         """
-        lines = _csv_lines(path, encoding) if path.suffix.lower() == ".csv" else _text_lines(path, encoding)
+        lines = _tag_lines(path, encoding)
         while lines and not lines[-1][1]:
             lines.pop()
         if not lines:
@@ -145,12 +138,11 @@ class LabelSpace:
         return cls(tuple(tag for _, tag in lines))
 
     def write(self, path: Path) -> None:
-        """Write one tag a line in UTF-8; `LabelError` if a tag would not come back from `read` as it is."""
+        """Write one tag a line in UTF-8; `LabelError` for a tag that `read` would change."""
         for tag in self.tags:
             if tag != tag.strip() or split_lines(tag) != [tag]:
                 raise LabelError(
-                    f"tag {tag!r} cannot stand on a line of its own in {path}: "
-                    "it has a line break or outer blanks; rename it"
+                    f"tag {tag!r} cannot be a line of {path}: it has a line break or outer blanks; rename it"
                 )
         path.write_text("".join(f"{tag}\n" for tag in self.tags), encoding="utf-8", newline="\n")
 
@@ -160,43 +152,40 @@ def boolean_csr(columns: Sequence[int], ends: Sequence[int], width: int) -> sp.c
     return _canonical(np.ones(len(columns), dtype=bool), np.asarray(columns), np.asarray(ends), width)
 
 
-def map_columns(Y: sp.csr_array, target: Columns, width: int) -> sp.csr_array:
-    """Return Y (N, K) with column k moved to ``target[k]``, dropped where that is -1, as (N, width)."""
+def map_columns(Y: sp.csr_array, target: RowNumbers, width: int) -> sp.csr_array:
+    """Return Y (N, K) with column k moved to ``target[k]``, or dropped if that is -1, as (N, width)."""
     moved = target[Y.indices]
-    held = moved >= 0
-    return _canonical(Y.data[held], moved[held], np.concatenate(([0], np.cumsum(held)))[Y.indptr], width)
+    kept = moved >= 0
+    return _canonical(Y.data[kept], moved[kept], np.concatenate(([0], np.cumsum(kept)))[Y.indptr], width)
 
 
 def _canonical(
-    data: NDArray[np.bool_], columns: NDArray[np.integer], ends: NDArray[np.integer], width: int
+    data: BoolArray, columns: NDArray[np.integer], ends: NDArray[np.integer], width: int
 ) -> sp.csr_array:
-    """Return a CSR of sorted, unique columns, with 32-bit indices if they suffice (liblinear needs those)."""
+    """Return a CSR of sorted, unique columns, with 32-bit indices if possible (liblinear needs those)."""
     kind = np.int32 if max(len(data), width) < np.iinfo(np.int32).max else np.int64
     Y = sp.csr_array((data, columns.astype(kind), ends.astype(kind)), shape=(len(ends) - 1, width))
     Y.sum_duplicates()
     return Y
 
 
-def _text_lines(path: Path, encoding: str) -> list[tuple[int, str]]:
+def _tag_lines(path: Path, encoding: str) -> list[tuple[int, str]]:
+    """Return (line, stripped tag) of a tag list, blank lines included."""
     data = read_bytes(path, error=LabelError)
-    text = decode_text(data, name=path, error=LabelError, encoding=_utf8_or(encoding, data))
-    return [(number, line.strip()) for number, line in enumerate(split_lines(text), start=1)]
-
-
-def _csv_lines(path: Path, encoding: str) -> list[tuple[int, str]]:
-    data = read_bytes(path, error=LabelError)
-    rows = read_csv(path, error=LabelError, encoding=_utf8_or(encoding, data))
+    encoding = _utf8_or(encoding, data)
+    if path.suffix.lower() != ".csv":
+        text = decode_text(data, name=path, error=LabelError, encoding=encoding)
+        return [(line, tag.strip()) for line, tag in enumerate(split_lines(text), start=1)]
+    rows = read_csv(path, error=LabelError, encoding=encoding)
     _, header = next(rows)
     column = need_column(header, _TAG_LIST_COLUMNS, what="tag", path=path, error=LabelError)
     return [(line, cells[column].strip()) for line, cells in rows]
 
 
 def _utf8_or(encoding: str, data: bytes) -> str:
-    """Return ``utf-8`` if `data` is UTF-8 text, which no text in another encoding is by chance."""
-    if b"\0" in data:
-        return encoding
+    """Return ``utf-8`` if `data` is UTF-8 text, which text in another encoding almost never is."""
     try:
         data.decode("utf-8")
     except UnicodeDecodeError:
         return encoding
-    return "utf-8"
+    return encoding if b"\0" in data else "utf-8"

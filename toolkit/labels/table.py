@@ -1,4 +1,4 @@
-"""From what a reader found to a `LabelTable`: repeated rows merged, tags checked and put in order."""
+"""A reader's `RawLabels` to a `LabelTable`: repeated rows merged, tags checked and put in order."""
 
 import posixpath
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ class LabelTable:
     ids : tuple of str, length N
         Unique image ids as the file has them, POSIX paths relative to `root` or bare names.
     space : LabelSpace
-        The L tags. In the order of the user's tag list, of the ``.npz``'s, or else of code points.
+        The L tags, in the order of the user's tag list, of the list beside an ``.npz``, or of code points.
     Y : csr_array (N, L) bool
         Row i belongs to ``ids[i]``.
     source : Path
@@ -31,7 +31,7 @@ class LabelTable:
     root : Path
         The folder the ids are relative to.
     notes : tuple of str
-        What was read, in words for the user.
+        What was read, for the user.
     """
 
     ids: tuple[str, ...]
@@ -43,7 +43,7 @@ class LabelTable:
 
 
 def build_table(raw: RawLabels, *, source: Path, options: ReaderOptions) -> LabelTable:
-    """Return the table of `raw`, its columns in the order of the user's tag list if there is one.
+    """Return the table of `raw`, with the columns of the user's tag list, if any.
 
     Raises
     ------
@@ -52,8 +52,7 @@ def build_table(raw: RawLabels, *, source: Path, options: ReaderOptions) -> Labe
     """
     if not len(raw.ids):
         raise LabelError(f"{source} holds no images; a label file needs at least one row")
-    joined = _compose(raw)
-    rows = _merge_repeats(joined, source)
+    rows = _merge_repeats(_compose(raw), source)
     if options.tags is not None:
         space, notes = options.tags, _check_unknown(rows, source, options)
     elif raw.ordered:
@@ -62,9 +61,9 @@ def build_table(raw: RawLabels, *, source: Path, options: ReaderOptions) -> Labe
         space = LabelSpace(tuple(sorted(rows.tags)))
         notes = ["the columns are the tags in code-point order; a tag list (--tags) sets another"]
     if not len(space):
-        raise LabelError(f"{source} holds no tags: every image is without; is the tag column the right one?")
+        raise LabelError(f"{source} holds no tags: no image has any; is the tag column the right one?")
     Y = map_columns(rows.Y, space.columns(rows.tags), len(space))
-    notes = [_summary(Y, len(raw.ids) - len(rows.ids)), *_unused(Y, options), *notes, *raw.notes]
+    notes = [*_counts(Y, len(raw.ids) - len(rows.ids), options), *notes, *raw.notes]
     respelled = len(raw.tags) - len(rows.tags)
     if respelled:
         notes.append(f"{counted(respelled, 'tag')} written in two Unicode forms, read as one (NFC)")
@@ -72,24 +71,20 @@ def build_table(raw: RawLabels, *, source: Path, options: ReaderOptions) -> Labe
 
 
 def _compose(raw: RawLabels) -> RawLabels:
-    """Join the columns whose tags are equal in NFC, under the spelling met first."""
-    first: dict[str, int] = {}
-    tags: list[str] = []
-    target = np.empty(len(raw.tags), dtype=np.intp)
-    for column, tag in enumerate(raw.tags):
-        target[column] = first.setdefault(nfc(tag), len(tags))
-        if target[column] == len(tags):
-            tags.append(tag)
-    if len(tags) == len(raw.tags):
+    """Join the columns whose tags are equal in NFC, under the first spelling."""
+    spellings: dict[str, str] = {}
+    for tag in raw.tags:
+        spellings.setdefault(nfc(tag), tag)
+    if len(spellings) == len(raw.tags):
         return raw
-    return replace(raw, tags=tags, Y=map_columns(raw.Y, target, len(tags)))
+    space = LabelSpace(tuple(spellings.values()))
+    return replace(raw, tags=space.tags, Y=map_columns(raw.Y, space.columns(raw.tags), len(space)))
 
 
 def _merge_repeats(raw: RawLabels, source: Path) -> RawLabels:
-    """Return each image once, where it is first; all its rows must have the same tags."""
+    """Keep the first row of each image; all its rows must have the same tags."""
     first: dict[str, int] = {}
-    for row, written in enumerate(raw.ids):
-        image = _plain_path(written)
+    for row, image in enumerate(map(_plain_path, raw.ids)):
         if not image.strip():
             raise LabelError(
                 f"{source} {raw.place(row)}: the image name is empty; fill it in or drop the row"
@@ -111,12 +106,12 @@ def _row(Y: sp.csr_array, row: int) -> NDArray[np.integer]:
 
 
 def _plain_path(image: str) -> str:
-    """Drop ``./`` and doubled slashes, so that one file has one id."""
+    """Remove ``./`` and double slashes, so that a file has one id."""
     return posixpath.normpath(image) if "//" in image or "./" in image else image
 
 
 def _check_unknown(raw: RawLabels, source: Path, options: ReaderOptions) -> list[str]:
-    """Raise `LabelError` at a tag an image has and the list lacks, or return the note that counts such."""
+    """Raise `LabelError` for a tag of an image that is not in the list, or return a note that counts them."""
     assert options.tags is not None
     uses = np.flatnonzero(options.tags.columns(raw.tags)[raw.Y.indices] < 0)
     if not len(uses):
@@ -130,25 +125,22 @@ def _check_unknown(raw: RawLabels, source: Path, options: ReaderOptions) -> list
     raise LabelError(
         f"{source} {raw.place(row)}: tag {raw.tags[columns[0]]!r} of image {raw.ids[row]!r} is not among the "
         f"{counted(len(options.tags), 'tag')} of {options.tags_name}{more}; "
-        "correct it, add it to the list, or go on without such tags with --ignore-unknown-tags"
+        "correct it, add it to the list, or drop such tags with --ignore-unknown-tags"
     )
 
 
-def _summary(Y: sp.csr_array, repeats: int) -> str:
-    rows, width = Y.shape
+def _counts(Y: sp.csr_array, repeats: int, options: ReaderOptions) -> list[str]:
     per_image = np.diff(Y.indptr)
-    parts = [counted(rows, "image"), counted(width, "tag"), f"{per_image.mean():.1f} tags an image"]
     without = int(np.count_nonzero(per_image == 0))
+    unused = int(np.count_nonzero(np.bincount(Y.indices, minlength=Y.shape[1]) == 0))
+    parts = [
+        counted(Y.shape[0], "image"),
+        counted(Y.shape[1], "tag"),
+        f"{per_image.mean():.1f} tags an image",
+    ]
     if without:
         parts.append(f"{counted(without, 'image')} without tags")
     if repeats:
         parts.append(f"{counted(repeats, 'duplicate row')} merged")
-    return ", ".join(parts)
-
-
-def _unused(Y: sp.csr_array, options: ReaderOptions) -> list[str]:
-    unused = int(np.count_nonzero(np.bincount(Y.indices, minlength=Y.shape[1]) == 0))
-    if not unused:
-        return []
     origin = f" of {options.tags_name}" if options.tags is not None else ""
-    return [f"{counted(unused, 'tag')}{origin} without an image"]
+    return [", ".join(parts), *([f"{counted(unused, 'tag')}{origin} without an image"] if unused else [])]

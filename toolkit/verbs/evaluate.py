@@ -1,6 +1,6 @@
 """Score any predictions csv against a label file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from toolkit.evaluation.metrics import evaluate as measure
 from toolkit.evaluation.scorestore import TopScores, scores_path
 from toolkit.labels.match import LabelMatch, match_labels
 from toolkit.labels.raw import parse_separator
-from toolkit.labels.read import read_labels
+from toolkit.labels.read import read_label_file
 from toolkit.labels.space import LabelSpace, map_columns
 from toolkit.labels.table import LabelTable
 from toolkit.runtime.options import takes
@@ -82,20 +82,11 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     parse_separator(options.predictions_separator, option="--predictions-separator")
     if not predictions.exists():
         raise LabelError(f"there is no file of predictions {predictions}; check the path")
-    truth = read_labels(
-        options.labels,  # type: ignore[arg-type]
-        tags=options.tags,  # type: ignore[arg-type]
-        format=options.format,
-        separator=options.separator,
-        encoding=options.encoding,
-        ignore_unknown_tags=options.ignore_unknown_tags,
+    truth = read_label_file(Path(options.labels), options)
+    reading = replace(
+        options, format="auto", separator=options.predictions_separator, encoding=EvaluateOptions.encoding
     )
-    predicted = read_labels(
-        predictions,
-        tags=options.tags,  # type: ignore[arg-type]
-        separator=options.predictions_separator,
-        ignore_unknown_tags=options.ignore_unknown_tags,
-    )
+    predicted = read_label_file(predictions, reading)
     try:
         match = match_labels(truth.ids, predicted, source_root=truth.root)
     except LabelError as error:

@@ -121,7 +121,7 @@ class PredictOptions(
     ] = None
 
 
-class EvaluateOptions(TagListOption, LabelOptions):
+class EvaluateOptions(LabelOptions):
     """Options of `evaluate`."""
 
     predictions: Annotated[PathLike, Option("A csv img_path,tags.", metavar="FILE")] = field(kw_only=False)

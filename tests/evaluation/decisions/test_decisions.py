@@ -110,13 +110,13 @@ def test_logit_adjusted__is_the_best_of_the_grid(seed, decimals):
     scores, Y, sparse = case(seed, decimals=decimals)
     Y[:, 0] = False
     rule = parse_rule("logit-adjusted").fit(scores, sp.csr_array(Y))
-    found = brute_grid(scores, Y)
-    best = max(value for value, _ in found.values())
+    grid = brute_grid(scores, Y)
+    best = max(value for value, _ in grid.values())
     got = evaluate(sp.csr_array(Y), rule.apply(scores))
     assert (round(got.macro_f1, 12), got.micro_f1) == pytest.approx(best)
     assert any(
         tau == round(rule.tau, 1) and np.allclose(cut, rule.thresholds, rtol=1e-5)
-        for (tau, _), (_, cut) in found.items()
+        for (tau, _), (_, cut) in grid.items()
     )
     assert rule.describe() == f"logit-adjusted tau {rule.tau:.1f}"
     assert rule.to_dict()["tau"] == rule.tau and sparse.shape[1] == len(rule.thresholds)
@@ -184,9 +184,9 @@ class OnlyBlocks:
         self.scores, self.shape, self.largest = scores, scores.shape, 0
 
     def __getitem__(self, where):
-        found = self.scores[where]
-        self.largest = max(self.largest, found.size)
-        return found
+        block = self.scores[where]
+        self.largest = max(self.largest, block.size)
+        return block
 
 
 @pytest.mark.parametrize(
@@ -196,14 +196,14 @@ def test_rules__go_by_blocks_of_mapped_scores(text, tmp_path, monkeypatch):
     scores, _, sparse = case(4, rows=400, tags=30)
     whole = parse_rule(text, min_tags=1).fit(scores, sparse)
     np.save(tmp_path / "scores.npy", scores)
-    given = OnlyBlocks(np.load(tmp_path / "scores.npy", mmap_mode="r"))
+    mapped = OnlyBlocks(np.load(tmp_path / "scores.npy", mmap_mode="r"))
     monkeypatch.setattr("toolkit.evaluation.decisions.base.BLOCK_BYTES", 4 * 30 * 50)
-    rule = parse_rule(text, min_tags=1).fit(given, sparse)
-    np.testing.assert_array_equal(rule.apply(given).toarray(), whole.apply(scores).toarray())
+    rule = parse_rule(text, min_tags=1).fit(mapped, sparse)
+    np.testing.assert_array_equal(rule.apply(mapped).toarray(), whole.apply(scores).toarray())
     if text == "expected-f1":  # learns from a bounded draw of rows, taken at once
         assert (rule.slope, rule.intercept) == (whole.slope, whole.intercept)
         return
-    assert given.largest <= 30 * 50
+    assert mapped.largest <= 30 * 50
     np.testing.assert_allclose(getattr(rule, "thresholds", 0), getattr(whole, "thresholds", 0), rtol=1e-12)
 
 
@@ -262,8 +262,8 @@ def test_parse_rule__refused(text):
     with pytest.raises(OptionError) as raised:
         parse_rule(text)
     assert str(raised.value) == (
-        f"--rule got {text!r}; allowed are fixed:T (T in 0..1), global, per-tag, logit-adjusted, top-k:K (K of "
-        "1 or more), expected-f1"
+        f"--rule got {text!r}; allowed are fixed:T (T in 0..1), global, per-tag, logit-adjusted, top-k:K (K "
+        "of 1 or more), expected-f1"
     )
 
 

@@ -12,7 +12,7 @@ from toolkit.errors import HeadError
 from toolkit.heads.knn import head as knn
 from toolkit.heads.knn import search as knn_search
 from toolkit.heads.knn.head import Knn
-from toolkit.heads.knn.search import ListIndex, StoredRows, nearest
+from toolkit.heads.knn.search import ListIndex, nearest
 
 
 def rows(N=400, D=16, seed=0):
@@ -36,15 +36,11 @@ def test_rows_on_disk__score_as_rows_in_memory(on_disk):
     X, loaded, Y = on_disk
     queries, _ = rows(50, seed=1)
     head, plain = Knn().fit(X, Y), Knn().fit(loaded, Y)
-    assert isinstance(head._rows, StoredRows)
+    assert isinstance(head._rows, Features)
     assert (head.k_, head.temperature_) == (plain.k_, plain.temperature_)
     assert np.abs(head.scores(queries) - plain.scores(queries)).mean() < 1e-3
-    every = {
-        "k": 400,
-        "temperature": 0.2,
-        "balance": 0.0,
-        "calibration": (1.0, 0.0),
-    }  # no k-th place to be swapped at
+    # no k-th place at which rows could change places
+    every = {"k": 400, "temperature": 0.2, "balance": 0.0, "calibration": (1.0, 0.0)}
     whole, plain = Knn(**every).fit(X, Y), Knn(**every).fit(loaded, Y)
     np.testing.assert_allclose(whole.scores(queries), plain.scores(queries), atol=1e-3)
     ids, similarities = head.neighbours(queries, 3)
@@ -62,10 +58,10 @@ def test_rows_on_disk__save_load_and_save_again_into_the_same_folder(on_disk, tm
     assert np.load(tmp_path / "head" / "rows.npy").dtype == np.float16
     for _ in range(2):
         again = Knn.load(tmp_path / "head")
-        assert isinstance(again._rows, StoredRows)
+        assert isinstance(again._rows, Features)
         np.testing.assert_array_equal(again.scores(queries), head.scores(queries))
         again.save(tmp_path / "head")
-    assert not list((tmp_path / "head").glob("*.part"))
+    assert not list((tmp_path / "head").glob("*.partial"))
 
 
 def test_rows_on_disk__take_more_rows_and_tags(on_disk, tmp_path):
@@ -92,22 +88,22 @@ def clustered(N, seed=0):
     return (X / np.linalg.norm(X, axis=1)[:, None]).astype(np.float32)
 
 
-def found(ids, want):
+def overlap(ids, want):
     return np.mean([len(set(a) & set(b)) / len(b) for a, b in zip(ids, want, strict=True)])
 
 
-def test_index__finds_what_it_says_and_compares_exactly(monkeypatch):
+def test_index__has_the_recall_it_reports_and_compares_exactly(monkeypatch):
     monkeypatch.setattr(knn_search, "DIMS", 12)
     unit, queries = clustered(3000), clustered(100, seed=1)
     index = ListIndex.build(unit, 20, 0, lambda *state: None)
     assert index.recall >= knn_search.RECALL and index.nprobe < index._lists.nlist
     sims, ids = nearest(queries, unit, 20, index)
     exact = np.argsort(-(queries @ unit.T), axis=1, kind="stable")[:, :20]
-    assert abs(found(ids, exact) - index.recall) < 0.05
+    assert abs(overlap(ids, exact) - index.recall) < 0.05
     np.testing.assert_allclose(sims, np.take_along_axis(queries @ unit.T, ids, axis=1), atol=2e-6)
 
 
-def test_index__answers_do_not_depend_on_company_threads_or_chance():
+def test_index__results_do_not_depend_on_other_queries_threads_or_chance():
     unit, queries = clustered(2000), clustered(40, seed=1)
     index = ListIndex.build(unit, 10, 0, lambda *state: None)
     sims, ids = nearest(queries, unit, 10, index)
@@ -132,7 +128,7 @@ def test_index__where_lists_are_too_short_for_k_more_are_scanned():
     np.testing.assert_array_equal(ids, nearest(unit[:20], unit, 400)[1])
 
 
-def test_index__says_what_it_finds(monkeypatch, caplog):
+def test_index__warns_with_its_recall(monkeypatch, caplog):
     monkeypatch.setattr(knn_search, "DIMS", 1)
     with caplog.at_level(logging.WARNING):
         index = ListIndex.build(clustered(2000), 20, 0, lambda *state: None)
@@ -145,11 +141,11 @@ def test_head__with_an_index_saves_it_and_takes_more_rows(tmp_path):
     Y = X[:, :3] > 0
     notes = []
     head = Knn(index="approximate", k=10).fit(X, Y, progress=lambda *state: notes.append(state))
-    assert any(
-        stage == "choose lists to scan" and "recall" in note for stage, _, _, *note in notes for note in note
-    )
+    *_, (_, scanned, total, note) = (state for state in notes if state[0] == "choose lists to scan")
+    assert scanned == total == head._index.nprobe and note == f"recall {head.recall_:.3f}"
     exact = Knn(**head.chosen() | {"index": "exact"}).fit(X, Y)
-    assert exact.recall_ == 1 and knn_search.RECALL <= head.recall_ <= 1
+    assert exact.diagnostics() == {"recall": 1} and head.diagnostics() == {"recall": head.recall_}
+    assert knn_search.RECALL <= head.recall_ <= 1
     assert np.abs(head.scores(more) - exact.scores(more)).mean() < 0.02
     head.add(more, more[:, :3] > 0)
     assert head.neighbours(more, 1)[0].ravel().tolist() == list(range(1500, 1560))

@@ -8,10 +8,10 @@ from sklearn.linear_model import LogisticRegression
 
 from toolkit.evaluation.decisions.cuts import best_threshold
 from toolkit.heads.knn.head import Knn
-from toolkit.heads.knn.votes import RAW, SMOOTHING, Ballot, calibrated, shares, votes
+from toolkit.heads.knn.votes import RAW, SMOOTHING, KnownVotes, calibrated, shares, votes
 
 
-def ballots(n=300, N=500, L=40, K=30, seed=0):
+def example_votes(n=300, N=500, L=40, K=30, seed=0):
     """Votes of made-up neighbours that share a rare or common tag with the row more often than chance."""
     random = np.random.default_rng(seed)
     share = 0.4 / np.arange(1, L + 1)
@@ -23,41 +23,41 @@ def ballots(n=300, N=500, L=40, K=30, seed=0):
     return votes(sims, ids, tags, 10, 0.3), sp.csr_array(truth), shares(tags)
 
 
-def balanced(cast, share, balance):
-    smoothed = (cast.toarray().astype(float) + SMOOTHING * share) / (1 + SMOOTHING)
+def balanced(voted, share, balance):
+    smoothed = (voted.toarray().astype(float) + SMOOTHING * share) / (1 + SMOOTHING)
     return logit(smoothed) - balance * logit(share)
 
 
 @pytest.mark.parametrize("balance", [0.0, 0.3, -1.0])
 def test_fit__is_the_logistic_regression_on_balanced_logits(balance):
-    cast, truth, share = ballots()
-    coefficients = Ballot.count(cast, truth, share).fit(balance)
-    z = balanced(cast, share, balance).reshape(-1, 1)
+    voted, truth, share = example_votes()
+    coefficients = KnownVotes(voted, truth, share).fit(balance)
+    z = balanced(voted, share, balance).reshape(-1, 1)
     exact = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-10).fit(z, truth.toarray().ravel())
     np.testing.assert_allclose(coefficients, [*exact.coef_[0], exact.intercept_[0]], atol=2e-3)
-    got = calibrated(cast.toarray(), share, balance, coefficients)
+    got = calibrated(voted.toarray(), share, balance, coefficients)
     np.testing.assert_allclose(got.ravel(), exact.predict_proba(z)[:, 1], atol=1e-3)
 
 
-def test_fit__never_turns_votes_round():
-    cast, _, share = ballots()
-    slope, _ = Ballot.count(cast, sp.csr_array(cast.toarray() < 0.1), share).fit(0.0)
+def test_fit__never_reverses_votes():
+    voted, _, share = example_votes()
+    slope, _ = KnownVotes(voted, sp.csr_array(voted.toarray() < 0.1), share).fit(0.0)
     assert slope == 0
 
 
 def test_truths_all_alike__leave_votes_as_they_are():
-    cast, truth, share = ballots(20)
+    voted, truth, share = example_votes(20)
     for same in (np.zeros(truth.shape, bool), np.ones(truth.shape, bool)):
-        assert Ballot.count(cast, sp.csr_array(same), share).fit(0.1) == RAW
-    assert Ballot.count(cast, sp.csr_array(truth.shape, dtype=bool), share).best_f1(0.1) == 0
+        assert KnownVotes(voted, sp.csr_array(same), share).fit(0.1) == RAW
+    assert KnownVotes(voted, sp.csr_array(truth.shape, dtype=bool), share).best_f1(0.1) == 0
 
 
 @pytest.mark.parametrize("balance", [0.0, 0.1, -0.25, 2.0])
 def test_best_f1__is_that_of_the_dense_scores(balance):
-    cast, truth, share = ballots()
-    scores = expit(balanced(cast, share, balance))
+    voted, truth, share = example_votes()
+    scores = expit(balanced(voted, share, balance))
     want = best_threshold(scores.astype(np.float32), truth)[1]
-    assert Ballot.count(cast, truth, share).best_f1(balance) == pytest.approx(want, abs=1e-6)
+    assert KnownVotes(voted, truth, share).best_f1(balance) == pytest.approx(want, abs=1e-6)
 
 
 def neighbourly(n, seed):

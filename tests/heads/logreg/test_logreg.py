@@ -13,9 +13,9 @@ from sklearn.linear_model import LogisticRegression
 from toolkit.arrays.features import Features
 from toolkit.errors import HeadError, OptionError
 from toolkit.evaluation.decisions.cuts import best_threshold
-from toolkit.heads.logreg.arrays import NumpyArrays, TorchArrays, arrays_on
-from toolkit.heads.logreg.head import STRENGTHS, Logreg
-from toolkit.heads.logreg.rows import HeldRows, Inputs, rows_of
+from toolkit.heads.logreg.arrays import Arrays, TorchArrays, arrays_on
+from toolkit.heads.logreg.head import Logreg
+from toolkit.heads.logreg.rows import HeldRows, centred_rows
 from toolkit.heads.logreg.solver import BUDGET, solve, tags_at_once
 from toolkit.heads.transforms import FeatureTransform
 
@@ -70,10 +70,10 @@ def test_solver__a_collinear_and_a_constant_column():
 
 def test_solver__blocks_and_starts_do_not_matter(monkeypatch):
     X, Y = tagged(500, 30, np.linspace(5, 250, 23).astype(int))
-    rows, labels = rows_of(Inputs(X, FeatureTransform.fit("raw", X)), NumpyArrays()), sp.csr_array(Y)
+    rows, labels = centred_rows(X, FeatureTransform.fit("raw", X), Arrays()), sp.csr_array(Y)
     whole = solve(rows, labels, 0.5, tol=1e-9)
     monkeypatch.setattr("toolkit.heads.logreg.solver.BLOCK", 4)
-    monkeypatch.setattr(NumpyArrays, "tile", 1200)
+    monkeypatch.setattr(Arrays, "tile", 1200)
     blocks = solve(rows, labels, 0.5, tol=1e-9, start=solve(rows, labels, 0.05).params)
     np.testing.assert_allclose(blocks.params, whole.params, atol=2e-3)
     assert whole.converged.all() and (whole.iterations > 0).all()
@@ -116,7 +116,6 @@ def test_C__grid_follows_the_length_of_rows():
     val = X, sp.csr_array(Y)
     long, short = (Logreg(transform="raw").fit(X * s, Y, val=val).tuning_ for s in (10, 1))
     np.testing.assert_allclose(long[0]["C"] * 100, short[0]["C"], rtol=0.05)
-    assert len(STRENGTHS) > 8
 
 
 def test_unconverged__tags_are_listed_with_a_warning(caplog):
@@ -160,7 +159,7 @@ def test_device__auto_takes_a_cuda_gpu_and_nothing_less(monkeypatch, gpus, mps, 
     monkeypatch.setattr("toolkit.runtime.devices.has_mps", lambda: mps)
     chosen = arrays_on("auto")
     assert (str(chosen.device) if gpus else chosen.xp.__name__) == want
-    assert isinstance(arrays_on("cpu"), NumpyArrays)
+    assert type(arrays_on("cpu")) is Arrays
     with pytest.raises(OptionError, match="--device cuda:2: this machine"):
         arrays_on("cuda:2")
 
@@ -265,13 +264,16 @@ def test_add_tags__needs_a_fitted_head_and_features_as_wide():
         Logreg(C=1.0).fit(X, Y).add_tags(X[:, :9], Y)
 
 
-def test_convergence__is_told_after_fitting_and_loading(tmp_path):
+def test_diagnostics__after_fitting_and_loading(tmp_path):
     X, Y = tagged(300, 30, [5, 100, 40])
     Y[:, 2] = False
-    head = Logreg(C=1.0).fit(X, Y)
-    told = head.convergence_
-    assert told["tags"] == 2 and told["unconverged"] == 0 and told["gap_largest"] == head.gap_.max()
-    assert told["iterations_median"] == head.iterations_[:2].mean()
-    assert told["iterations_most"] == head.iterations_.max() > 2
+    head = Logreg(C=1.0, max_iter=9).fit(X, Y)
+    convergence = head.convergence_
+    assert convergence["tags"] == 2 and convergence["gap_largest"] == head.gap_.max()
+    assert convergence["unconverged"] == (head.gap_ > head.tol).sum()
+    assert convergence["iterations_median"] == head.iterations_[:2].mean()
+    assert convergence["iterations_most"] == head.iterations_.max() > 2
+    want = {"convergence": convergence, "unconverged": np.flatnonzero(head.gap_ > head.tol).tolist()}
+    assert head.diagnostics() == want
     head.save(tmp_path)
-    assert Logreg.load(tmp_path).convergence_ == told
+    assert Logreg.load(tmp_path).diagnostics() == want

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
-import torch
 
 from tests.heads.mlp.test_mlp import rows
 from toolkit.arrays import features
@@ -61,7 +60,7 @@ def test_training_rows__past_memory_are_read_in_the_order_asked_for(past_memory,
             return X[at]
 
     transform = FeatureTransform.fit("standardize", X)
-    source = TrainingRows([Features([Watched()]), view], transform, torch.device("cpu"))
+    source = TrainingRows([Features([Watched()]), view], transform, "cpu")
     random = np.random.default_rng(0)
     order, which = random.permutation(60)[:50], random.integers(2, size=50)
     got = [batch.numpy() for batch in source.batches(order, which, 3)]

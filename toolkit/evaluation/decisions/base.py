@@ -25,7 +25,7 @@ class ScoreMatrix(Protocol):
 
 
 class DecisionRule(Protocol):
-    """Turns scores (N, L) into predictions (N, L). A rule may derive from this class.
+    """Turns scores (N, L) into predictions (N, L). A rule is a dataclass that derives from this class.
 
     Attributes
     ----------
@@ -43,7 +43,11 @@ class DecisionRule(Protocol):
 
     @classmethod
     def from_text(cls, value: str, *, min_tags: int) -> Self | None:
-        """Build an untuned rule from the text after the colon of ``--rule``; None if it is not allowed."""
+        """Build an untuned rule from the text after the colon of ``--rule``; None if it is not allowed.
+
+        By default a rule takes no such text.
+        """
+        return None if value else cls(min_tags=min_tags)  # type: ignore[call-arg]
 
     def fit(self, scores: ScoreMatrix, Y: Any) -> Self:
         """Tune on scores (N, L) of rows the head never saw and the truth Y (N, L), dense or sparse."""
@@ -60,7 +64,8 @@ class DecisionRule(Protocol):
         return n_tags
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what `rule_from_dict` needs to build an equal rule."""
+        """Return what `rule_from_dict` needs to build an equal rule: name, options and what was tuned."""
+        return {"rule": self.name, **vars(self)}
 
     def describe(self) -> str:
         """Return a short text for a table, such as ``global 0.312``."""

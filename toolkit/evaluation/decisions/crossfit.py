@@ -7,7 +7,6 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from toolkit.arrays.sampling import group_numbers
-from toolkit.arrays.types import RowNumbers
 from toolkit.errors import OptionError
 from toolkit.evaluation.decisions.base import ChosenRows, DecisionRule, ScoreMatrix, positives
 from toolkit.evaluation.decisions.registry import rule_from_dict
@@ -44,7 +43,13 @@ def cross_fitted(
         There are fewer than 2 folds, or fewer rows or groups than folds.
     """
     truth = positives(Y)
-    fold_of = _deal(scores.shape[0], folds, groups, seed)
+    numbers, n_groups = group_numbers(scores.shape[0], groups)
+    if not 2 <= folds <= n_groups:
+        raise OptionError(
+            f"rules are tuned and measured on {folds} folds of rows, near-duplicates together: that takes 2 "
+            f"folds or more and as many groups, there are {n_groups}; hold out more val rows, or test rows"
+        )
+    fold_of = np.random.default_rng(seed).permutation(np.arange(n_groups) % folds)[numbers]
     predicted, rows = [], []
     for fold in range(folds):
         here, others = np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of != fold)
@@ -75,15 +80,3 @@ def optimism(
     outside = evaluate(truth, cross_fitted(rule, scores, truth, folds, groups, seed=seed))
     names = ("micro_f1", "macro_f1", "samples_f1")
     return {name: getattr(inside, name) - getattr(outside, name) for name in names}
-
-
-def _deal(n: int, folds: int, groups: NDArray[Any] | None, seed: int) -> RowNumbers:
-    """Return the fold of each row; folds have equally many groups."""
-    numbers, n_groups = group_numbers(n, groups)
-    if not 2 <= folds <= n_groups:
-        raise OptionError(
-            f"rules are tuned and measured on {folds} folds of rows, near-duplicates together: that takes 2 "
-            f"folds or more and as many groups, there are {n_groups}; hold out more val rows, or test rows"
-        )
-    fold_of: RowNumbers = np.random.default_rng(seed).permutation(np.arange(n_groups) % folds)[numbers]
-    return fold_of

@@ -21,15 +21,9 @@ BINS = 1024
 def best_threshold(scores: ScoreMatrix, Y: Any) -> tuple[float, float]:
     """Return the threshold at which micro-F1 is highest, and that F1.
 
-    Every cut between two different scores is considered; the threshold is the midpoint of the cut. Of equal
-    F1s the highest cut wins. Without positives it is `UNTUNED` and 0, with a warning.
-
-    Parameters
-    ----------
-    scores : ndarray (N, L) float32, or anything that gives blocks of it
-        Read block by block, two or three times.
-    Y : (N, L), dense or sparse
-        The truth.
+    Every cut between two different scores (N, L) is considered; the threshold is the midpoint of the cut. Of
+    equal F1s the highest cut wins. Without positives in the truth Y (N, L), dense or sparse, it is `UNTUNED`
+    and 0, with a warning. The scores are read block by block, two or three times.
     """
     truth = positives(Y)
     if not truth.nnz:
@@ -42,7 +36,9 @@ def best_threshold(scores: ScoreMatrix, Y: Any) -> tuple[float, float]:
     hits = np.arange(len(cuts), 0, -1)  # of equal scores the last, with most hits, has the highest F1
     f1 = 2 * hits / (predicted + truth.nnz)
     at = len(f1) - 1 - int(np.argmax(f1[::-1]))
-    lower = below[at] if below[at] >= 0 else _highest_below(scores, least)
+    lower = below[at]
+    if lower < 0:
+        lower = max(np.where(block < least, block, 0).max() for _, block in row_blocks(scores))
     return float(between(lower, cuts[at])), float(f1[at])
 
 
@@ -87,10 +83,6 @@ def _count(scores: ScoreMatrix, cuts: Float32Array, least: np.float32) -> tuple[
         predicted += ranked.size - at
         np.maximum(below, ranked[at - 1], out=below)
     return predicted, below
-
-
-def _highest_below(scores: ScoreMatrix, cut: np.float32) -> np.float32:
-    return np.float32(max(np.where(block < cut, block, 0).max() for _, block in row_blocks(scores)))
 
 
 def between(lower: Any, upper: Any) -> Any:

@@ -1,7 +1,8 @@
 """Rules that choose the best tags of each image: a fixed number, or as many as its scores suggest."""
 
 import logging
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -27,15 +28,15 @@ STEP = 0.005  # logits are counted in steps: millions of them are a few thousand
 RANKED = 256  # tags of an image ranked at first; more if its set turns out larger
 
 
+@dataclass(kw_only=True, eq=False)
 class TopK(DecisionRule):
     """The K best tags of every image."""
 
     name = "top-k"
-    tuned: ClassVar[bool] = False
+    tuned = False
 
-    def __init__(self, *, k: int, min_tags: int = 0) -> None:
-        self.k = k
-        self.min_tags = min_tags
+    k: int
+    min_tags: int = 0
 
     @classmethod
     def from_text(cls, value: str, *, min_tags: int) -> Self | None:
@@ -64,15 +65,12 @@ class TopK(DecisionRule):
         """Return K."""
         return min(max(self.k, self.min_tags), n_tags)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return name and options."""
-        return {"rule": self.name, "k": self.k, "min_tags": self.min_tags}
-
     def describe(self) -> str:
         """Return name and K."""
         return f"top-k {self.k}"
 
 
+@dataclass(kw_only=True, eq=False)
 class ExpectedF1(DecisionRule):
     """For every image the set of tags whose expected F1 is highest; for samples-F1.
 
@@ -90,23 +88,10 @@ class ExpectedF1(DecisionRule):
 
     name = "expected-f1"
 
-    def __init__(
-        self,
-        *,
-        min_tags: int = 0,
-        slope: float | None = None,
-        intercept: float = 0.0,
-        clip: float = CLIP,
-    ) -> None:
-        self.min_tags = min_tags
-        self.slope = slope
-        self.intercept = intercept
-        self.clip = clip
-
-    @classmethod
-    def from_text(cls, value: str, *, min_tags: int) -> Self | None:
-        """Build the rule; it takes no value."""
-        return None if value else cls(min_tags=min_tags)
+    min_tags: int = 0
+    slope: float | None = None
+    intercept: float = 0.0
+    clip: float = CLIP
 
     def fit(self, scores: ScoreMatrix, Y: Any) -> Self:
         """Calibrate on scores (N, L) and the truth Y (N, L), dense or sparse."""
@@ -158,16 +143,6 @@ class ExpectedF1(DecisionRule):
         picked[np.repeat(rows, K)[inside.ravel()], columns[inside]] = True
         if not settled.all():
             self._choose(block, total, rows[~settled], 4 * K, picked)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return name, option and calibration."""
-        return {
-            "rule": self.name,
-            "min_tags": self.min_tags,
-            "slope": self.slope,
-            "intercept": self.intercept,
-            "clip": self.clip,
-        }
 
     def describe(self) -> str:
         """Return the name."""

@@ -32,22 +32,12 @@ WORKERS = 4  # threads, at most: each holds two blocks of scores
 
 @dataclass(frozen=True, eq=False)
 class RankedPositives:
-    """The positives of each tag, highest score first; P in all.
+    """The P positives of all tags, tag by tag, highest score first."""
 
-    Attributes
-    ----------
-    starts : ndarray (L + 1,) int64
-        Tag l's are those from ``starts[l]`` to ``starts[l + 1]``.
-    score : ndarray (P,) float32
-    row : ndarray (P,)
-    n_rows : int
-        Rows of the scores.
-    """
-
-    starts: Int64Array
-    score: Float32Array
-    row: RowNumbers
-    n_rows: int
+    starts: Int64Array  # (L + 1,): tag l's are those from starts[l] to starts[l + 1]
+    score: Float32Array  # (P,)
+    row: RowNumbers  # (P,)
+    n_rows: int  # of the scores
 
     @classmethod
     def of(cls, scores: ScoreMatrix, Y: Any) -> "RankedPositives":

@@ -1,7 +1,7 @@
 """Rules that compare scores with thresholds: a fixed one, one for all tags, or one for each tag."""
 
-from copy import copy
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -30,6 +30,7 @@ micro-F1 (corel5k, knn: .09 at 2, .15 at 20, .19 at 50).
 FOLDS = 3  # as many as LibMultiLabel averages thresholds over
 
 
+@dataclass(kw_only=True, eq=False)
 class Thresholds(DecisionRule):
     """Base of the rules that compare scores with thresholds.
 
@@ -41,14 +42,8 @@ class Thresholds(DecisionRule):
         One for all tags, or one for each; None until tuned.
     """
 
-    def __init__(self, *, min_tags: int = 0, thresholds: list[float] | None = None) -> None:
-        self.min_tags = min_tags
-        self.thresholds = thresholds
-
-    @classmethod
-    def from_text(cls, value: str, *, min_tags: int) -> Self | None:
-        """Build the rule; it takes no value."""
-        return None if value else cls(min_tags=min_tags)
+    min_tags: int = 0
+    thresholds: list[float] | None = None
 
     def fit(self, scores: ScoreMatrix, Y: Any) -> Self:
         """Tune the thresholds on scores (N, L) and the truth Y (N, L), dense or sparse."""
@@ -87,13 +82,7 @@ class Thresholds(DecisionRule):
         """Return the rule with the thresholds of `new` after its own if each tag has one, else itself."""
         if not self.per_tag:
             return self
-        longer = copy(self)
-        longer.thresholds = [*(self.thresholds or ()), *(new.thresholds or ())]
-        return longer
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return name, option and thresholds."""
-        return {"rule": self.name, "min_tags": self.min_tags, "thresholds": self.thresholds}
+        return replace(self, thresholds=[*(self.thresholds or ()), *(new.thresholds or ())])
 
     def describe(self) -> str:
         """Return the name and what was tuned, in short."""
@@ -107,7 +96,7 @@ class Fixed(Thresholds):
     """One threshold chosen by the user, never tuned."""
 
     name = "fixed"
-    tuned: ClassVar[bool] = False
+    tuned = False
 
     @classmethod
     def from_text(cls, value: str, *, min_tags: int) -> Self | None:
@@ -134,6 +123,7 @@ class Global(Thresholds):
         return f" {self.thresholds[0]:.3f}" if self.thresholds else ""
 
 
+@dataclass(kw_only=True, eq=False)
 class LogitAdjusted(Thresholds):
     """Thresholds that one number moves by how common a tag is, at the highest macro-F1.
 
@@ -144,13 +134,9 @@ class LogitAdjusted(Thresholds):
     """
 
     name = "logit-adjusted"
-    per_tag: ClassVar[bool] = True
+    per_tag = True
 
-    def __init__(
-        self, *, min_tags: int = 0, thresholds: list[float] | None = None, tau: float | None = None
-    ) -> None:
-        super().__init__(min_tags=min_tags, thresholds=thresholds)
-        self.tau = tau
+    tau: float | None = None
 
     def _tune(self, scores: ScoreMatrix, Y: Any) -> list[float]:
         common = best_threshold(scores, Y)[0]
@@ -162,10 +148,6 @@ class LogitAdjusted(Thresholds):
         each_sorted_block(scores, [np.arange(ranked.n_rows)], grid.count)
         self.tau, thresholds = grid.best()
         return [float(value) for value in thresholds]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return name, option, thresholds and tau."""
-        return super().to_dict() | {"tau": self.tau}
 
     def _summary(self) -> str:
         return f" tau {self.tau:.1f}" if self.tau is not None else ""
@@ -197,7 +179,7 @@ class PerTag(Thresholds):
     """
 
     name = "per-tag"
-    per_tag: ClassVar[bool] = True
+    per_tag = True
 
     def _tune(self, scores: ScoreMatrix, Y: Any) -> list[float]:
         common = best_threshold(scores, Y)[0]

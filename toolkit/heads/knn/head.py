@@ -1,11 +1,7 @@
-"""Nearest neighbours: the tags of the most similar training rows, each weighted by its similarity.
-
-One search (`toolkit.heads.knn.search`) serves every k and temperature that are tried; voting and its
-calibration are in `toolkit.heads.knn.votes`.
-"""
+"""Nearest neighbours: the tags of the most similar training rows, each weighted by its similarity."""
 
 import itertools
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -14,25 +10,24 @@ import scipy.sparse as sp
 from annotated_types import Ge, Gt
 from numpy.typing import NDArray
 
-from toolkit.arrays.features import Matrix, blocks, unit_rows
+from toolkit.arrays.features import Features, Matrix, blocks, loaded, unit_rows
 from toolkit.arrays.sampling import draw
+from toolkit.arrays.types import Float32Array, Int64Array
 from toolkit.errors import HeadError
-from toolkit.heads.base import Array, HeadBase, Val, check_fit, check_val
-from toolkit.heads.knn.search import ListIndex, joined, nearest, read_rows, transformed, write_rows
-from toolkit.heads.knn.votes import RAW, Ballot, as_coefficients, calibrated, shares, votes
-from toolkit.heads.options import check_options
+from toolkit.heads.base import HeadBase, Val, check_fit, check_val
+from toolkit.heads.knn.search import ListIndex, Neighbours, joined, nearest, transformed, write_rows
+from toolkit.heads.knn.votes import RAW, KnownVotes, as_coefficients, calibrated, shares, votes
 from toolkit.heads.transforms import FeatureTransform, TransformName
 from toolkit.runtime.messages import counted
 from toolkit.runtime.progress import Progress, silent
 
-Ids = NDArray[np.int64]
 IndexName = Literal["auto", "exact", "approximate"]
 
 # Largest first: of two equally good values the one that smooths more is kept.
 K_GRID = (200, 150, 100, 70, 50, 30, 20, 15, 10, 7, 5, 3)
 T_GRID = (5.0, 1.0, 0.5, 0.3, 0.2, 0.15, 0.1, 0.07, 0.05, 0.03, 0.02)
 BALANCE_GRID = (0.0, 0.1, -0.1, -0.25)
-DEFAULT_K, DEFAULT_T = 20, 0.07  # where no row is left to choose on; T as in DINO's kNN evaluation
+DEFAULT_K, DEFAULT_T = 20, 0.07  # without rows to choose on; T as in DINO's kNN evaluation
 TUNING_ROWS = 2000  # rows that k and T are chosen on, at most: 35,000 left-out searches would take minutes
 EXACT_VALUES = 2**28
 """Values in the training rows up to which `index=auto` compares all: 131,072 rows of 2,048."""
@@ -40,6 +35,7 @@ SAME_ROW = 0.01  # distance of two unit rows up to which they count as one row, 
 _BLOCK = 16_000_000  # scores held densely at once while voting
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Knn(HeadBase):
     """Similarity-weighted, calibrated voting of the k nearest training rows.
 
@@ -48,9 +44,9 @@ class Knn(HeadBase):
     share being the tag's of the training rows and the numbers the same for all tags. The balance divides odds
     by a power of the share's, as logit adjustment does (Menon et al., ICLR 2021); a and b are Platt scaling.
 
-    The balance is chosen by micro-F1: one that minimises the log-loss together with a and b lost .8 points of
-    it on corel5k. Counting only the nearest few rows of every tag instead (2PKNN, Verma and Jawahar, ECCV
-    2012) lost up to 2.7 points on scene and yeast.
+    `fit` chooses options that are None by micro-F1 at the best global threshold (the calibration by
+    log-loss), on at most `TUNING_ROWS` rows of `val`, or else of X, each voted on by all others (left out by
+    row number, so a duplicate of a row still counts).
 
     Parameters
     ----------
@@ -64,110 +60,129 @@ class Knn(HeadBase):
         The numbers a >= 0 and b; ``1,0`` with a balance of 0 leaves smoothed votes as they are. None learns
         them.
     index : str
-        ``exact`` compares every row; ``approximate`` those an index proposes (`recall_` says how many
-        neighbours that finds); ``auto`` is exact up to `EXACT_VALUES` values in the training rows.
+        ``exact`` compares every row; ``approximate`` those an index proposes (`recall_` is the share of
+        neighbours it finds); ``auto`` is exact up to `EXACT_VALUES` values in the training rows.
     transform : str
         What is done to the features before rows are scaled to length 1. On pooled ResNet50 features of
         ucmerced ``l2`` and ``centered-sqrt-l2`` tie once k and temperature are tuned; on coco_small the
         latter is ahead by .2 points of micro-F1.
     seed : int
-        Which rows k and temperature are chosen on where there are more than `TUNING_ROWS`, and the index.
+        Of the choice of `TUNING_ROWS` rows, and of the index.
 
     Attributes
     ----------
     k_, temperature_, balance_, calibration_ : int, float, float, tuple of float
         The values in use.
     recall_ : float
-        The share of true neighbours that the search finds; 1 where it is exact.
+        The share of true neighbours that the search finds; 1 if it is exact.
     tuning_ : list of dict
         ``k``, ``temperature``, ``balance`` and ``micro_f1`` (at the best global threshold) of every
         combination tried.
 
     Notes
     -----
-    `Features` too large to load stay where they are, transformed whenever they are read; `save` then copies
-    the transformed rows to its folder as float16, in which precision they are compared before and after.
+    `Features` too large to load are transformed whenever they are read. `save` copies the transformed rows as
+    float16, the precision in which they are compared before and after.
+
+    Choosing the balance by log-loss, together with a and b, lost .8 points of micro-F1 on corel5k. Counting
+    only the nearest few rows of every tag instead (2PKNN, Verma and Jawahar, ECCV 2012) lost up to 2.7 points
+    on scene and yeast.
     """
 
     name: ClassVar[str] = "knn"
+    keeps_rows: ClassVar[bool] = True
 
-    def __init__(
-        self,
-        *,
-        k: Annotated[int, Ge(1)] | None = None,
-        temperature: Annotated[float, Gt(0)] | None = None,
-        balance: float | None = None,
-        calibration: tuple[float, ...] | None = None,
-        index: IndexName = "auto",
-        transform: TransformName = "centered-sqrt-l2",
-        seed: Annotated[int, Ge(0)] = 0,
-    ) -> None:
-        self.k = k
-        self.temperature = temperature
-        self.balance = balance
-        self.calibration = calibration
-        self.index = index
-        self.transform = transform
-        self.seed = seed
+    k: Annotated[int, Ge(1)] | None = None
+    temperature: Annotated[float, Gt(0)] | None = None
+    balance: float | None = None
+    calibration: tuple[float, ...] | None = None
+    index: IndexName = "auto"
+    transform: TransformName = "centered-sqrt-l2"
+    seed: Annotated[int, Ge(0)] = 0
 
-    def fit(self, X: Any, Y: sp.csr_array, *, val: Val | None = None, progress: Progress = silent) -> Self:
-        """Keep the rows X (N, D) and tags Y (N, L); choose the options that are None.
-
-        They are chosen by micro-F1 at the best global threshold (the calibration by log-loss), on at most
-        `TUNING_ROWS` rows of `val` or else of X, each voted on by all others (left out by row number, so a
-        duplicate of a row still counts).
-
-        Raises
-        ------
-        HeadError
-            If the arrays do not fit together or hold NaN.
-        OptionError
-            If an option has a value that is not allowed.
-        """
-        check_options(self)
-        given = as_coefficients(self.calibration)
-        features, labels = check_fit(X, Y)
-        pair = None if val is None else check_val(val, features.shape[1], labels.shape[1])
-        self.n_features_, self.n_tags_ = features.shape[1], labels.shape[1]
-        self.transform_ = FeatureTransform.fit(self.transform, features)
-        self._rows = transformed(features, self.transform_)
-        self._set_tags(labels)
-        self._build_index(progress)
+    def _fit(self, X: Matrix, Y: sp.csr_array, val: Val, views: list[Any], progress: Progress) -> None:
+        calibration = as_coefficients(self.calibration)
+        self.transform_ = FeatureTransform.fit(self.transform, X)
+        self._rows = transformed(X, self.transform_)
+        self._set_tags(Y)
+        exact = self.index == "exact" or (self.index == "auto" and X.shape[0] * X.shape[1] <= EXACT_VALUES)
+        longest = self.k or max(K_GRID)
+        self._index = None if exact else ListIndex.build(self._rows, longest, self.seed, progress)
         self.k_, self.temperature_ = self.k or min(DEFAULT_K, len(self._rows)), self.temperature or DEFAULT_T
-        self.balance_, self.calibration_ = self.balance or 0.0, given or RAW
+        self.balance_, self.calibration_ = self.balance or 0.0, calibration or RAW
         self.tuning_: list[dict[str, Any]] = []
-        if None in (self.k, self.temperature, self.balance, given):
-            self._choose(self._left_out() if pair is None else self._on(pair), progress)
-        return self
+        if None in (self.k, self.temperature, self.balance, calibration):
+            neighbours, truth = self._tuning_rows(val)
+            if neighbours[0].size:
+                self._choose(neighbours, truth, progress)
 
-    def scores(self, X: Any) -> Array:
+    def _choose(self, neighbours: Neighbours, truth: sp.csr_array, progress: Progress) -> None:
+        """Choose on rows with their neighbours (n, K) and tags (n, L)."""
+        widest, best = neighbours[0].shape[1], -1.0
+        ks = [self.k] if self.k else sorted({min(k, widest) for k in K_GRID}, reverse=True)
+        pairs = list(itertools.product(ks, [self.temperature] if self.temperature else T_GRID))
+        for number, (k, temperature) in enumerate(pairs, 1):
+            known = KnownVotes(votes(*neighbours, self._Y, k, temperature), truth, self._shares)
+            for balance in BALANCE_GRID if self.balance is None else (self.balance,):
+                f1 = known.best_f1(balance)
+                self.tuning_.append({"k": k, "temperature": temperature, "balance": balance, "micro_f1": f1})
+                if f1 > best:
+                    best, winner = f1, known
+                    self.k_, self.temperature_, self.balance_ = k, temperature, balance
+            progress("choose k and temperature", number, len(pairs), f"micro-F1 {best:.4f}")
+        if self.calibration is None:
+            self.calibration_ = winner.fit(self.balance_)
+
+    def _tuning_rows(self, val: Val) -> tuple[Neighbours, sp.csr_array]:
+        """Return neighbours of `val`'s rows, or of training rows among the others, and these rows' tags."""
+        rows = draw(len(self._rows if val is None else val[0]), TUNING_ROWS, self.seed)
+        queries = self._rows[rows] if val is None else unit_rows(self.transform_(val[0][rows]))
+        nonzero = queries.any(axis=1)
+        rows, queries, k = rows[nonzero], queries[nonzero], self.k or max(K_GRID)
+        if val is not None:
+            return self._search(queries, k), val[1][rows]
+        k = min(k, len(self._rows) - 1)
+        sims, ids = self._search(queries, k + 1)
+        other = ids != rows[:, None]
+        other[other.all(axis=1), -1] = False  # so many duplicates that the row itself was not found
+        others = sims[other].reshape(len(rows), k), ids[other].reshape(len(rows), k)
+        return others, self._Y[rows].astype(bool)
+
+    def _set_tags(self, Y: sp.csr_array) -> None:
+        self._Y = Y.astype(np.float32)
+        self._Y.sort_indices()
+        self._shares = shares(self._Y)
+
+    def _prepared(self, X: Any) -> Float32Array:
+        features = self._check_X(X)  # first: an unfitted head has no transform_
+        return unit_rows(self.transform_(features))
+
+    def _search(self, queries: Float32Array, k: int) -> Neighbours:
+        return nearest(queries, self._rows, k, self._index)
+
+    def scores(self, X: Any) -> Float32Array:
         """Return the calibrated votes on each tag, (N, L) float32 in [0, 1].
 
-        A row that is all zero after the transform is like no other: it scores the tags' shares of all rows.
+        The scores of a row that is all zero after the transform are the tags' shares of all rows.
         """
         queries = self._prepared(X)
         sims, ids = self._search(queries, self.k_)
         out = np.empty((len(queries), self.n_tags_), np.float32)
-        for block in _blocks(len(queries), self.n_tags_):
-            cast = votes(sims[block], ids[block], self._Y, self.k_, self.temperature_).toarray()
-            out[block] = calibrated(cast, self._shares, self.balance_, self.calibration_)
+        for part, _ in blocks(queries, max(1, _BLOCK // self.n_tags_)):
+            dense = votes(sims[part], ids[part], self._Y, self.k_, self.temperature_).toarray()
+            out[part] = calibrated(dense, self._shares, self.balance_, self.calibration_)
         out[~queries.any(axis=1)] = self._shares
         return np.clip(out, 0, 1, out=out)
 
-    def neighbours(self, X: Any, k: int) -> tuple[Ids, Array]:
+    def neighbours(self, X: Any, k: int) -> tuple[Int64Array, Float32Array]:
         """Return the `k` nearest training rows of each row of X (N, D), nearest first.
 
         Returns
         -------
         ids : ndarray (N, min(k, number of training rows)) int64
-            Row numbers in the X given to `fit`; of equally similar rows the lower number comes first.
+            Row numbers in the X passed to `fit`; of equally similar rows the lower number comes first.
         similarities : ndarray, same shape, float32
             Cosines of the transformed rows, rounded to six decimals.
-
-        Raises
-        ------
-        HeadError
-            If `k` is below 1, the head is not fitted, or X does not fit it.
         """
         if k < 1:
             raise HeadError(f"k must be 1 or more, it is {k}")
@@ -175,15 +190,10 @@ class Knn(HeadBase):
         return ids, sims
 
     def add(self, X: Any, Y: sp.csr_array) -> Self:
-        """Let further rows X (n, D) with tags Y (n, L) vote too; nothing else is learned anew.
+        """Let further rows X (n, D) with tags Y (n, L) vote too; their numbers follow the present ones.
 
         Transform, k, temperature, balance, calibration and the index's lists stay; the tags' shares are those
-        of all rows. The new rows are numbered on from the present ones.
-
-        Raises
-        ------
-        HeadError
-            If the head is not fitted, or X or Y do not fit it.
+        of all rows.
         """
         self._check_fitted()
         features, labels = check_val((X, Y), self.n_features_, self.n_tags_)
@@ -198,12 +208,7 @@ class Knn(HeadBase):
     def add_tags(self, X: Any, Y: sp.csr_array, *, progress: Progress = silent) -> Self:
         """Learn further tags Y (N, M) of the rows X (N, D) that the head holds; present tags score as before.
 
-        The new columns follow the present ones. Balance and calibration are for any tag.
-
-        Raises
-        ------
-        HeadError
-            If the head is not fitted, or X are not the rows it holds, in their order.
+        Balance and calibration are for any tag. `HeadError` if X are not these rows, in their order.
         """
         self._check_fitted()
         features, labels = check_fit(X, Y)
@@ -213,63 +218,18 @@ class Knn(HeadBase):
         self.n_tags_ = self._Y.shape[1]
         return self
 
-    def chosen(self) -> dict[str, Any]:
-        """Return the options with the k, temperature, balance and calibration in use filled in."""
-        self._check_fitted()
-        return self.get_params() | {
-            "k": self.k_,
-            "temperature": self.temperature_,
-            "balance": self.balance_,
-            "calibration": self.calibration_,
-        }
-
-    def save(self, folder: Path) -> None:
-        """Write ``head.json``, the arrays, and the rows block by block into ``rows.npy``."""
-        super().save(folder)
-        write_rows(folder / "rows.npy", self._rows)
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote; rows too large for memory are read from `folder` when needed."""
-        head = super().load(folder)
-        head._rows = read_rows(folder / "rows.npy")
-        return head
-
-    def _set_tags(self, Y: sp.csr_array) -> None:
-        self._Y = Y.astype(np.float32)
-        self._Y.sort_indices()
-        self._shares = shares(self._Y)
-
-    def _build_index(self, progress: Progress) -> None:
-        N, D = self._rows.shape
-        exact = self.index == "exact" or (self.index == "auto" and N * D <= EXACT_VALUES)
-        wanted = self.k or max(K_GRID)
-        self._index = None if exact else ListIndex.build(self._rows, wanted, self.seed, progress)
-
-    @property
-    def recall_(self) -> float:
-        """The share of true neighbours that the search finds, as measured in `fit`."""
-        return 1.0 if self._index is None else self._index.recall
-
-    def _prepared(self, X: Any) -> Array:
-        features = self._check_X(X)  # first: an unfitted head has no transform_
-        return unit_rows(self.transform_(features))
-
-    def _search(self, queries: Array, k: int) -> tuple[Array, Ids]:
-        return nearest(queries, self._rows, k, self._index)
-
-    def _check_same(self, features: Matrix, progress: Progress) -> None:
-        """Raise `HeadError` unless the rows are those held."""
+    def _check_same(self, X: Matrix, progress: Progress) -> None:
+        """Raise `HeadError` unless the rows of X are those held."""
         N = len(self._rows)
-        if features.shape != self._rows.shape:
+        if X.shape != self._rows.shape:
             held = f"{counted(N, 'row')} of {counted(self.n_features_, 'feature')}"
             raise HeadError(
                 f"tags are added to the {held} that the head holds, "
-                f"X has {features.shape[0]} of {features.shape[1]}; give the same rows in the same order"
+                f"X has {X.shape[0]} of {X.shape[1]}; give the same rows in the same order"
             )
-        for part, rows in blocks(features):
-            apart = unit_rows(self.transform_(rows)) - self._rows[part]
-            other = np.flatnonzero(np.einsum("nd,nd->n", apart, apart) > SAME_ROW**2)
+        for part, rows in blocks(X):
+            difference = unit_rows(self.transform_(rows)) - self._rows[part]
+            other = np.flatnonzero(np.einsum("nd,nd->n", difference, difference) > SAME_ROW**2)
             if other.size:
                 raise HeadError(
                     "tags are added to the rows that the head holds, but row "
@@ -277,50 +237,39 @@ class Knn(HeadBase):
                 )
             progress("compare rows", part.stop, N)
 
-    def _choose(self, found: tuple[Array, Ids, sp.csr_array], progress: Progress) -> None:
-        """Choose on rows with their neighbours (n, K) and tags (n, L); without rows nothing is chosen."""
-        sims, ids, truth = found
-        if not sims.size:
-            return
-        widest = sims.shape[1]
-        ks = [self.k] if self.k else sorted({min(k, widest) for k in K_GRID}, reverse=True)
-        ts = [self.temperature] if self.temperature else list(T_GRID)
-        balances = BALANCE_GRID if self.balance is None else (self.balance,)
-        total, best = len(ks) * len(ts), -1.0
-        for done, (k, temperature) in enumerate(itertools.product(ks, ts), 1):
-            ballot = Ballot.count(votes(sims, ids, self._Y, k, temperature), truth, self._shares)
-            for balance in balances:
-                f1 = ballot.best_f1(balance)
-                entry = {"k": k, "temperature": temperature, "balance": balance, "micro_f1": f1}
-                self.tuning_.append(entry)
-                if f1 > best:
-                    best, winner = f1, ballot
-                    self.k_, self.temperature_, self.balance_ = k, temperature, balance
-            progress("choose k and temperature", done, total, f"micro-F1 {best:.4f}")
-        if self.calibration is None:
-            self.calibration_ = winner.fit(self.balance_)
+    @property
+    def recall_(self) -> float:
+        """The share of true neighbours that the search finds."""
+        return 1.0 if self._index is None else self._index.recall
 
-    def _on(self, val: tuple[Matrix, sp.csr_array]) -> tuple[Array, Ids, sp.csr_array]:
-        """Search for the rows of `val` (a seeded part of them where there are many)."""
-        X, Y = val
-        rows = draw(len(X), TUNING_ROWS, self.seed)
-        queries = unit_rows(self.transform_(X[rows]))
-        known = queries.any(axis=1)
-        sims, ids = self._search(queries[known], self.k or max(K_GRID))
-        return sims, ids, Y[rows[known]]
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The combinations of options tried (`tuning_`)."""
+        return self.tuning_
 
-    def _left_out(self) -> tuple[Array, Ids, sp.csr_array]:
-        """Search for training rows among all the others."""
-        rows = draw(len(self._rows), TUNING_ROWS, self.seed)
-        queries = self._rows[rows]
-        known = queries.any(axis=1)
-        rows, queries = rows[known], queries[known]
-        wanted = min(self.k or max(K_GRID), len(self._rows) - 1)
-        sims, ids = self._search(queries, wanted + 1)
-        other = ids != rows[:, None]
-        other[other.all(axis=1), -1] = False  # so many duplicates that the row itself was not found
-        shape = (len(rows), wanted)
-        return sims[other].reshape(shape), ids[other].reshape(shape), self._Y[rows].astype(bool)
+    def diagnostics(self) -> dict[str, Any]:
+        """Return the ``recall`` of the search."""
+        return {"recall": self.recall_}
+
+    def chosen(self) -> dict[str, Any]:
+        """Return the options with the k, temperature, balance and calibration in use filled in."""
+        self._check_fitted()
+        return self.get_params() | self._choices()
+
+    def _choices(self) -> dict[str, Any]:
+        return {name: getattr(self, f"{name}_") for name in ("k", "temperature", "balance", "calibration")}
+
+    def save(self, folder: Path) -> None:
+        """Write what `HeadBase.save` does, and the rows block by block into ``rows.npy``."""
+        super().save(folder)
+        write_rows(folder / "rows.npy", self._rows)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote; rows too large for memory are read from `folder` when needed."""
+        head = super().load(folder)
+        head._rows = loaded(Features([folder / "rows.npy"]))
+        return head
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         return {
@@ -331,15 +280,8 @@ class Knn(HeadBase):
         } | (self._index.arrays() if self._index is not None else {})
 
     def _facts(self) -> dict[str, Any]:
-        return {
-            "k": self.k_,
-            "temperature": self.temperature_,
-            "balance": self.balance_,
-            "calibration": self.calibration_,
-            "recall": self.recall_,
-            "nprobe": self._index.nprobe if self._index is not None else None,
-            "tuning": self.tuning_,
-        }
+        nprobe = None if self._index is None else self._index.nprobe
+        return self._choices() | {"recall": self.recall_, "nprobe": nprobe, "tuning": self.tuning_}
 
     def _restore(self, arrays: dict[str, NDArray[Any]], facts: dict[str, Any]) -> None:
         indices, indptr = arrays["Y_indices"], arrays["Y_indptr"]
@@ -351,9 +293,3 @@ class Knn(HeadBase):
         self._index = None
         if facts["nprobe"] is not None:
             self._index = ListIndex.restore(arrays, facts["nprobe"], facts["recall"])
-
-
-def _blocks(n: int, width: int) -> Iterator[slice]:
-    """Cut n rows of `width` scores into blocks of bounded size."""
-    step = max(1, _BLOCK // max(1, width))
-    return (slice(start, start + step) for start in range(0, n, step))

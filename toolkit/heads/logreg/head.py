@@ -1,6 +1,7 @@
 """One-vs-rest L2 logistic regression: scikit-learn's optimum for every tag, all tags solved together."""
 
 import logging
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
@@ -11,12 +12,13 @@ from scipy.special import expit
 
 from toolkit.arrays.features import Matrix, blocks, take
 from toolkit.arrays.sampling import draw
+from toolkit.arrays.types import Float32Array
 from toolkit.errors import HeadError
 from toolkit.evaluation.decisions.cuts import best_threshold
-from toolkit.heads.base import Array, HeadBase, Val, as_matrix, check_fit, check_val, hold_out
+from toolkit.heads.base import HeadBase, Val, as_matrix, check_fit, hold_out
 from toolkit.heads.logreg.arrays import arrays_on
-from toolkit.heads.logreg.rows import Inputs, rows_of
-from toolkit.heads.logreg.solver import Solution, solve
+from toolkit.heads.logreg.rows import centred_rows
+from toolkit.heads.logreg.solver import solve
 from toolkit.heads.options import check_options
 from toolkit.heads.transforms import FeatureTransform, TransformName
 from toolkit.runtime.messages import counted
@@ -30,19 +32,20 @@ STRENGTHS = (0.2, 0.6, 2.0, 6.0, 20.0, 60.0, 200.0, 600.0, 2000.0, 6000.0, 20000
 C weighs a sum of losses against squared coefficients, so the same model needs a C that much smaller when its
 features are that much longer: on standardised 2048-d features these are C = .0001 to 10.
 """
-DEFAULT_STRENGTH = 20.0  # where no row is left to choose on
+DEFAULT_STRENGTH = 20.0  # without rows to choose on
 PATIENCE = 2  # worse values of C in a row after which larger ones, which take longest, are not tried
-# of the optima C is chosen by; scores within .01 of the exact ones rank values of C alike
-CHOOSING_TOL = 1e-5
+CHOOSING_TOL = 1e-5  # of the optima C is chosen by: scores within .01 of the exact ones rank C alike
 CONSTANT_LOGIT = 30.0  # of a tag that all or none of the rows have: a score of 1 or 0 in float32
 CHOOSING_BYTES = 2**28
-"""What the scores, and the features, of the validation rows C is chosen on may take.
+"""Most bytes of the scores, and of the features, of the validation rows C is chosen on.
 
 At 6,941 tags these are 9,668 rows; more only sharpen an F1 that is known to a fraction of a point.
 """
 _ROWS = 8192  # rows scored at once
+_LEARNED = ("coef", "intercept", "iterations", "gap", "constant", "unconverged")  # of each tag
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Logreg(HeadBase):
     """L2-regularised logistic regression, one for each tag, unpenalised intercept.
 
@@ -62,10 +65,10 @@ class Logreg(HeadBase):
     max_iter : int
         Iterations a tag and C; tags that need more are listed in `unconverged_`, with a warning.
     device : str
-        Where the tags are solved: ``auto`` (a CUDA GPU if there is one, else the CPU), ``cpu``, ``cuda`` or
+        That solves the tags: ``auto`` (a CUDA GPU if there is one, else the CPU), ``cpu``, ``cuda`` or
         ``cuda:N``; ``mps`` is the CPU, since sums are taken in float64.
     seed : int
-        Of the rows held out to choose C where no validation rows are given.
+        Of the rows held out to choose C if there are no validation rows.
 
     Attributes
     ----------
@@ -75,128 +78,61 @@ class Logreg(HeadBase):
         ``C`` and ``micro_f1`` of every value tried.
     coef_ : ndarray (L, D) float32
     intercept_ : ndarray (L,) float32
-        Of transformed features. Tags that all or no training rows have got coefficients 0 and an intercept of
+        Of transformed features. Tags that all or no training rows have get coefficients 0 and an intercept of
         +-30.
     iterations_ : ndarray (L,) int64
     gap_ : ndarray (L,) float64
-        The certificate `tol` is held against.
+        The certificate: at most `tol` if the tag is solved.
     constant_, unconverged_ : ndarray (n,) int64
-        Columns of such tags; `convergence_` sums the certificates up.
+        Columns of such tags.
     """
 
     name: ClassVar[str] = "logreg"
-    C_: float
-    tuning_: list[dict[str, float]]
 
-    def __init__(
-        self,
-        *,
-        C: Annotated[float, Gt(0)] | None = None,
-        transform: TransformName = "standardize",
-        tol: Annotated[float, Gt(0)] = 1e-7,
-        max_iter: Annotated[int, Ge(1)] = 500,
-        device: str = "auto",
-        seed: int = 0,
-    ) -> None:
-        self.C = C
-        self.transform = transform
-        self.tol = tol
-        self.max_iter = max_iter
-        self.device = device
-        self.seed = seed
+    C: Annotated[float, Gt(0)] | None = None
+    transform: TransformName = "standardize"
+    tol: Annotated[float, Gt(0)] = 1e-7
+    max_iter: Annotated[int, Ge(1)] = 500
+    device: str = "auto"
+    seed: int = 0
 
-    def fit(self, X: Any, Y: sp.csr_array, *, val: Val | None = None, progress: Progress = silent) -> Self:
-        """Solve every tag of Y (N, L) on X (N, D); choose C on `val` where it is None.
-
-        Without `val` C is chosen on a stratified 15 % of the rows and the tags are then solved on all.
-
-        Raises
-        ------
-        HeadError
-            If the arrays do not fit together or hold NaN.
-        OptionError
-            If an option has a value that is not allowed, or the device is not there.
-        """
-        check_options(self)
-        features, labels = check_fit(X, Y)
-        D, L = features.shape[1], labels.shape[1]
-        pair = None if val is None else check_val(val, D, L)
-        self.n_features_, self.n_tags_, self.tuning_ = D, L, []
+    def _fit(self, X: Matrix, Y: sp.csr_array, val: Val, views: list[Any], progress: Progress) -> None:
+        self.tuning_: list[dict[str, Any]] = []
         problem, start, C = None, None, self.C
-        if C is None and pair is None:
-            rest, held = hold_out(labels, self.seed)
+        if C is None and val is None:
+            rest, held = hold_out(Y, self.seed)
             if len(held):
-                part = _Problem.of(self, take(features, rest), labels[rest])
-                C, _ = self._choose(part, (take(features, held), labels[held]), progress)
+                part = self._problem(take(X, rest), Y[rest])
+                C, _ = self._choose(part, take(X, held), Y[held], progress)
                 del part
-        elif C is None and pair is not None:
-            problem = _Problem.of(self, features, labels)
-            C, start = self._choose(problem, pair, progress)
-        problem = problem or _Problem.of(self, features, labels)
+        elif C is None and val is not None:
+            problem = self._problem(X, Y)
+            C, start = self._choose(problem, *val, progress)
+        problem = problem or self._problem(X, Y)
         self.C_ = problem.C(DEFAULT_STRENGTH) if C is None else C
-        self._keep(problem, self._solve(problem, self.C_, start, self.tol, progress))
+        self._solve(problem, self.C_, self.tol, progress, start)
         self._warn()
-        return self
 
-    def add_tags(self, X: Any, Y: sp.csr_array, *, progress: Progress = silent) -> Self:
-        """Solve further tags, the columns of Y (N, M), on X (N, D); present tags stay exactly as they are.
-
-        C and the transform, with its mean and scale, are those in use. New columns follow the present ones.
-
-        Raises
-        ------
-        HeadError
-            If the head is not fitted yet, or the arrays do not fit together or it.
-        """
-        check_options(self)
-        self._check_fitted()
-        features, labels = check_fit(X, Y)
-        if features.shape[1] != self.n_features_:
-            raise HeadError(
-                f"head {self.name!r} was fitted on {counted(self.n_features_, 'feature')} a row, "
-                f"those of the new tags have {features.shape[1]}"
-            )
-        problem = _Problem(Inputs(features, self.transform_), labels, self.device)
-        solution = self._solve(problem, self.C_, None, self.tol, progress)
-        before, first = self._columns(), self.n_tags_
-        self._keep(problem, solution)
-        after = self._columns()
-        for name in ("constant_", "unconverged_"):
-            after[name] = after[name] + first
-        for name, new in after.items():
-            setattr(self, name, np.concatenate([before[name], new]))
-        self.n_tags_ = first + labels.shape[1]
-        self._warn()
-        return self
-
-    def _solve(
-        self, problem: "_Problem", C: float, start: Array | None, tol: float, progress: Progress
-    ) -> Solution:
-        return solve(
-            problem.rows,
-            problem.Y,
-            C,
-            start=start,
-            tol=tol,
-            max_iter=self.max_iter,
-            progress=progress,
-            note=f"C {C:.3g}",
-        )
+    def _problem(self, X: Matrix, Y: sp.csr_array) -> "_Problem":
+        return _Problem(X, FeatureTransform.fit(self.transform, X), Y, self.device)
 
     def _choose(
-        self, problem: "_Problem", val: tuple[Matrix, sp.csr_array], progress: Progress
-    ) -> tuple[float, Array]:
-        """Solve for ever larger C until validation F1 stops growing; return the best C and its optima."""
-        X, Y = self._choosing_rows(*val)
-        best: tuple[float, Array] | None = None
-        best_f1, worse, start = -1.0, 0, None
+        self, problem: "_Problem", X: Matrix, Y: sp.csr_array, progress: Progress
+    ) -> tuple[float, Float32Array]:
+        """Solve for ever larger C until F1 on (X, Y) stops growing; return the best C and its optima."""
+        most = CHOOSING_BYTES // (4 * max(X.shape[1], Y.shape[1]))
+        if len(X) > most:
+            rows = draw(len(X), most, self.seed)
+            X, Y = take(X, rows), Y[rows]
+        best: tuple[float, Float32Array] | None = None
+        start: Float32Array | None = None
+        best_f1, worse = -1.0, 0
         for strength in STRENGTHS:
             C = problem.C(strength)
-            solution = self._solve(problem, C, start, max(self.tol, CHOOSING_TOL), progress)
-            self._keep(problem, solution)
-            f1 = best_threshold(self.scores(X), Y)[1]
+            start = self._solve(problem, C, max(self.tol, CHOOSING_TOL), progress, start)
+            f1 = best_threshold(self._scores(X), Y)[1]
             self.tuning_.append({"C": C, "micro_f1": f1})
-            start, worse = solution.params, worse + 1
+            worse += 1
             if f1 > best_f1:
                 best, best_f1, worse = (C, start), f1, 0
             if worse >= PATIENCE:
@@ -204,16 +140,18 @@ class Logreg(HeadBase):
         assert best is not None
         return best
 
-    def _choosing_rows(self, X: Matrix, Y: sp.csr_array) -> tuple[Matrix, sp.csr_array]:
-        """Return the validation rows, or a seeded choice of them where scores or rows would fill memory."""
-        most = CHOOSING_BYTES // (4 * max(self.n_tags_, self.n_features_))
-        if len(X) <= most:
-            return X, Y
-        rows = draw(len(X), most, self.seed)
-        return take(X, rows), Y[rows]
-
-    def _keep(self, problem: "_Problem", solution: Solution) -> None:
-        """Set the learned state to these optima, in the space of transformed features."""
+    def _solve(
+        self,
+        problem: "_Problem",
+        C: float,
+        tol: float,
+        progress: Progress,
+        start: Float32Array | None = None,
+    ) -> Float32Array:
+        """Set the learned state to the optima, of transformed features; return them in the basis."""
+        solution = solve(
+            problem.rows, problem.Y, C, start, tol=tol, max_iter=self.max_iter, progress=progress
+        )
         basis, varied, L = problem.rows.basis, problem.varied, len(problem.full)
         self.transform_ = problem.transform
         self.coef_ = np.zeros((L, len(basis.mean)), np.float32)
@@ -227,15 +165,11 @@ class Logreg(HeadBase):
         self.gap_[varied] = solution.gap
         self.constant_ = np.setdiff1d(np.arange(L), varied)
         self.unconverged_ = varied[~solution.converged].astype(np.int64)
-
-    def _columns(self) -> dict[str, NDArray[Any]]:
-        """Return what is learned of each tag by attribute: arrays that grow when tags are added."""
-        names = ("coef_", "intercept_", "iterations_", "gap_", "constant_", "unconverged_")
-        return {name: getattr(self, name) for name in names}
+        return solution.params
 
     def _warn(self) -> None:
         if len(self.unconverged_):
-            tags = counted(self.n_tags_, "tag")
+            tags = counted(len(self.coef_), "tag")
             logger.warning(
                 "logreg: %s not solved to tol=%g after %s (the worst is off by "
                 "%.1e of its objective); allow more with -o max_iter=%d",
@@ -246,13 +180,32 @@ class Logreg(HeadBase):
                 10 * self.max_iter,
             )
 
+    def add_tags(self, X: Any, Y: sp.csr_array, *, progress: Progress = silent) -> Self:
+        """Solve further tags, the columns of Y (N, M), on X (N, D); present tags stay exactly as they are.
+
+        C and the transform, with its mean and scale, are those in use.
+        """
+        check_options(self)
+        self._check_fitted()
+        features, labels = check_fit(X, Y)
+        if features.shape[1] != self.n_features_:
+            raise HeadError(
+                f"head {self.name!r} was fitted on {counted(self.n_features_, 'feature')} a row, "
+                f"those of the new tags have {features.shape[1]}"
+            )
+        problem = _Problem(features, self.transform_, labels, self.device)
+        before, first = self._arrays(), self.n_tags_
+        self._solve(problem, self.C_, self.tol, progress)
+        self.constant_, self.unconverged_ = self.constant_ + first, self.unconverged_ + first
+        for name in _LEARNED:
+            setattr(self, f"{name}_", np.concatenate([before[name], getattr(self, f"{name}_")]))
+        self.n_tags_ = len(self.coef_)
+        self._warn()
+        return self
+
     @property
     def convergence_(self) -> dict[str, float]:
-        """What the solver did to the tags that are not constant.
-
-        ``iterations_median``, ``iterations_most``, ``gap_largest``, and of how many ``tags`` how many are
-        ``unconverged``.
-        """
+        """Certificates, summed up, of the tags that are not constant."""
         self._check_fitted()
         solved = np.setdiff1d(np.arange(self.n_tags_), self.constant_)
         iterations, gap = self.iterations_[solved], self.gap_[solved]
@@ -264,14 +217,26 @@ class Logreg(HeadBase):
             "unconverged": len(self.unconverged_),
         }
 
-    def scores(self, X: Any) -> Array:
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The values of C tried (`tuning_`)."""
+        return self.tuning_
+
+    def diagnostics(self) -> dict[str, Any]:
+        """Return `convergence_`, and the columns of `unconverged_` tags."""
+        return {"convergence": self.convergence_, "unconverged": self.unconverged_.tolist()}
+
+    def scores(self, X: Any) -> Float32Array:
         """Return each tag's probability for X (N, D): (N, L) float32."""
         self._check_fitted()
         rows = as_matrix(X)
         self._check_X(rows[:0])
-        out = np.empty((len(rows), self.n_tags_), np.float32)
-        for part, block in blocks(rows, _ROWS):
-            expit(self.transform_(block) @ self.coef_.T + self.intercept_, out=out[part])
+        return self._scores(rows)
+
+    def _scores(self, X: Matrix) -> Float32Array:
+        out = np.empty((len(X), len(self.coef_)), np.float32)
+        for part, rows in blocks(X, _ROWS):
+            expit(self.transform_(rows) @ self.coef_.T + self.intercept_, out=out[part])
         return out
 
     def chosen(self) -> dict[str, Any]:
@@ -280,36 +245,30 @@ class Logreg(HeadBase):
         return self.get_params() | {"C": self.C_}
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        columns = {name.removesuffix("_"): array for name, array in self._columns().items()}
-        return columns | {"mean": self.transform_.mean, "scale": self.transform_.scale}
+        learned = {name: getattr(self, f"{name}_") for name in _LEARNED}
+        return learned | {"mean": self.transform_.mean, "scale": self.transform_.scale}
 
     def _facts(self) -> dict[str, Any]:
         return {"C": self.C_, "tuning": self.tuning_}
 
     def _restore(self, arrays: dict[str, NDArray[Any]], facts: dict[str, Any]) -> None:
         self.transform_ = FeatureTransform(self.transform, arrays["mean"], arrays["scale"])
-        self.coef_, self.intercept_ = arrays["coef"], arrays["intercept"]
-        self.iterations_, self.gap_ = arrays["iterations"], arrays["gap"]
-        self.constant_, self.unconverged_ = arrays["constant"], arrays["unconverged"]
+        for name in _LEARNED:
+            setattr(self, f"{name}_", arrays[name])
         self.C_, self.tuning_ = facts["C"], facts["tuning"]
 
 
 class _Problem:
     """Rows in their basis, and the tags that have both a positive and a negative."""
 
-    def __init__(self, inputs: Inputs, Y: sp.csr_array, device: str) -> None:
+    def __init__(self, X: Matrix, transform: FeatureTransform, Y: sp.csr_array, device: str) -> None:
         N, L = Y.shape
         support = np.bincount(Y.indices, minlength=L)
-        self.transform = inputs.transform
-        self.rows = rows_of(inputs, arrays_on(device))
+        self.transform = transform
+        self.rows = centred_rows(X, transform, arrays_on(device))
         self.full = support == N  # (L,): tags of every row
         self.varied = np.flatnonzero((support > 0) & (support < N))
         self.Y = sp.csr_array(Y[:, self.varied])
-
-    @classmethod
-    def of(cls, head: Logreg, X: Matrix, Y: sp.csr_array) -> Self:
-        """Learn the transform of `head` from X (N, D) and set up its tags Y (N, L)."""
-        return cls(Inputs(X, FeatureTransform.fit(head.transform, X)), Y, head.device)
 
     def C(self, strength: float) -> float:
         """Return `strength` divided by the mean squared length of a centred row, to two digits."""

@@ -1,29 +1,26 @@
 """L-BFGS for many tags in step (Nocedal and Wright, Numerical Optimization, 2nd ed., algorithm 7.4)."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-from toolkit.heads.logreg.arrays import Arrays, Tensor
+from toolkit.arrays.types import Float64Array
+from toolkit.heads.logreg.arrays import Arrays, DeviceArray
 
 MEMORY = 10  # pairs of steps and gradient changes kept
 
 
 class History:
-    """The last pairs of steps and changes of the gradient, all (tags, P) float32, and what follows from them.
+    """The last pairs of steps and changes of the gradient, all (tags, P) float32: an approximate Hessian.
 
-    Parameters
-    ----------
-    scale : (tags, P)
-        A diagonal approximation of the Hessian, positive.
+    `scale` (tags, P), positive, is its diagonal approximation.
     """
 
-    def __init__(self, scale: Tensor, arrays: Arrays) -> None:
+    def __init__(self, scale: DeviceArray, arrays: Arrays) -> None:
         self.arrays, self.scale = arrays, scale
-        self._steps: list[Tensor] = []
-        self._changes: list[Tensor] = []
-        self._inverse: list[Tensor] = []  # 1 / (step . change), (tags, 1); 0 where a pair is of no use
+        self._steps: list[DeviceArray] = []
+        self._changes: list[DeviceArray] = []
+        self._inverse: list[DeviceArray] = []  # 1 / (step . change), (tags, 1); 0 for a pair not to be used
 
-    def remember(self, step: Tensor, change: Tensor) -> None:
+    def remember(self, step: DeviceArray, change: DeviceArray) -> None:
         """Add a pair and forget the oldest beyond `MEMORY`."""
         product = self.dots(step, change)
         usable = product > 1e-10 * np.sqrt(self.dots(step, step) * self.dots(change, change))
@@ -34,13 +31,13 @@ class History:
             history.append(new)
             del history[:-MEMORY]
 
-    def cut(self, kept: Tensor) -> None:
+    def cut(self, kept: DeviceArray) -> None:
         """Forget the tags not `kept`, a boolean (tags,)."""
         self.scale = self.scale[kept]
         for history in (self._steps, self._changes, self._inverse):
             history[:] = [array[kept] for array in history]
 
-    def newton(self, gradient: Tensor) -> Tensor:
+    def newton(self, gradient: DeviceArray) -> DeviceArray:
         """Return minus the approximate inverse Hessian times the gradient, (tags, P)."""
         out = self.arrays.empty(*gradient.shape)
         size = max(1, self.arrays.tile // gradient.shape[1])
@@ -49,7 +46,7 @@ class History:
             out[tags] = -self._times(gradient[tags], tags)
         return out
 
-    def _times(self, vector: Tensor, tags: slice) -> Tensor:
+    def _times(self, vector: DeviceArray, tags: slice) -> DeviceArray:
         """Return the product for some tags; its core is 1 / `scale`, rescaled by the last pair."""
         xp = self.arrays.xp
         pairs = [
@@ -73,7 +70,6 @@ class History:
             out += (alpha - beta) * step
         return out
 
-    def dots(self, a: Tensor, b: Tensor) -> NDArray[np.float64]:
+    def dots(self, a: DeviceArray, b: DeviceArray) -> Float64Array:
         """Return the dot product of each pair of rows, (tags,), in numpy."""
-        out: NDArray[np.float64] = self.arrays.get(self.arrays.xp.einsum("tp,tp->t", a, b)).astype(np.float64)
-        return out
+        return self.arrays.get(self.arrays.xp.einsum("tp,tp->t", a, b)).astype(np.float64)

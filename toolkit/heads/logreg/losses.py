@@ -1,7 +1,7 @@
-"""Everything about the logistic losses of a block of tags that goes through all logits, and nothing else.
+"""Tiled logistic loss and line search of a block of tags.
 
-It is done in tiles of a few tags, so that temporaries stay in the cache: over (tags, N) at once each of some
-twenty elementwise operations would go through main memory.
+A tile holds a few tags, so that temporaries stay in the cache: over (tags, N) at once each of some twenty
+elementwise operations would go through main memory.
 """
 
 from collections.abc import Iterator
@@ -9,50 +9,31 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from toolkit.heads.logreg.arrays import Arrays, Tensor
+from toolkit.arrays.types import BoolArray, Float64Array, RowNumbers
+from toolkit.heads.logreg.arrays import Arrays, DeviceArray
 
-Vector = NDArray[np.float64]
-
-TRIALS = 12  # of a line search; past them the longest step known to go down is taken
-SUFFICIENT = 0.5  # a step is taken when the slope along it has fallen by this factor, or
-TOO_SHORT = 0.9  # is still downhill but no longer this share of what it was
+TRIALS = 12  # of a line search; after them the longest step known to go down is taken
+SUFFICIENT = 0.5  # a step is too long if it ends uphill, steeper than this share of the slope at its start
+TOO_SHORT = 0.9  # and too short if it ends downhill, steeper than this share
 
 
 @dataclass
 class Point:
-    """Where some tags stand; all (tags,) float64.
+    """The state of some tags after a step, all (tags,)."""
 
-    Attributes
-    ----------
-    loss : ndarray
-        Sum over rows of ``log(1 + exp z) - y z``.
-    residual : ndarray
-        Sum of ``p - y``: the intercept's gradient.
-    step : ndarray
-        How far along the direction it lies.
-    """
-
-    loss: Vector
-    residual: Vector
-    step: Vector
+    loss: Float64Array  # sum over rows of log(1 + exp z) - y z
+    residual: Float64Array  # sum of p - y: the intercept's gradient
+    step: Float64Array  # as a multiple of the direction
 
     @classmethod
     def empty(cls, tags: int) -> "Point":
-        """Return a point for so many tags, to be filled in."""
+        """Return a point of that many tags, not initialised."""
         return cls(*np.empty((3, tags)))
 
 
 class Losses:
-    """The losses of some tags, given the rows that have each.
-
-    Parameters
-    ----------
-    positives : CSC (N, tags)
-    arrays : Arrays
-        Of the logits given later.
-    """
+    """The losses of some tags, of which `positives`, CSC (N, tags), holds the rows that have each."""
 
     def __init__(self, positives: Any, arrays: Arrays) -> None:
         self.N = positives.shape[0]
@@ -62,7 +43,7 @@ class Losses:
         self._tags = tags
         self._flat = arrays.put(tags * self.N + positives.indices.astype(np.int64))  # in a flat (tags, N)
 
-    def _tiles(self) -> Iterator[tuple[slice, NDArray[np.intp], Tensor]]:
+    def _tiles(self) -> Iterator[tuple[slice, RowNumbers, DeviceArray]]:
         """Yield slices of tags, and of their positives the tag within the slice and the place in the tile."""
         size = max(1, self.arrays.tile // self.N)
         count = len(self._ends) - 1
@@ -71,8 +52,8 @@ class Losses:
             part = slice(self._ends[first], self._ends[last])
             yield slice(first, last), self._tags[part] - first, self._flat[part] - first * self.N
 
-    def at(self, z: Tensor) -> tuple[Tensor, Point, Vector]:
-        """Return the residuals (tags, N) at logits z, where that is, and the mean curvature ``p (1 - p)``."""
+    def at(self, z: DeviceArray) -> tuple[DeviceArray, Point, Float64Array]:
+        """Return residuals (tags, N) at logits z, the point, and the mean curvature ``p (1 - p)``."""
         residual = self.arrays.empty(*z.shape)
         point, curvature = Point.empty(len(z)), np.empty(len(z))
         for tags, of, flat in self._tiles():
@@ -84,12 +65,14 @@ class Losses:
         point.step[:] = 0
         return residual, point, curvature
 
-    def search(self, z: Tensor, dz: Tensor, slope: Vector, linear: Vector, square: Vector) -> Point:
-        """Move z (tags, N) along dz to where the objective is nearly least, and put the residuals into dz.
+    def search(
+        self, z: DeviceArray, dz: DeviceArray, slope: Float64Array, linear: Float64Array, square: Float64Array
+    ) -> Point:
+        """Move z (tags, N) along dz to nearly the least objective, and put the residuals into dz.
 
-        The penalty's slope along the way is ``linear + t square``; `slope` (tags,) is the whole objective's
-        at t = 0. The search goes by slopes: for a convex function they tell where the minimum is, and near
-        the optimum they lose no digits, where differences of objectives drown in rounding.
+        The penalty's slope after a step t is ``linear + t square``; `slope` (tags,) is the whole objective's
+        at t = 0. The search uses slopes: for a convex function their sign shows the side of the minimum, and
+        near the optimum they lose no digits, while differences of objectives are lost in rounding.
         """
         out = Point.empty(len(z))
         for tags, of, flat in self._tiles():
@@ -100,12 +83,12 @@ class Losses:
             out.step[tags] = bracket.t
         return out
 
-    def _search_tile(self, z: Tensor, dz: Tensor, bracket: "_Bracket") -> Vector:
+    def _search_tile(self, z: DeviceArray, dz: DeviceArray, bracket: "_Bracket") -> Float64Array:
         """Move z, put probabilities into dz and return the sums of ``log(1 + exp z)``, (tags,)."""
         put, loss = self.arrays.put, np.empty(len(z))
         todo = np.arange(len(z))
         while len(todo):
-            # a slice, not an index array, where it can be: no copies
+            # a slice for all tags, not an index array: no copies
             chosen = slice(None) if len(todo) == len(z) else put(todo)
             change = dz[chosen]
             moved = put(bracket.t[todo, None].astype(np.float32)) * change
@@ -122,7 +105,7 @@ class Losses:
             todo = todo[again]
         return loss
 
-    def _logistic(self, z: Tensor) -> tuple[Tensor, Vector]:
+    def _logistic(self, z: DeviceArray) -> tuple[DeviceArray, Float64Array]:
         """Return the probabilities (tags, N) and the sums (tags,) of ``log(1 + exp z)``."""
         xp = self.arrays.xp
         small = xp.exp(-xp.abs(z))  # never overflows; both come from it
@@ -135,36 +118,35 @@ class Losses:
         probability /= small
         return probability, total
 
-    def _dots(self, a: Tensor, b: Tensor) -> Vector:
+    def _dots(self, a: DeviceArray, b: DeviceArray) -> Float64Array:
         return self._host(self.arrays.xp.einsum("tn,tn->t", a, b))
 
-    def _gather(self, z: Tensor, of: NDArray[np.intp], flat: Tensor) -> Vector:
+    def _gather(self, z: DeviceArray, of: RowNumbers, flat: DeviceArray) -> Float64Array:
         """Return the sum of z over each tag's positives."""
-        found = self._host(z.reshape(-1)[flat])
-        return np.bincount(of, weights=found, minlength=len(z)).astype(np.float64)
+        values = self._host(z.reshape(-1)[flat])
+        return np.bincount(of, weights=values, minlength=len(z)).astype(np.float64)
 
-    def _subtract(self, probability: Tensor, flat: Tensor) -> Vector:
-        """Take 1 from the positives' probabilities in place; return the sums of what results."""
+    def _subtract(self, probability: DeviceArray, flat: DeviceArray) -> Float64Array:
+        """Subtract 1 from the positives' probabilities in place; return the sums (tags,) of the result."""
         probability.reshape(-1)[flat] -= 1
         return self._host(probability.sum(axis=1, dtype=self.arrays.xp.float64))
 
-    def _host(self, values: Tensor) -> Vector:
-        out: Vector = self.arrays.get(values).astype(np.float64)
-        return out
+    def _host(self, values: DeviceArray) -> Float64Array:
+        return self.arrays.get(values).astype(np.float64)
 
 
 class _Bracket:
-    """Steps being tried, a tag each, and between which steps the slope along the direction vanishes."""
+    """The step being tried for each tag, and the interval of steps in which the slope becomes 0."""
 
-    def __init__(self, slope: Vector, linear: Vector, square: Vector) -> None:
+    def __init__(self, slope: Float64Array, linear: Float64Array, square: Float64Array) -> None:
         self.t = np.ones(len(slope))
         self._start, self._linear, self._square = slope, linear, square
         self._low, self._high = np.zeros(len(slope)), np.full(len(slope), np.inf)
         self._slope_low, self._slope_high = slope.copy(), np.full(len(slope), np.nan)
         self._trials = 0
 
-    def narrow(self, todo: NDArray[np.intp], fit: Vector) -> NDArray[np.bool_]:
-        """Judge the steps `todo` by the data's part of their slopes; return which are to be tried again."""
+    def narrow(self, todo: RowNumbers, fit: Float64Array) -> BoolArray:
+        """Judge the steps of tags `todo` by the data's part of their slopes; return which to try again."""
         self._trials += 1
         if self._trials > TRIALS:
             return np.zeros(len(todo), bool)
@@ -174,16 +156,16 @@ class _Bracket:
         high, low = todo[uphill], todo[short]
         self._high[high], self._slope_high[high] = self.t[high], here[uphill]
         self._low[low], self._slope_low[low] = self.t[low], here[short]
-        again: NDArray[np.bool_] = uphill | short
+        again: BoolArray = uphill | short
         left = todo[again]
         self.t[left] = self._low[left] if self._trials == TRIALS else self._next(left)
         return again
 
-    def _next(self, left: NDArray[np.intp]) -> Vector:
-        """Return where the slope should vanish: inside the bracket by the secant, or four times as far."""
+    def _next(self, left: RowNumbers) -> Float64Array:
+        """Return steps where the slope should be 0: by the secant in the interval, or four times as long."""
         low, high = self._low[left], self._high[left]
         down, up = self._slope_low[left], self._slope_high[left]
-        out: Vector = 4 * low
+        out: Float64Array = 4 * low
         inside = np.isfinite(high)
         share = down[inside] / (down[inside] - up[inside])
         out[inside] = low[inside] + np.clip(share, 0.1, 0.9) * (high - low)[inside]

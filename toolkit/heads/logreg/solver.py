@@ -1,6 +1,6 @@
 """One-vs-rest L2 logistic regression for all tags at once, by shared matrix products.
 
-For every tag l on its own, scikit-learn's objective with an unpenalised intercept::
+For each tag, scikit-learn's objective with an unpenalised intercept::
 
     f(w, b) = sum_i log(1 + exp z_i) - y_i z_i  +  |w|^2 / (2 C),      z = X w + b
 
@@ -10,7 +10,7 @@ penalty does not see rotations). There the Hessian of a tag of prevalence p is c
 product with X and one with its transpose an iteration, whatever the number of tags. The line search works on
 cached logits and needs no product.
 
-What is one number a tag is numpy's, in float64; what is larger lies where `Rows.arrays` says.
+Values of one number a tag are numpy's, in float64; larger arrays are those of `CentredRows.arrays`.
 """
 
 from dataclasses import dataclass
@@ -18,15 +18,13 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
-from toolkit.heads.logreg.arrays import Tensor
+from toolkit.arrays.types import BoolArray, Float32Array, Float64Array, Int64Array, RowNumbers
+from toolkit.heads.logreg.arrays import DeviceArray
 from toolkit.heads.logreg.lbfgs import MEMORY, History
 from toolkit.heads.logreg.losses import Losses, Point
-from toolkit.heads.logreg.rows import Rows
+from toolkit.heads.logreg.rows import CentredRows
 from toolkit.runtime.progress import Progress, silent
-
-Array = NDArray[np.float32]
 
 BLOCK = 512  # tags solved in step, at most
 BUDGET = 2**30  # bytes all arrays of a block may take: at a million rows 126 tags
@@ -49,37 +47,34 @@ class Solution:
         Whether `gap` came down to the tolerance.
     """
 
-    params: Array
-    iterations: NDArray[np.int64]
-    gap: NDArray[np.float64]
-    converged: NDArray[np.bool_]
+    params: Float32Array
+    iterations: Int64Array
+    gap: Float64Array
+    converged: BoolArray
 
 
 def solve(
-    rows: Rows,
+    rows: CentredRows,
     Y: sp.csr_array,
     C: float,
+    start: Float32Array | None = None,
     *,
-    start: Array | None = None,
     tol: float = 1e-7,
     max_iter: int = 500,
     progress: Progress = silent,
-    note: str = "",
 ) -> Solution:
     """Minimise the objective of each column of Y (N, L); columns must have a positive and a negative.
 
     Parameters
     ----------
-    rows : Rows
+    rows : CentredRows
         X (N, D) in its basis of R axes.
     start : ndarray (L, R + 1), optional
-        Where to start, such as the optimum at another C; by default zero and the prevalence's logit.
+        Such as the optimum at another C; by default zero and the prevalence's logit.
     tol : float
-        A tag is done when its `Solution.gap` is at most this.
+        A tag is solved when its `Solution.gap` is at most this.
     max_iter : int
         Iterations a tag, at most.
-    progress : Progress
-        Told the number of tags done, with `note`.
     """
     L, R = Y.shape[1], len(rows.basis.spread)
     columns = Y.tocsc()
@@ -87,22 +82,22 @@ def solve(
     # tags of like prevalence finish together
     order = np.argsort(np.diff(columns.indptr), kind="stable")
     size = tags_at_once(rows.N, R)
-    done = 0
-    progress("fit logreg", done, L, note)
+    solved, note = 0, f"C {C:.3g}"
+    progress("fit logreg", solved, L, note)
     with rows.arrays.exact():
         for first in range(0, L, size):
             tags = order[first : first + size]
             block = _Block(rows, columns, tags, C, None if start is None else start[tags])
             while len(block.tags):
-                done += block.retire(out, tol, everything=block.iteration == max_iter)
-                progress("fit logreg", done, L, note)
+                solved += block.retire(out, tol, everything=block.iteration == max_iter)
+                progress("fit logreg", solved, L, note)
                 if len(block.tags):
                     block.step()
     return out
 
 
 def tags_at_once(N: int, R: int) -> int:
-    """Return how many tags of N rows and R axes make a block: at most `BLOCK`, within `BUDGET`."""
+    """Return the number of tags in a block, of N rows and R axes: at most `BLOCK`, within `BUDGET`."""
     # logits and residuals; history, parameters, gradient, direction, their successors and scale
     a_tag = 4 * (2 * N + (2 * MEMORY + 8) * (R + 1))
     return max(1, min(BLOCK, BUDGET // a_tag))
@@ -112,7 +107,7 @@ class _Block:
     """Some tags being solved in step; arrays are (tags, ...), a tag's numbers lying together."""
 
     def __init__(
-        self, rows: Rows, columns: Any, tags: NDArray[np.intp], C: float, start: Array | None
+        self, rows: CentredRows, columns: Any, tags: RowNumbers, C: float, start: Float32Array | None
     ) -> None:
         self.rows, self.arrays, self.lam = rows, rows.arrays, 1 / C
         self.tags, self.iteration = tags, 0
@@ -132,8 +127,8 @@ class _Block:
         self.history = History(self._scale(curvature), self.arrays)
         self.gradient = self._gradient(residual)
 
-    def _scale(self, curvature: NDArray[np.float64]) -> Tensor:
-        """Return the Hessian's diagonal (tags, R + 1) if all rows had the curvature given (tags,)."""
+    def _scale(self, curvature: Float64Array) -> DeviceArray:
+        """Return the Hessian's diagonal (tags, R + 1) as if all rows had this mean curvature (tags,)."""
         weight = np.maximum(curvature, 1e-12)[:, None].astype(np.float32)
         ridge = np.float32(self.lam)
         return self.arrays.put(np.hstack([weight * self.rows.basis.spread + ridge, weight * self.rows.N]))
@@ -158,7 +153,7 @@ class _Block:
         self.history.remember(direction, self.gradient - before)
 
     def retire(self, out: Solution, tol: float, *, everything: bool = False) -> int:
-        """Write tags that are done to `out` and cut them out when there are many; return how many."""
+        """Write tags that are solved to `out`, and cut them out when they are many; return how many."""
         dots = self.history.dots
         self.direction = self.history.newton(self.gradient)
         decrement = np.maximum(
@@ -168,17 +163,17 @@ class _Block:
         gap = decrement / 2 / np.maximum(objective, np.finfo(float).tiny)
         converged = gap <= tol
         fresh = ~out.converged[self.tags] & (converged | everything)
-        found = self.tags[fresh]
-        out.params[found] = self.arrays.get(self.x[self.arrays.put(fresh)])
-        out.iterations[found] = self.iteration
-        out.gap[found] = gap[fresh]
-        out.converged[found] = converged[fresh]
+        tags = self.tags[fresh]
+        out.params[tags] = self.arrays.get(self.x[self.arrays.put(fresh)])
+        out.iterations[tags] = self.iteration
+        out.gap[tags] = gap[fresh]
+        out.converged[tags] = converged[fresh]
         left = ~out.converged[self.tags] & (not everything)
         if left.mean() < DROP_AT:
             self._cut(left)
         return int(fresh.sum())
 
-    def _cut(self, left: NDArray[np.bool_]) -> None:
+    def _cut(self, left: BoolArray) -> None:
         self.tags = self.tags[left]
         self.losses = Losses(self._columns[:, self.tags], self.arrays)
         self.point = Point(self.point.loss[left], self.point.residual[left], self.point.step[left])
@@ -187,12 +182,12 @@ class _Block:
             setattr(self, name, getattr(self, name)[kept])
         self.history.cut(kept)
 
-    def _logits(self, params: Tensor) -> Tensor:
+    def _logits(self, params: DeviceArray) -> DeviceArray:
         out = self.rows.logits(params[:, :-1])
         out += params[:, -1:]
         return out
 
-    def _gradient(self, residual: Tensor) -> Tensor:
+    def _gradient(self, residual: DeviceArray) -> DeviceArray:
         out = self.arrays.empty(*self.x.shape)
         out[:, :-1] = self.rows.gradient(residual)
         out[:, :-1] += self.lam * self.x[:, :-1]

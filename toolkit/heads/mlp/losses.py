@@ -1,12 +1,11 @@
-"""Losses of the network, as the sum of their values and the gradient in the logits.
+"""Losses of the network: the sum of their values, and the gradient by the logits.
 
 All are linear in the target y of an entry: ``y positive(z) + (1 - y) negative(z)``. Of thousands of tags an
-image has a few dozen, so the negative part is taken everywhere and corrected at the targets that are not 0:
-no dense target is made, and autograd keeps nothing of the size of the logits.
+image has a few dozen, so the negative part is computed for all entries and corrected at the targets that are
+not 0: no dense target is made, and autograd keeps nothing of the size of the logits.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -16,28 +15,18 @@ LEAST = 1e-8
 """Below this a probability counts as this in the asymmetric loss, as in its authors' code."""
 
 Part = tuple[Tensor, Tensor]
-"""Values and derivatives in the logits, of the logits' shape."""
-
-
-class Loss(Protocol):
-    """What an entry costs if its tag is there, and if it is not."""
-
-    def positive(self, z: Tensor) -> Part:
-        """Return values and derivatives at logits z where the target is 1."""
-
-    def negative(self, z: Tensor) -> Part:
-        """Return values and derivatives at logits z where the target is 0."""
+"""Values, and derivatives by the logits, of the logits' shape."""
 
 
 class CrossEntropy:
     """Binary cross-entropy: ``-log p`` and ``-log(1 - p)`` with ``p = sigmoid(z)``."""
 
     def positive(self, z: Tensor) -> Part:
-        """Return ``-log p`` and ``p - 1``."""
+        """Return values and derivatives at logits z if the target is 1."""
         return softplus(-z), torch.sigmoid(z) - 1
 
     def negative(self, z: Tensor) -> Part:
-        """Return ``-log(1 - p)`` and ``p``."""
+        """Return values and derivatives at logits z if the target is 0."""
         return softplus(z), torch.sigmoid(z)
 
 
@@ -45,8 +34,8 @@ class CrossEntropy:
 class Asymmetric:
     """The asymmetric loss of Ridnik et al. 2021 (arXiv 2009.14119), equations 4 to 6.
 
-    ``-(1 - p)^gamma_pos log p`` where the tag is there, ``-m^gamma_neg log(1 - m)`` with
-    ``m = max(p - clip, 0)`` where it is not.
+    ``-(1 - p)^gamma_pos log p`` if the target is 1, ``-m^gamma_neg log(1 - m)`` with ``m = max(p - clip, 0)``
+    if it is 0.
     """
 
     gamma_pos: float
@@ -54,13 +43,13 @@ class Asymmetric:
     clip: float
 
     def positive(self, z: Tensor) -> Part:
-        """Return the value where the tag is there, and its derivative."""
+        """See `CrossEntropy`."""
         p, q, surprise = torch.sigmoid(z), torch.sigmoid(-z), softplus(-z)
         focus = q**self.gamma_pos
         return focus * surprise, -focus * (self.gamma_pos * p * surprise + q)
 
     def negative(self, z: Tensor) -> Part:
-        """Return the value where the tag is not there, and its derivative."""
+        """See `CrossEntropy`."""
         p, q = torch.sigmoid(z), torch.sigmoid(-z)
         m = (p - self.clip).clamp_(min=0)
         rest = (q + self.clip).clamp_(LEAST, 1)  # 1 - m
@@ -68,6 +57,9 @@ class Asymmetric:
         focus = m**self.gamma_neg
         slope = p * q * focus * (self.gamma_neg * surprise / m.clamp(min=LEAST) + 1 / rest)
         return focus * surprise, torch.where(p > self.clip, slope, 0.0)
+
+
+Loss = CrossEntropy | Asymmetric
 
 
 def softplus(z: Tensor) -> Tensor:
@@ -78,12 +70,10 @@ def softplus(z: Tensor) -> Tensor:
 def loss_and_gradient(
     loss: Loss, logits: Tensor, at: Tensor, targets: Tensor, smoothing: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """Return the summed loss () and its gradient (B, L) in the logits.
+    """Return the summed loss () and its gradient (B, L) by the logits (B, L).
 
     Parameters
     ----------
-    loss : Loss
-    logits : Tensor (B, L) float32
     at : Tensor (P,) int64
         The targets that are not 0, each once, as positions in the flattened logits.
     targets : Tensor (P,) float32

@@ -1,49 +1,35 @@
-"""The rows a network trains on: transformed once and kept on its device, or read from disk as they come."""
+"""The rows a network trains on: transformed once and kept on its device, or read from disk in every epoch."""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import scipy.sparse as sp
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from toolkit.arrays import features
 from toolkit.arrays.features import Matrix, blocks, finite
-from toolkit.arrays.types import Float32Array as Array
-from toolkit.arrays.types import RowNumbers as Rows
+from toolkit.arrays.types import Float32Array, Int64Array, RowNumbers
 from toolkit.heads.transforms import FeatureTransform
-
-Targets = tuple[NDArray[np.int64], Array]
 
 
 class TrainingRows:
     """The plain rows and any augmented views of them, transformed, in batches of any order.
 
-    Up to `IN_MEMORY` bytes they are transformed once and lie on the device. Beyond, they are
-    read for `BLOCK_BYTES` at a time: so many rows *of the order asked for*, sorted on disk
-    while reading. The order, and with it the training, is the same either way.
-
-    Parameters
-    ----------
-    matrices : sequence of array or Features (N, D)
-        The plain rows first.
-    transform : FeatureTransform
-    device : torch.device
+    Up to `IN_MEMORY` bytes they are transformed once and stay on the device. Beyond, `BLOCK_BYTES` of rows of
+    the order asked for are read at a time. The order, and with it the training, is the same either way.
     """
 
-    def __init__(self, matrices: Sequence[Matrix], transform: FeatureTransform, device: torch.device) -> None:
-        self.matrices = matrices
-        self.transform = transform
-        self.device = device
+    def __init__(self, matrices: Sequence[Matrix], transform: FeatureTransform, device: str) -> None:
+        self.matrices, self.transform, self.device = matrices, transform, torch.device(device)
         self.shape: tuple[int, ...] = matrices[0].shape
         size = 4 * len(matrices) * self.shape[0] * self.shape[1]
         self._resident = self._transformed() if size <= features.IN_MEMORY else None
 
-    def batches(self, rows: Rows, which: Rows, size: int) -> Iterator[Tensor]:
-        """Yield row ``rows[i]`` of matrix ``which[i]`` for every i, transformed: float32 (size, D) each.
+    def batches(self, rows: RowNumbers, which: RowNumbers, size: int) -> Iterator[Tensor]:
+        """Yield row ``rows[i]`` of matrix ``which[i]`` for every i, transformed: float32 (size, D) or less.
 
-        The last may be shorter. `HeadError` where one holds NaN or infinity.
+        `HeadError` if one holds NaN or infinity.
         """
         step = size if self._resident is not None else self._ahead(size)
         for start in range(0, len(rows), step):
@@ -51,23 +37,23 @@ class TrainingRows:
             yield from torch.split(self._read(rows[part], which[part]), size)
 
     def _ahead(self, size: int) -> int:
-        """Return how many rows are read at once: whole batches of `size`."""
+        """Return the number of rows read at once: whole batches of `size`."""
         batches: int = features.BLOCK_BYTES // (4 * self.shape[1] * size)
         return max(1, batches) * size
 
-    def _read(self, rows: Rows, which: Rows) -> Tensor:
+    def _read(self, rows: RowNumbers, which: RowNumbers) -> Tensor:
         if self._resident is not None:
             at = torch.from_numpy(which * self.shape[0] + rows).to(self.device)
             return self._resident.index_select(0, at)
         out = np.empty((len(rows), self.shape[1]), np.float32)
         for number, matrix in enumerate(self.matrices):
-            mine = np.flatnonzero(which == number)
-            if len(mine):
-                out[mine] = matrix[rows[mine]]
+            places = np.flatnonzero(which == number)
+            if len(places):
+                out[places] = matrix[rows[places]]
         return torch.from_numpy(self.transform(finite(out))).to(self.device)
 
     def _transformed(self) -> Tensor:
-        """Return all rows of all matrices, below one another, transformed."""
+        """Return all rows of all matrices, one matrix after the other, transformed."""
         N, D = self.shape
         out = torch.empty((len(self.matrices) * N, D), device=self.device)
         for number, matrix in enumerate(self.matrices):
@@ -77,8 +63,8 @@ class TrainingRows:
         return out
 
 
-def sparse_targets(Y: sp.csr_array) -> Targets:
-    """Return where Y (B, L) is not 0, as positions in the flattened matrix (P,), and its values (P,)."""
+def sparse_targets(Y: sp.csr_array) -> tuple[Int64Array, Float32Array]:
+    """Return the positions of Y's (B, L) non-zeros in the flattened matrix (P,), and their values (P,)."""
     row = np.repeat(np.arange(Y.shape[0], dtype=np.int64), np.diff(Y.indptr))
     return row * Y.shape[1] + Y.indices, Y.data.astype(np.float32)
 

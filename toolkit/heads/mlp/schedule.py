@@ -1,9 +1,6 @@
 """When the network's learning rate falls, which epoch is best and when training ends."""
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from toolkit.heads.mlp.head import Mlp
+from toolkit.heads.mlp.options import MlpOptions
 
 LEAST_LR = 0.01  # share of the first learning rate below which training stops: F1 then moves by 1e-4 at most
 
@@ -13,13 +10,12 @@ class Schedule:
 
     Parameters
     ----------
-    options : Mlp
-        Its constructor options.
+    options : MlpOptions
     choosing : bool
         Whether validation decides; else all epochs are run and the last is the best.
     """
 
-    def __init__(self, options: "Mlp", *, choosing: bool) -> None:
+    def __init__(self, options: MlpOptions, *, choosing: bool) -> None:
         self.options = options
         self.choosing = choosing
         self.drops = list(options.lr_drops or ())
@@ -31,11 +27,10 @@ class Schedule:
 
     def lr(self, epoch: int) -> float:
         """Return the learning rate of this epoch."""
-        fallen = sum(drop <= epoch for drop in self.drops)
-        return self.options.lr * self.options.lr_factor**fallen
+        return self.options.lr * self.options.lr_factor ** sum(drop <= epoch for drop in self.drops)
 
     def better(self, record: dict[str, float]) -> bool:
-        """Take note of an epoch; return whether its weights are the ones to keep.
+        """Register an epoch; return whether its weights are to be kept.
 
         Of epochs with equal F1 the one with the lower loss is kept, yet only a higher F1 renews patience.
         """
@@ -54,7 +49,7 @@ class Schedule:
         return True
 
     def _watch(self, f1: float, epoch: int) -> None:
-        """Let the learning rate fall from the next epoch on where F1 has stopped growing."""
+        """Let the learning rate fall from the next epoch on if F1 has stopped growing."""
         self._flat += 1
         if f1 > self._plateau_f1 + self.options.min_delta:
             self._plateau_f1, self._flat = f1, 0
@@ -63,9 +58,9 @@ class Schedule:
             self._flat = 0
 
     def over(self, epoch: int) -> bool:
-        """Return whether patience has run out, or the learning rate has become too low to change anything."""
-        if not self.choosing:
-            return False
+        """Return whether this epoch is the last: by number, patience or a learning rate too low to matter."""
+        if not self.choosing or epoch == self.options.epochs:
+            return epoch == self.options.epochs
         spent = self.lr(epoch + 1) < LEAST_LR * self.options.lr
         return spent or epoch - self._best_f1_epoch >= self.options.patience
 

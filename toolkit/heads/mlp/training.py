@@ -1,33 +1,25 @@
 """The training loop of `toolkit.heads.mlp.head`, which imports torch."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import scipy.sparse as sp
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from toolkit.arrays.features import Matrix, blocks
-from toolkit.arrays.types import Float32Array as Array
-from toolkit.arrays.types import RowNumbers as Rows
+from toolkit.arrays.types import Float32Array, Int64Array, RowNumbers
 from toolkit.errors import HeadError
+from toolkit.heads.base import Val
 from toolkit.heads.mlp.layers import Layers
-from toolkit.heads.mlp.losses import Asymmetric, CrossEntropy, Loss, loss_and_gradient
+from toolkit.heads.mlp.losses import Asymmetric, CrossEntropy, loss_and_gradient
+from toolkit.heads.mlp.options import MlpOptions, Precision
 from toolkit.heads.mlp.rows import TrainingRows, mixed, sparse_targets
 from toolkit.heads.mlp.schedule import Schedule
 from toolkit.heads.transforms import FeatureTransform
-from toolkit.runtime.devices import resolve_device
 from toolkit.runtime.progress import Progress
-
-if TYPE_CHECKING:
-    from toolkit.heads.mlp.head import Mlp
-
-Precision = Literal["auto", "fp32", "bf16"]
 
 _VAL_ROWS = 1024
 CUTS = 2**16
@@ -38,7 +30,7 @@ BF16_PROCESSORS = ("avx512_bf16", "amx_bf16")
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training leaves: the weights of `epoch`, and how they came about."""
+    """The weights of `epoch`, and the course of the training."""
 
     layers: Layers
     epoch: int
@@ -47,54 +39,23 @@ class Trained:
 
 
 class Trainer:
-    """Trains networks on rows of the same matrices.
+    """Trains networks on some of the `rows` of X (N, D) and Y (N, L)."""
 
-    Parameters
-    ----------
-    device : str
-        As `toolkit.runtime.devices.resolve_device` takes it.
-    matrices : sequence of array or Features (N, D)
-        The plain rows and any augmented views of them.
-    Y : csr_array (N, L) bool
-    transform : FeatureTransform
-    progress : Progress
-        Told once an epoch.
-    """
+    def __init__(self, rows: TrainingRows, Y: sp.csr_array, progress: Progress) -> None:
+        self.rows, self.Y, self.progress, self.device = rows, Y, progress, rows.device
 
-    def __init__(
-        self,
-        device: str,
-        matrices: Sequence[Matrix],
-        Y: sp.csr_array,
-        transform: FeatureTransform,
-        progress: Progress,
-    ) -> None:
-        self.device = torch.device(resolve_device(device))
-        self.rows = TrainingRows(matrices, transform, self.device)
-        self.Y, self.progress = Y, progress
+    def train(self, options: MlpOptions, rows: RowNumbers, val: Val = None) -> Trained:
+        """Train a network on some rows (n,); return the weights of its best epoch.
 
-    def train(self, options: "Mlp", rows: Rows, val: tuple[Matrix, sp.csr_array] | None = None) -> Trained:
-        """Train a network and return the weights of its best epoch, or of the last where none is chosen.
-
-        Parameters
-        ----------
-        options : Mlp
-            Its constructor options.
-        rows : ndarray (n,)
-            The rows to train on.
-        val : (X, Y), optional
-            Rows the epochs are measured on; they choose the epoch unless ``options.lr_drops`` fixes it.
-
-        Raises
-        ------
-        HeadError
-            Training diverges, or rows read on the way hold NaN or infinity.
+        Epochs are measured on `val`, which chooses the best unless ``options.lr_drops`` makes it the last.
+        `HeadError` if training diverges, or rows read on the way hold NaN or infinity.
         """
         random = np.random.default_rng(options.seed)
         network = Network(options, self.rows.shape[1], self.Y[rows], self.device)
         schedule = Schedule(options, choosing=val is not None and options.lr_drops is None)
-        kept, history = network.layers(), list[dict[str, float]]()
-        for epoch in range(1, options.epochs + 1):
+        kept, history, epoch, over = network.layers(), list[dict[str, float]](), 0, False
+        while not over:
+            epoch += 1
             lr = schedule.lr(epoch)
             loss = self._epoch(network, options, rows, lr, random) / len(rows)
             if not np.isfinite(loss):
@@ -107,15 +68,19 @@ class Trainer:
                 record |= network.measure(self.rows.transform, *val)
                 note += f", validation micro-F1 {record['val_micro_f1']:.4f}"
             history.append(record)
-            self.progress("train mlp", epoch, options.epochs, note)
             if schedule.better(record):
                 kept = network.layers()
-            if schedule.over(epoch):
-                break
+            over = schedule.over(epoch)
+            self.progress("train mlp", epoch, epoch if over else options.epochs, note)
         return Trained(kept, schedule.best_epoch, schedule.drops_until_best(), history)
 
     def _epoch(
-        self, network: "Network", options: "Mlp", rows: Rows, lr: float, random: np.random.Generator
+        self,
+        network: "Network",
+        options: MlpOptions,
+        rows: RowNumbers,
+        lr: float,
+        random: np.random.Generator,
     ) -> float:
         """Take one step a batch, rows in random order and each from a random view; return the summed loss."""
         order = random.permutation(rows)
@@ -132,15 +97,17 @@ class Trainer:
 class Network:
     """Linear layers with ReLU and dropout between them, as plain tensors, and their AdamW.
 
-    torch's own layers draw from its global generator; these draw from their own. Weights, their optimizer's
-    state and losses are float32; with bf16 the matrix products of training round their factors.
+    torch's own layers draw from its global generator, these do not. Weights, optimizer state and losses are
+    float32; with bf16 the matrix products of training round their factors.
     """
 
-    def __init__(self, options: "Mlp", D: int, Y: sp.csr_array, device: torch.device) -> None:
+    def __init__(self, options: MlpOptions, D: int, Y: sp.csr_array, device: torch.device) -> None:
         self.device = device
         self.dtype = working_dtype(options.precision, device)
-        self.loss, self.smoothing = pick_loss(options), options.label_smoothing
-        self.draw = torch.Generator(device).manual_seed(options.seed)
+        asymmetric = Asymmetric(options.gamma_pos, options.gamma_neg, options.clip)
+        self.loss = asymmetric if options.loss == "asymmetric" else CrossEntropy()
+        self.smoothing = options.label_smoothing
+        self.random = torch.Generator(device).manual_seed(options.seed)
         self.keep = (1 - options.dropout, 1 - options.hidden_dropout)
         widths = [D, *filter(None, options.hidden), Y.shape[1]]
         first = torch.Generator().manual_seed(options.seed)
@@ -171,7 +138,7 @@ class Network:
             if number:
                 x = F.relu(x)
             if training and keep < 1:
-                kept = torch.empty(x.shape, device=self.device).bernoulli_(keep, generator=self.draw)
+                kept = torch.empty(x.shape, device=self.device).bernoulli_(keep, generator=self.random)
                 x = x * kept.div_(keep)
             x = F.linear(x.to(dtype), weight.to(dtype), bias.to(dtype))
         return x.float()
@@ -179,7 +146,7 @@ class Network:
     def step(self, x: Tensor, Y: sp.csr_array, lr: float) -> Tensor:
         """Learn from transformed rows x (B, D) and their targets Y (B, L); return the sum of their losses.
 
-        The loss is summed over tags: averaged over thousands of them, a rare tag's gradient would drown in
+        The loss is summed over tags: averaged over thousands of them, a rare tag's gradient would be lost in
         Adam's epsilon.
         """
         for group in self.optimizer.param_groups:
@@ -221,38 +188,31 @@ class Network:
         return [(w.detach().cpu().numpy().copy(), b.detach().cpu().numpy().copy()) for w, b in pairs]
 
 
-def _at_best_cut(reached: NDArray[np.int64], hits: NDArray[np.int64]) -> dict[str, float]:
+def _at_best_cut(reached: Int64Array, hits: Int64Array) -> dict[str, float]:
     """Return F1, precision and recall at the cut with the highest F1, from counts of scores in each step."""
-    predicted, found = (np.cumsum(counts[::-1])[::-1] for counts in (reached, hits))
-    f1 = 2 * found / np.maximum(predicted + found[0], 1)
+    predicted, true = (np.cumsum(counts[::-1])[::-1] for counts in (reached, hits))
+    f1 = 2 * true / np.maximum(predicted + true[0], 1)
     best = int(len(f1) - 1 - np.argmax(f1[::-1]))  # of equal ones the highest
-    cut = best if found[0] else CUTS // 2
+    cut = best if true[0] else CUTS // 2
     return {
-        "val_precision": float(found[cut] / max(predicted[cut], 1)),
-        "val_recall": float(found[cut] / max(found[0], 1)),
+        "val_precision": float(true[cut] / max(predicted[cut], 1)),
+        "val_recall": float(true[cut] / max(true[0], 1)),
         "val_micro_f1": float(f1[cut]),
         "val_micro_f1_at_half": float(f1[CUTS // 2]),
         "threshold": cut / CUTS,
     }
 
 
-def prior_logits(Y: sp.csr_array) -> Array:
+def prior_logits(Y: sp.csr_array) -> Float32Array:
     """Return each tag's logit of its share of rows (L,) float32, with half a row added to either side."""
     positives = np.asarray(Y.sum(axis=0), np.float64)
     return np.log((positives + 0.5) / (Y.shape[0] - positives + 0.5)).astype(np.float32)
 
 
-def pick_loss(options: "Mlp") -> Loss:
-    """Return the loss that ``options.loss`` names."""
-    if options.loss == "asymmetric":
-        return Asymmetric(options.gamma_pos, options.gamma_neg, options.clip)
-    return CrossEntropy()
-
-
 def working_dtype(precision: Precision, device: torch.device) -> torch.dtype:
-    """Return what training rounds the factors of its matrix products to.
+    """Return the type that training rounds the factors of its matrix products to.
 
-    ``auto`` is bf16 where the device multiplies it natively: a fact of the machine, so that fits repeat.
+    ``auto`` is bf16 if the device multiplies it natively: that depends on the machine only, so fits repeat.
     """
     if precision != "auto":
         return {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]

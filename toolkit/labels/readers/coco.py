@@ -1,4 +1,4 @@
-"""COCO instances json: images, categories, and annotations that tie them."""
+"""COCO instances json: images, categories, and annotations that connect them."""
 
 from pathlib import Path
 
@@ -8,22 +8,22 @@ from toolkit.errors import LabelError
 from toolkit.files.text import read_text
 from toolkit.labels.raw import RawLabels, ReaderOptions, RowCollector
 
-Key = int | str
+Id = int | str
 
 
 class _Image(BaseModel):
-    id: Key
+    id: Id
     file_name: str
 
 
 class _Category(BaseModel):
-    id: Key
+    id: Id
     name: str
 
 
 class _Annotation(BaseModel):
-    image_id: Key
-    category_id: Key
+    image_id: Id
+    category_id: Id
 
 
 class _Instances(BaseModel):
@@ -33,55 +33,47 @@ class _Instances(BaseModel):
 
 
 def read(path: Path, options: ReaderOptions) -> RawLabels:
-    """Read the names of the categories annotated in each image; images without annotations have no tags.
+    """Read the categories annotated in each image; an image without annotations has no tags.
 
-    Every category is a tag, used or not. ``iscrowd`` makes no difference.
+    Every category is a tag, used or not. ``iscrowd`` is ignored.
 
     Raises
     ------
     LabelError
-        The json is not COCO's, an id is given twice, or an annotation names an unknown image or category.
+        The json is not COCO's, an id is there twice, or an annotation names an unknown image or category.
     """
     text = read_text(path, error=LabelError, encoding=options.encoding)
     try:
         document = _Instances.model_validate_json(text)
     except ValidationError as reason:
-        raise LabelError(f"{path} is not COCO instances json: {_first(reason)}") from reason
-    categories: dict[Key, str] = {}
+        problem = reason.errors(include_url=False, include_input=False)[0]
+        text = ": ".join(filter(None, (".".join(map(str, problem["loc"])), problem["msg"])))
+        raise LabelError(f"{path} is not COCO instances json: {text}") from reason
+    categories: dict[Id, str] = {}
     for category in document.categories:
-        if not category.name.strip():
+        name = category.name.strip()
+        if not name:
             raise LabelError(f"{path}: category {category.id!r} has a blank name; name it")
-        if categories.setdefault(category.id, category.name.strip()) != category.name.strip():
+        if categories.setdefault(category.id, name) != name:
             raise LabelError(f"{path}: two categories have the id {category.id!r}; ids must differ")
     tags = _tags_by_image(document, categories, path)
-    found = RowCollector()
-    found.declare(categories.values())
+    labels = RowCollector()
+    labels.declare(categories.values())
     for number, image in enumerate(document.images, start=1):
-        found.add(image.file_name, tags[image.id], number)
-    return found.finish(path.parent, unit="image entry")
+        labels.add(image.file_name, tags[image.id], number)
+    return labels.finish(path.parent, unit="image entry")
 
 
-def _tags_by_image(document: _Instances, categories: dict[Key, str], path: Path) -> dict[Key, list[str]]:
-    tags: dict[Key, list[str]] = {}
-    for image in document.images:
-        if image.id in tags:
-            raise LabelError(f"{path}: two images have the id {image.id!r}; ids must differ")
-        tags[image.id] = []
+def _tags_by_image(document: _Instances, categories: dict[Id, str], path: Path) -> dict[Id, list[str]]:
+    tags: dict[Id, list[str]] = {}
+    for entry in document.images:
+        if entry.id in tags:
+            raise LabelError(f"{path}: two images have the id {entry.id!r}; ids must differ")
+        tags[entry.id] = []
     for number, annotation in enumerate(document.annotations, start=1):
-        if annotation.image_id not in tags:
-            raise LabelError(
-                f"{path}: annotation {number} names image {annotation.image_id!r}, which is not listed"
-            )
-        if annotation.category_id not in categories:
-            raise LabelError(
-                f"{path}: annotation {number} names category {annotation.category_id!r}, which is not listed"
-            )
-        tags[annotation.image_id].append(categories[annotation.category_id])
+        image, category = annotation.image_id, annotation.category_id
+        if image not in tags or category not in categories:
+            unknown = f"category {category!r}" if image in tags else f"image {image!r}"
+            raise LabelError(f"{path}: annotation {number} names {unknown}, which is not listed")
+        tags[image].append(categories[category])
     return tags
-
-
-def _first(reason: ValidationError) -> str:
-    """Return the first of pydantic's complaints on one line."""
-    problem = reason.errors(include_url=False, include_input=False)[0]
-    place = ".".join(str(part) for part in problem["loc"])
-    return f"{place}: {problem['msg']}" if place else problem["msg"]

@@ -4,8 +4,9 @@ from collections import Counter
 from pathlib import Path
 
 from toolkit.errors import LabelError
-from toolkit.files.text import IMAGE_COLUMNS, need_column, read_csv
+from toolkit.files.text import need_column
 from toolkit.labels.raw import TAG_COLUMNS, RawLabels, ReaderOptions, RowCollector, split_tags
+from toolkit.labels.readers._csv import image_rows
 from toolkit.runtime.messages import counted
 
 _OTHER_SEPARATORS = ("|", ";", "\t", "，", "、")
@@ -21,26 +22,18 @@ def read(path: Path, options: ReaderOptions) -> RawLabels:
     LabelError
         A column is missing, a row has more or fewer cells than the header, or the file cannot be decoded.
     """
-    rows = read_csv(path, error=LabelError, encoding=options.encoding)
-    _, header = next(rows)
-    image = need_column(header, IMAGE_COLUMNS, what="image", path=path, error=LabelError)
-    tags = need_column(header, TAG_COLUMNS, what="tag", path=path, error=LabelError)
-    found = RowCollector()
-    other: Counter[str] = Counter()
+    header, image, rows = image_rows(path, options)
+    column = need_column(header, TAG_COLUMNS, what="tag", path=path, error=LabelError)
+    labels = RowCollector()
+    unsplit: Counter[str] = Counter()  # cells with one tag that contains another separator
     for line, cells in rows:
-        pieces = split_tags(cells[tags], options.separator)
-        found.add(cells[image], pieces, line)
-        if len(pieces) == 1:
-            other.update(mark for mark in _OTHER_SEPARATORS if mark in pieces[0])
-    return found.finish(path.parent, notes=_separator_note(other, options.separator))
-
-
-def _separator_note(other: Counter[str], separator: str) -> tuple[str, ...]:
-    """Tell of cells that did not split but hold another separator: the likeliest slip with such a file."""
-    if not other:
-        return ()
-    mark, rows = other.most_common(1)[0]
-    return (
-        f"{counted(rows, 'row')} without {separator!r} in the tags but with {mark!r}; "
-        "is that the separator (--separator)?",
-    )
+        tags = split_tags(cells[column], options.separator)
+        labels.add(cells[image], tags, line)
+        if len(tags) == 1:
+            unsplit.update(mark for mark in _OTHER_SEPARATORS if mark in tags[0])
+    notes = [
+        f"{counted(number, 'row')} without {options.separator!r} in the tags but with {mark!r}; "
+        "is that the separator (--separator)?"
+        for mark, number in unsplit.most_common(1)
+    ]
+    return labels.finish(path.parent, notes=tuple(notes))

@@ -10,42 +10,41 @@ from defusedxml.ElementTree import fromstring
 from toolkit.errors import LabelError
 from toolkit.files.text import decode_text, read_bytes
 from toolkit.labels.raw import RawLabels, ReaderOptions, RowCollector
-from toolkit.labels.readers._files import need_folder, walk
+from toolkit.labels.readers._files import files_of
 
 
 def read(path: Path, options: ReaderOptions) -> RawLabels:
-    """Read the ``<name>`` of every ``<object>``, difficult ones too, of the image ``<filename>`` names.
+    """Read the ``<name>`` of every ``<object>``, difficult ones too, as the tags of the image ``<filename>``.
 
-    An id is the ``<filename>`` under the folder of its ``.xml``. In VOC's own layout (``Annotations/`` and
+    An id is the ``<filename>`` in the folder of its ``.xml``. In VOC's own layout (``Annotations/`` and
     ``JPEGImages/``) images match by base name.
 
     Raises
     ------
     LabelError
-        `path` is no folder or has no ``.xml``, or one is not a VOC annotation.
+        `path` is not a folder or has no ``.xml``, or one is not a VOC annotation.
     """
-    need_folder(path, "voc")
-    found = RowCollector()
-    for name in walk(path):
+    labels = RowCollector()
+    for name in files_of(path, "voc"):
         if name.lower().endswith(".xml"):
             root = _parse(path / name, options.encoding)
             image = posixpath.join(posixpath.dirname(name), _text(root, "filename", path / name))
-            found.add(image, [_text(thing, "name", path / name) for thing in root.iter("object")], name)
-    if not found.ids:
-        raise LabelError(f"{path} has no .xml files; the label format 'voc' wants one an image")
-    return found.finish(path, unit="file")
+            labels.add(image, [_text(each, "name", path / name) for each in root.iter("object")], name)
+    if not labels.ids:
+        raise LabelError(f"{path} has no .xml files; the label format 'voc' needs one an image")
+    return labels.finish(path, unit="file")
 
 
 def _parse(path: Path, encoding: str) -> Element:
     data = read_bytes(path, error=LabelError)
     plain = encoding.casefold().replace("_", "-") in ("utf-8", "utf8")
     try:
-        # left to itself the parser obeys the encoding that the file declares
+        # the parser obeys the encoding that the file declares
         text = data if plain else decode_text(data, name=path, error=LabelError, encoding=encoding)
         root: Element = fromstring(text)
     except (ParseError, ValueError, DefusedXmlException) as reason:
         if plain:
-            decode_text(data, name=path, error=LabelError)  # says so if the trouble is the encoding
+            decode_text(data, name=path, error=LabelError)  # explains a wrong encoding
         raise LabelError(f"{path} is not readable xml ({reason}); write it again or remove it") from reason
     if root.tag != "annotation":
         raise LabelError(f"{path} is not a Pascal VOC annotation: its root is <{root.tag}>, not <annotation>")

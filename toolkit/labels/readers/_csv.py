@@ -1,14 +1,31 @@
-"""A look at the first rows of a csv, to tell what kind of file it is."""
+"""What the readers of csv files share: the image column, and the first rows to detect the format."""
 
 import csv
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from toolkit.errors import LabelError
-from toolkit.files.text import IMAGE_COLUMNS, codec_name, find_column, marked_encoding
-from toolkit.labels.raw import TAG_COLUMNS
-from toolkit.labels.readers.onehot import first_problem
+from toolkit.files.text import (
+    IMAGE_COLUMNS,
+    codec_name,
+    find_column,
+    marked_encoding,
+    need_column,
+    read_csv,
+)
+from toolkit.labels.raw import TAG_COLUMNS, ReaderOptions
+
+BITS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1, "False": 0, "True": 1}
+"""Cells of a one-hot csv; blanks around them and other capitals are accepted."""
+
+
+def image_rows(path: Path, options: ReaderOptions) -> tuple[list[str], int, Iterator[tuple[int, list[str]]]]:
+    """Return the header, the position of the image column, and the rows as (line, cells)."""
+    rows = read_csv(path, error=LabelError, encoding=options.encoding)
+    _, header = next(rows)
+    return header, need_column(header, IMAGE_COLUMNS, what="image", path=path, error=LabelError), rows
 
 
 @dataclass(frozen=True)
@@ -28,6 +45,13 @@ class Peek:
         """Whether there are an image column and a tag column."""
         return self.image is not None and find_column(self.header, TAG_COLUMNS) is not None
 
+    @property
+    def format(self) -> str | None:
+        """The label format, ``csv`` or ``onehot``, or None if it is neither."""
+        if self.has_tags:
+            return "csv"
+        return "onehot" if self.not_onehot() is None else None
+
     def not_onehot(self) -> str | None:
         """Return why the file cannot be a one-hot csv, or None if it may be one."""
         if self.image is None:
@@ -36,20 +60,16 @@ class Peek:
             return "there is no other column"
         if len(self.row) != len(self.header):
             return "the first row and the header differ in length" if self.row else "there are no rows"
-        return first_problem(self.header, self.row, self.image)
-
-    @property
-    def kind(self) -> str | None:
-        """The label format, ``csv`` or ``onehot``, or None if it is neither."""
-        if self.has_tags:
-            return "csv"
-        return "onehot" if self.not_onehot() is None else None
+        for column, cell in enumerate(self.row):
+            if column != self.image and cell.strip().casefold() not in BITS:
+                return f"column {self.header[column]!r} holds {cell!r}"
+        return None
 
 
 def peek_csv(path: Path, encoding: str = "utf-8") -> Peek:
     """Return the first rows of `path`, undecodable bytes replaced: the reader explains those better.
 
-    A file that is no csv at all gives an empty header. `LabelError` if the file cannot be opened.
+    A file that is not a csv gives an empty header. `LabelError` if the file cannot be opened.
     """
     try:
         with path.open("rb") as raw:
@@ -59,7 +79,7 @@ def peek_csv(path: Path, encoding: str = "utf-8") -> Peek:
             rows = list(islice(filter(None, csv.reader(stream)), 2))
     except OSError as reason:
         raise LabelError(f"{path} cannot be read ({reason.strerror or reason})") from reason
-    except csv.Error:
+    except (csv.Error, UnicodeError):
         rows = []
-    header = rows[0] if rows else []
-    return Peek([cell.removeprefix("\ufeff") for cell in header], rows[1] if len(rows) > 1 else [])
+    header, row = (*rows, [], [])[:2]
+    return Peek([cell.removeprefix("\ufeff") for cell in header], row)

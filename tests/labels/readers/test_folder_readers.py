@@ -1,6 +1,7 @@
 """read_labels on sidecar texts, class folders, COCO json and Pascal VOC xml."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -158,16 +159,23 @@ def test_folders__a_loop_of_links_is_survived(tmp_path):
     }
 
 
+def test_folders__a_linked_folder_counts_once_under_its_real_name(tmp_path):
+    tree(tmp_path, {"cat/1.jpg": "", "dog/2.jpg": ""})
+    (tmp_path / "alias").symlink_to("cat")
+    assert as_dict(read_labels(tmp_path)) == {"cat/1.jpg": ["cat"], "dog/2.jpg": ["dog"]}
+    assert [entry.id for entry in read_manifest(tmp_path).entries] == ["cat/1.jpg", "dog/2.jpg"]
+
+
 def test_folders__one_that_cannot_be_listed(tmp_path, monkeypatch):
     tree(tmp_path, {"a/1.jpg": "", "b/2.jpg": ""})
-    real = Path.iterdir
+    real = os.scandir
 
     def refuse(folder):
-        if folder.name == "b":
+        if Path(folder).name == "b":
             raise PermissionError(13, "Permission denied")
         return real(folder)
 
-    monkeypatch.setattr(Path, "iterdir", refuse)
+    monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(LabelError, match=r"b cannot be listed \(Permission denied\)"):
         read_labels(tmp_path)
 
@@ -318,7 +326,7 @@ def test_voc__two_files_of_one_image(tmp_path):
     tree(tmp_path, {"1.xml": voc("1.jpg", "dog"), "2.xml": voc("1.jpg", "cat")})
     with pytest.raises(LabelError, match=r"'1\.jpg' has different tags on file 1\.xml and file 2\.xml"):
         read_labels(tmp_path)
-    with pytest.raises(LabelError, match=r"has no \.xml files; the label format 'voc' wants one an image"):
+    with pytest.raises(LabelError, match=r"has no \.xml files; the label format 'voc' needs one an image"):
         read_labels(tree(tmp_path / "empty", {"a.jpg": ""}), format="voc")
 
 
@@ -330,14 +338,14 @@ def test_auto__folder_that_is_none(tmp_path):
     with pytest.raises(
         LabelError,
         match=r"fits no label format; considered: voc \(no \.xml files\), "
-        r"sidecar \(no \.txt beside an image\), folders \(images in 1 folder, at least 2 wanted\)$",
+        r"sidecar \(no \.txt beside an image\), folders \(images in 1 folder, at least 2 needed\)$",
     ):
         read_labels(tmp_path)
 
 
 def test_auto__folder_that_is_two(tmp_path):
     tree(tmp_path, {"a.jpg": "", "a.txt": "x", "a.xml": voc("a.jpg", "dog")})
-    with pytest.raises(LabelError, match="could be voc or sidecar; say which with --format"):
+    with pytest.raises(LabelError, match="could be voc or sidecar; name one with --format"):
         read_labels(tmp_path)
     assert as_dict(read_labels(tmp_path, format="sidecar")) == {"a.jpg": ["x"]}
     assert as_dict(read_labels(tmp_path, format="voc")) == {"a.jpg": ["dog"]}

@@ -1,12 +1,13 @@
 """read_labels on one-hot csv files, the registry of readers, and telling the format of a file."""
 
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 
 from toolkit.errors import LabelError, OptionError
 from toolkit.labels.read import read_labels
-from toolkit.labels.registry import READERS, get_reader
+from toolkit.labels.registry import READERS
 
 
 def write(path, text, encoding="utf-8"):
@@ -99,11 +100,9 @@ def test_onehot__duplicates_and_tag_list(labels, tmp_path):
 
 def test_registry__every_reader_loads_and_unknown_names_are_refused(labels):
     assert list(READERS) == ["csv", "onehot", "npz", "sidecar", "folders", "coco", "voc"]
-    assert all(callable(get_reader(name)) for name in READERS)
+    assert all(callable(resolve_name(reader)) for reader in READERS.values())
     write(labels, "img_path,tags\n1.jpg,a\n")
-    with pytest.raises(
-        OptionError, match="unknown label format 'yolo'; choose auto or one of csv, onehot, npz"
-    ):
+    with pytest.raises(OptionError, match="--format got 'yolo'; allowed are auto, csv, onehot, npz"):
         read_labels(labels, format="yolo")
 
 
@@ -112,9 +111,9 @@ def test_registry__a_reader_is_one_function_and_one_line(tmp_path, monkeypatch):
     module.write_text(
         "from toolkit.labels.raw import RowCollector\n"
         "def read(path, options):\n"
-        "    found = RowCollector()\n"
-        "    found.add(path.name, ['x'], 1)\n"
-        "    return found.finish(path.parent)\n",
+        "    labels = RowCollector()\n"
+        "    labels.add(path.name, ['x'], 1)\n"
+        "    return labels.finish(path.parent)\n",
         encoding="utf-8",
     )
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -125,7 +124,7 @@ def test_registry__a_reader_is_one_function_and_one_line(tmp_path, monkeypatch):
 def test_auto__unknown_suffix_names_the_formats_considered(tmp_path):
     with pytest.raises(
         LabelError,
-        match=r"no label format goes by the suffix '\.xlsx'; considered: csv and onehot \(\.csv\), "
+        match=r"no label format has the suffix '\.xlsx'; considered: csv and onehot \(\.csv\), "
         r"npz \(\.npz\), coco \(\.json\), and voc, sidecar and folders \(a folder\); name one with --format",
     ):
         read_labels(write(tmp_path / "labels.xlsx", "x"))
@@ -133,7 +132,7 @@ def test_auto__unknown_suffix_names_the_formats_considered(tmp_path):
 
 def test_auto__something_else_called_csv(tmp_path, monkeypatch):
     path = write(tmp_path / "labels.csv", "x" * 200_000)
-    with pytest.raises(LabelError, match=r"labels\.csv is empty or no csv; considered: csv, onehot"):
+    with pytest.raises(LabelError, match=r"labels\.csv is empty or not a csv; considered: csv, onehot"):
         read_labels(path)
 
     def refuse(path, *args, **kwargs):

@@ -3,7 +3,8 @@
 import pytest
 
 from toolkit.errors import LabelError, OptionError
-from toolkit.labels.read import read_labels
+from toolkit.labels.options import LabelOptions, ReadLabelsOptions
+from toolkit.labels.read import read_label_file, read_labels
 from toolkit.labels.table import LabelTable
 
 E_ACUTE, E_COMBINED = "caf\u00e9", "cafe\u0301"
@@ -129,6 +130,14 @@ def test_csv__utf16(labels):
     assert as_dict(read_labels(labels, encoding="utf-16")) == {"1.jpg": ["a"]}
 
 
+def test_csv__utf16_asked_for_but_without_its_mark(labels):
+    write(labels, "img_path,tags\n1.jpg,a\n")
+    with pytest.raises(LabelError, match=r"labels\.csv is empty or not a csv"):
+        read_labels(labels, encoding="utf-16")
+    with pytest.raises(LabelError, match=r"labels\.csv is not UTF-16 \(at line 1\)"):
+        read_labels(labels, encoding="utf-16", format="csv")
+
+
 @pytest.mark.parametrize("form", ["auto", "csv"])
 def test_csv__unknown_encoding(labels, form):
     write(labels, "img_path,tags\n1.jpg,a\n")
@@ -206,10 +215,10 @@ def test_csv__nothing_in_it(labels):
     with pytest.raises(LabelError, match=r"labels\.csv holds no images; a label file needs at least one row"):
         read_labels(labels)
     write(labels, "")
-    with pytest.raises(LabelError, match=r"labels\.csv is empty or no csv; considered: csv, onehot"):
+    with pytest.raises(LabelError, match=r"labels\.csv is empty or not a csv; considered: csv, onehot"):
         read_labels(labels)
     write(labels, "img_path,tags\n1.jpg,\n")
-    with pytest.raises(LabelError, match="holds no tags: every image is without"):
+    with pytest.raises(LabelError, match="holds no tags: no image has any"):
         read_labels(labels)
     write(labels, "img_path,tags\n1.jpg,a\n ,a\n")
     with pytest.raises(LabelError, match="line 3: the image name is empty"):
@@ -232,6 +241,20 @@ def test_tags__set_the_order_and_unused_ones_are_counted(labels, tmp_path):
     assert table.space.tags == ("c", "b", "a")
     assert table.Y.toarray().tolist() == [[False, True, True]]
     assert table.notes == ("1 image, 3 tags, 2.0 tags an image", f"1 tag of {tags} without an image")
+
+
+def test_options__passed_as_one_object(labels, tmp_path):
+    write(labels, "img_path,tags\n1.jpg,a|z\n")
+    options = ReadLabelsOptions(
+        path="unused.csv",
+        tags=write(tmp_path / "tags.txt", "b\na\n"),
+        separator="|",
+        ignore_unknown_tags=True,
+    )
+    assert read_label_file(labels, options).space.tags == ("b", "a")
+    assert read_label_file(labels, LabelOptions(separator="|")).space.tags == ("a", "z")
+    with pytest.raises(OptionError, match="unknown option 'tag'; the options of read_labels are path"):
+        read_labels(labels, tag="tags.txt")
 
 
 def test_tags__match_in_nfc_with_the_spelling_of_the_list(labels, tmp_path):

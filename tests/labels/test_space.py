@@ -13,7 +13,6 @@ E_ACUTE, E_COMBINED = "caf\u00e9", "cafe\u0301"
 def test_space__index_and_length():
     space = LabelSpace(("狗", "猫", "b"))
     assert len(space) == 3
-    assert space.index == {"狗": 0, "猫": 1, "b": 2}
     assert space.column("猫") == 1
     assert space.column("鸟") is None
     assert space == LabelSpace(("狗", "猫", "b"))
@@ -154,6 +153,6 @@ def test_write__round_trip_and_exact_bytes(tmp_path):
 
 @pytest.mark.parametrize("tag", ["a\nb", " a", "a\r"])
 def test_write__tag_that_would_not_come_back(tmp_path, tag):
-    with pytest.raises(LabelError, match="cannot stand on a line of its own"):
+    with pytest.raises(LabelError, match="cannot be a line of"):
         LabelSpace((tag,)).write(tmp_path / "tags.txt")
     assert not (tmp_path / "tags.txt").exists()

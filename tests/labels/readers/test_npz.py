@@ -132,7 +132,7 @@ def test_pickle__is_refused(contest, tmp_path):
     with pytest.raises(LabelError, match="holds pickled objects, which could run code and are never loaded"):
         read_labels(path)
     path.write_bytes(pickle.dumps(MATRIX))
-    with pytest.raises(LabelError, match=r"tag_train\.npz is not an \.npz archive, whatever its name"):
+    with pytest.raises(LabelError, match=r"tag_train\.npz is not an \.npz archive despite its name"):
         read_labels(path)
 
 

@@ -1,0 +1,1 @@
+"""Test suites for code that extends the toolkit."""
