@@ -107,8 +107,8 @@ def _read_image(
 class Known:
     """Decides which stored rows can be kept; the `keep` of a `toolkit.store.writing.StoreWriter`.
 
-    An image keeps the row of its id if its file did not change. A new id takes, if `by_content`, the row of an
-    image with the same content: a rename costs reading the file, not embedding it.
+    An image keeps the row of its id if its file did not change. A new id takes, if `by_content`, the row of
+    an image with the same content: a rename costs reading the file, not embedding it.
 
     Attributes
     ----------
