@@ -24,7 +24,8 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from benchmarks.embedding_ways import WAYS, WEIGHTS
+from benchmarks.embedding_ways import WAYS
+from benchmarks.processes import WEIGHTS
 from benchmarks.tables import table, write_section
 from toolkit.backbones.fidelity import cosines
 from toolkit.backbones.frozen import FrozenBackbone, load_backbone

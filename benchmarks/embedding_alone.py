@@ -1,6 +1,6 @@
-"""What bounds a pass on a GPU, each alone: the network, and reading in one process or several.
+"""The bounds of a pass on a GPU, each measured alone: the network, and reading in one or several processes.
 
-Each is one of `benchmarks.embedding_ways.alone_ways`, and so is run in a process of its own.
+Each is one of `benchmarks.embedding_ways.alone_ways`, which are run in separate processes.
 """
 
 import multiprocessing
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.embedding_ways import CORES, WEIGHTS
+from benchmarks.processes import CORES, WEIGHTS
 from toolkit.backbones.frozen import load_backbone
 from toolkit.backbones.options import NetworkOptions
 from toolkit.embedding.options import ReadOptions
@@ -51,8 +51,8 @@ def reading(folder: Path, device: str, *, decode: str, processes: int) -> dict[s
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, context, _begin, (context.Barrier(processes),)) as pool:
         read = partial(_read, device=device, decode=decode, threads=max(CORES // processes, 1))
-        found = list(pool.map(read, [entries[first::processes] for first in range(processes)]))
-    images, starts, ends = zip(*found, strict=True)
+        parts = list(pool.map(read, [entries[first::processes] for first in range(processes)]))
+    images, starts, ends = zip(*parts, strict=True)
     return {"images": sum(images), "seconds": max(ends) - min(starts), "precision": ""}
 
 
@@ -64,8 +64,8 @@ def _begin(ready: Barrier) -> None:
 
 
 def _read(entries: Sequence[Entry], *, device: str, decode: Any, threads: int) -> tuple[int, float, float]:
-    """Return how many images were read, from when till when; all processes start together."""
-    # without a GPU's memory where it is not needed; on torch pictures are resized as they are on a GPU's pass
+    """Return the number of images read, and start and end; all processes start together."""
+    # no GPU memory unless needed; the torch engine resizes pictures as in a pass on a GPU
     place = device if decode == "device" else "cpu"
     network = {"weights": WEIGHTS, "engine": "torch", "precision": "fp32", "device": place}
     backbone = load_backbone(NetworkOptions(**network, resize="crop", decode=decode))

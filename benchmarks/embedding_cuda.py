@@ -18,7 +18,8 @@ from typing import Any
 import torch
 
 from benchmarks.embedding import described, draw, median_rate, passes_table, run_way
-from benchmarks.embedding_ways import CORES, alone_ways, gpu_ways
+from benchmarks.embedding_ways import alone_ways, gpu_ways
+from benchmarks.processes import CORES
 from benchmarks.tables import section, table, write_section
 
 DIFFERENT = 200  # pictures, copied until there are as many as asked for

@@ -6,7 +6,6 @@ the precision of the network. `WAYS` run on the processor, `gpu_ways` and `alone
 
 import contextlib
 import json
-import os
 import sys
 import tempfile
 import time
@@ -14,19 +13,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from toolkit.runtime.devices import cuda_count, usable_cores
+from benchmarks.processes import CORES, WEIGHTS
+from toolkit.runtime.devices import cuda_count
 
 START = time.perf_counter()
-WEIGHTS = os.environ.get("TOOLKIT_WEIGHTS", "random:0")
 ENOUGH = 30.0  # seconds of a script that may be slow
-CORES = usable_cores()
 SHARING = [n for n in (2, 4, 8) if n <= CORES]  # processes on one GPU: Python's lock bounds what one reads
 
 Way = Callable[[Path], dict[str, Any]]
 
 
 class _Images:
-    """What every script has: the folder's files, decoded and transformed one by one."""
+    """Data set of every script: the folder's files, decoded and transformed one by one."""
 
     def __init__(self, folder: Path, transform: Callable[[Any], Any]) -> None:
         self.paths = sorted(folder.iterdir())
@@ -75,7 +73,7 @@ def _usual_on_gpu(folder: Path, device: str, *, careful: bool) -> dict[str, Any]
     autocast = torch.autocast(torch.device(device).type, dtype=torch.bfloat16)
     rows = []
     with torch.inference_mode(), autocast if careful else contextlib.nullcontext():
-        model(torch.zeros(2, 3, 224, 224, device=device))  # loading cuDNN is no part of a pass
+        model(torch.zeros(2, 3, 224, 224, device=device))  # loading cuDNN is not part of a pass
         ready = time.perf_counter()
         for batch in loader:
             there = batch.to(device, memory_format=layout, non_blocking=True)
@@ -91,7 +89,7 @@ def _saved(rows: list[Any], ready: float, precision: str) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory() as out:
         np.save(Path(out) / "features.npy", np.concatenate(rows))
-    return _told(sum(map(len, rows)), ready, precision)
+    return _measurement(sum(map(len, rows)), ready, precision)
 
 
 def _torchvision_model() -> tuple[Any, Any]:
@@ -122,13 +120,13 @@ def _toolkit(folder: Path, **options: Any) -> dict[str, Any]:
             ready.append(time.perf_counter())
 
     with tempfile.TemporaryDirectory() as out:
-        # the usual script crops, so does this: the same pixels go through the network
+        # cropped as by the usual script: the same pixels go through the network
         usual = {"resize": "crop", "device": "cpu"} | options
         report = embed(folder, artifacts=out, name="bench", weights=WEIGHTS, progress=progress, **usual)
-        return _told(report.embedded, ready[0], report.store.meta.spec.precision)
+        return _measurement(report.embedded, ready[0], report.store.meta.spec.precision)
 
 
-def _told(images: int, ready: float, precision: str) -> dict[str, Any]:
+def _measurement(images: int, ready: float, precision: str) -> dict[str, Any]:
     seconds = time.perf_counter() - ready
     return {"images": images, "startup": ready - START, "seconds": seconds, "precision": precision}
 
@@ -152,7 +150,7 @@ def gpu_ways(device: str) -> dict[str, Way]:
         return lambda folder: _toolkit(folder, device=",".join([device] * processes), **options)
 
     four = min(4, CORES)
-    found = {
+    ways = {
         "DataLoader script, bf16, channels_last": lambda f: _usual_on_gpu(f, device, careful=True),
         f"toolkit --device {device}": toolkit(1),
         **{f"toolkit --device {device} x {n}": toolkit(n) for n in SHARING},
@@ -161,12 +159,12 @@ def gpu_ways(device: str) -> dict[str, Way]:
         "DataLoader script, fp32": lambda f: _usual_on_gpu(f, device, careful=False),
     }
     if device == "cuda" and cuda_count() > 1:
-        found["toolkit --device all"] = lambda f: _toolkit(f, device="all")
-    return found
+        ways["toolkit --device all"] = lambda f: _toolkit(f, device="all")
+    return ways
 
 
 def alone_ways(device: str) -> dict[str, Way]:
-    """Return what bounds a pass on `device`, each alone."""
+    """Return the bounds of a pass on `device`, each alone."""
 
     def network(folder: Path) -> dict[str, Any]:
         from benchmarks import embedding_alone

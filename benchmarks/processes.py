@@ -1,5 +1,6 @@
-"""A command, how long it takes, and the memory of it and all the processes it starts."""
+"""Time and memory of a command and all the processes it starts, and the settings of embedding benchmarks."""
 
+import os
 import subprocess
 import tempfile
 import time
@@ -8,16 +9,20 @@ from dataclasses import dataclass
 
 import psutil
 
+from toolkit.runtime.devices import usable_cores
+
+WEIGHTS = os.environ.get("TOOLKIT_WEIGHTS", "random:0")
+CORES = usable_cores()
 POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a command wrote to stdout and took; memory is resident, in MiB, as polled."""
+    """Output, seconds and memory of a command; memory is resident, in MiB, as polled."""
 
     stdout: str
     seconds: float
-    largest_mb: float  # the most that one of its processes held
+    largest_mb: float  # the most that one process held
     together_mb: float  # the most that all held at a time; shared pages count in each
 
 
@@ -40,7 +45,7 @@ def run(command: Sequence[str]) -> Run:
 
 
 def _resident(process: psutil.Process) -> list[float]:
-    """Return MiB of the process and each of its descendants; of one that has just ended, 0."""
+    """Return MiB of the process and each of its descendants; 0 for one that has just ended."""
     held = [0.0]
     try:
         family = [process, *process.children(recursive=True)]

@@ -27,7 +27,6 @@ from toolkit.backbones.registry import ENGINES, EngineEntry, choose_engine, engi
 from toolkit.errors import OptionError
 
 SMALL = {"weights": "random:0", "input_size": 64, "device": "cpu"}
-FAMILY = "toolkit.backbones.torchvision_models:build"
 
 
 def pixels(n=5, side=64):
@@ -96,8 +95,7 @@ def test_full__any_shape_goes_through_one_graph():
 
 @pytest.mark.parametrize("name", ["convnext_tiny", "vit_b_16", "mobilenet_v3_small", "timm:resnet10t"])
 def test_other_families__are_the_network_before_its_last_layer(name):
-    family = "toolkit.backbones.timm_models:build" if name.startswith("timm:") else FAMILY
-    network = build_network(family, name, "random:0")
+    network = build_network(name, "random:0")
     side = 224
     if name.startswith("timm:"):
         import timm
@@ -276,7 +274,7 @@ def test_precision__this_processor_has_not():
     ],
 )
 def test_torch_engine__reports_full_memory_and_lets_go_of_it(error):
-    engine = TorchEngine(build_network(FAMILY, "resnet18", "random:0"), "cpu", "fp32")
+    engine = TorchEngine(build_network("resnet18", "random:0"), "cpu", "fp32")
     held = []
 
     def refuse(batch):
@@ -293,7 +291,7 @@ def test_torch_engine__reports_full_memory_and_lets_go_of_it(error):
 
 
 def test_torch_engine__other_errors_are_not_taken_for_full_memory():
-    engine = TorchEngine(build_network(FAMILY, "resnet18", "random:0"), "cpu", "fp32")
+    engine = TorchEngine(build_network("resnet18", "random:0"), "cpu", "fp32")
     with pytest.raises(RuntimeError, match="size of tensor a .5. must match"):
         engine.forward(np.zeros((2, 64, 64, 5), np.uint8))
 

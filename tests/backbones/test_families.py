@@ -1,7 +1,5 @@
 """Names of backbones, and those another package brings."""
 
-import importlib.metadata
-
 import numpy as np
 import pytest
 
@@ -38,9 +36,11 @@ def test_names():
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
 def test_plug_in__gets_engines_and_resizing_for_nothing(tmp_path, monkeypatch, engine):
     (tmp_path / "meanbone.py").write_text(PLUGIN)
+    installed = tmp_path / "meanbone-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: meanbone\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text("[toolkit.backbones]\ncolour = meanbone:build\n")
     monkeypatch.syspath_prepend(tmp_path)
-    point = importlib.metadata.EntryPoint("colour", "meanbone:build", "toolkit.backbones")
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [point])
     backbone = load("colour", weights="random:0", engine=engine, device="cpu", precision="fp32", flip=True)
     assert backbone.spec.dim == 3 and backbone.spec.pooling == "mean"
     batch = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)

@@ -52,7 +52,7 @@ def move(module, device, memory_format):
 @pytest.fixture
 def gpu(monkeypatch):
     """One made-up GPU of 8 GB; networks are built before tensors are made up."""
-    network = build_network("toolkit.backbones.torchvision_models:build", "resnet18", "random:0")
+    network = build_network("resnet18", "random:0")
     monkeypatch.setattr(engines, "build_network", lambda *names: network)
     monkeypatch.setattr(engines, "TorchEngine", FakeEngine)
     monkeypatch.setattr("toolkit.runtime.devices.cuda_count", lambda: 1)

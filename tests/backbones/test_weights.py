@@ -8,9 +8,9 @@ import torchvision
 from safetensors.torch import save_file
 
 from tests.backbones.conftest import load
-from toolkit.backbones.network import build_network
+from toolkit.backbones.network import build_network, digest
 from toolkit.backbones.torchvision_models import build
-from toolkit.backbones.weights import RESNET50_FILE, digest_of, identity, torch_cache
+from toolkit.backbones.weights import RESNET50_FILE, identity, torch_cache
 from toolkit.errors import OptionError, WeightsError
 
 
@@ -36,9 +36,12 @@ def test_random__seeded_and_leaves_the_global_generator_alone():
 
 
 def test_digest__depends_on_values_and_names():
-    one = {"a": torch.zeros(2), "b": torch.ones(2)}
-    assert digest_of(one) == digest_of(dict(reversed(one.items())))
-    assert digest_of(one) != digest_of({"a": torch.ones(2), "b": torch.zeros(2)})
+    def module(**tensors):
+        return torch.nn.ParameterDict(tensors)
+
+    zeros, ones = torch.zeros(2), torch.ones(2)
+    assert digest(module(a=zeros, b=ones)) == digest(module(b=ones, a=zeros))
+    assert digest(module(a=zeros, b=ones)) != digest(module(a=ones, b=zeros))
 
 
 def test_identity__of_a_file_follows_its_content(tmp_path):
@@ -116,7 +119,7 @@ def test_names_a_network_has_not():
     with pytest.raises(WeightsError, match="torchvision has no weights imagenet1k-v2 for resnet18; it has "):
         build("resnet18", "imagenet1k-v2")
     with pytest.raises(WeightsError, match="--weights got imagenet1k-v1, torchvision's; for timm:resnet18"):
-        build_network("toolkit.backbones.timm_models:build", "timm:resnet18", "imagenet1k-v1")
+        build_network("timm:resnet18", "imagenet1k-v1")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
 """Frozen backbones: preprocessing, networks and the engines that run them.
 
-`toolkit.backbones.frozen.load_backbone` puts them together. A new family of networks is entered in
+`toolkit.backbones.frozen.load_backbone` combines them. A new family of networks is entered in
 `toolkit.backbones.families`, a new engine in `toolkit.backbones.registry`.
 """

@@ -1,4 +1,4 @@
-"""What the embedding pass needs of a backbone, and a backbone of its engine."""
+"""Protocols of backbones and engines."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from toolkit.backbones.preprocessing import Preprocessing
 from toolkit.store.spec import EmbeddingSpec
 
 Decoded = tuple[Pixels, int, int]
-"""Pixels for the network, and the width and height of the picture in its file."""
+"""Pixels for the network, and the width and height of the picture in the file."""
 
 
 class DeviceMemoryError(Exception):
@@ -30,8 +30,8 @@ class Engine(Protocol):
         Calls of `forward` worth running side by side: the device computes one batch while the rows of another
         are written or the next one is stacked.
     pads : bool
-        Whether the last bits of a row depend on how many images share its batch. Such batches are padded to
-        one size, so that a pass that was killed and resumed equals an undisturbed one bit by bit.
+        Whether the last bits of a row depend on the size of its batch. Such batches are padded to one size,
+        so that a resumed pass equals an undisturbed one bit by bit.
     """
 
     in_flight: int
@@ -43,10 +43,7 @@ class Engine(Protocol):
     def forward(self, batch: Pixels) -> Float32Array:
         """Return embeddings (B, D) of a batch (B, H, W, 3), without gradients; safe to call from threads.
 
-        Raises
-        ------
-        DeviceMemoryError
-            The device cannot hold that many.
+        `DeviceMemoryError` if the device cannot hold the batch.
         """
 
 
@@ -58,20 +55,16 @@ class LoadedNetwork:
     ----------
     options : NetworkOptions
         Weights, device and engine are decided; the precision may still be ``auto``.
-    facts : NetworkFacts
-    preprocessing : Preprocessing
     processor : str
-        Name of what computes.
+        Name of the CPU or GPU.
     fast_precisions : tuple of str
         Precisions faster than fp32, the safest first.
     folder : Path
-        Where the fidelity of precisions is kept; need not exist.
+        Folder for the fidelity of precisions; need not exist.
     start : callable
-        Takes a precision and returns the network running in it.
-    resize : callable
-        Resizes and crops an RGB image to (H, W, 3).
-    decoder : callable, optional
-        See `Backbone.decode`.
+        Starts the network in a precision.
+    resize, decoder : callable
+        See `Backbone.preprocess` and `Backbone.decode`.
     """
 
     options: NetworkOptions
@@ -93,7 +86,6 @@ class Backbone(Protocol):
 
     Attributes
     ----------
-    spec : EmbeddingSpec
     batch_size : int
         Images a forward pass by default.
     in_flight, pads
@@ -109,25 +101,17 @@ class Backbone(Protocol):
     pads: bool
 
     def preprocess(self, image: Image.Image) -> Pixels:
-        """Return one RGB image as (H, W, 3), as the weights ask for."""
+        """Resize and crop one RGB image to (H, W, 3), as the weights require."""
 
     def least_side(self, width: int, height: int) -> int | None:
-        """Return how many pixels the shorter side of a `width` x `height` picture must keep.
-
-        A decoder that can shrink while it decodes may do so down to that side; None forbids it.
-        """
+        """Return the least length to which a decoder may shrink the shorter side; None forbids shrinking."""
 
     def decode(self, files: Sequence[bytes], max_pixels: int) -> list[Decoded | None]:
-        """Decode and preprocess, on the device, those of `files` that are plain RGB JPEGs.
+        """Decode and preprocess plain RGB JPEGs of at most `max_pixels` on the device.
 
-        One answer a file, in order; None leaves it to Pillow and `preprocess`, as a picture of more than
-        `max_pixels` is.
-
-        Raises
-        ------
-        OptionError
-            The device's memory is full.
+        Return None for each other file, which is left to Pillow and `preprocess`. `OptionError` if the
+        device's memory is full.
         """
 
     def forward(self, batch: Pixels) -> Float32Array:
-        """Return embeddings, as `Engine.forward` does."""
+        """See `Engine.forward`."""

@@ -13,25 +13,24 @@ from toolkit.runtime.progress import Progress
 openvino = import_openvino()
 
 
-def convert(_: Progress, family: str, backbone: str, weights: str, target: Path) -> None:
-    """Trace the network from bytes to rows, sizes free if it takes any, tensors kept in fp32."""
+def convert(_: Progress, backbone: str, weights: str, target: Path) -> None:
+    """Trace the network from bytes to rows, for any image size if it takes any, its tensors kept in fp32."""
     import torch
 
     from toolkit.backbones.network import FromBytes, build_network, facts_of
 
-    network = build_network(family, backbone, weights)
+    network = build_network(backbone, weights)
     side = network.recipe.crop_size
     example = torch.zeros(1, side, side, 3, dtype=torch.uint8)
-    wrapped = FromBytes(network)
     sides = [-1, -1] if network.recipe.any_size else [side, side]
-    shape = openvino.PartialShape([-1, *sides, 3])
-    graph = openvino.convert_model(wrapped, example_input=example, input=[(shape, openvino.Type.u8)])
+    shape = (openvino.PartialShape([-1, *sides, 3]), openvino.Type.u8)
+    graph = openvino.convert_model(FromBytes(network), example_input=example, input=[shape])
     openvino.save_model(graph, target / "graph.xml", compress_to_fp16=False)
     write_json(target / FACTS, asdict(facts_of(network, backbone, weights)))
 
 
 def quantize(_: Progress, source: Graph, pixels: list[Pixels], target: Path) -> None:
-    """Quantise a graph to int8 by NNCF, its ranges taken from `pixels` (H, W, 3) each."""
+    """Quantise a graph to int8 by NNCF, calibrated with `pixels` (H, W, 3) each."""
     try:
         import nncf
     except ImportError as error:

@@ -1,11 +1,12 @@
 """Families of backbones. To add one: a function ``build(name, weights)`` and one line in `FAMILIES`.
 
 The function returns a `toolkit.backbones.network.Network`: a torch module without its classifier, and the
-recipe of its weights. Engines, precisions, resizing and flipping then work for it as for every other. Values
-are import strings, so nothing heavy is imported until one is used. Other packages add backbones through the
-entry-point group ``toolkit.backbones``.
+recipe of its weights. Engines, precisions, resizing and flipping then work for it. Values are import strings,
+so nothing heavy is imported until one is used. Other packages add backbones through the entry-point group
+``toolkit.backbones``.
 """
 
+import importlib.metadata
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -25,12 +26,10 @@ ENTRY_POINTS = "toolkit.backbones"
 
 
 def family_of(name: str) -> str:
-    """Return the import string of the function that builds `name`; `OptionError` if none does."""
-    from importlib.metadata import entry_points
-
-    plugged = {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
-    if name in plugged:
-        return plugged[name]
+    """Return the import string of the function that builds `name`; `OptionError` for an unknown name."""
+    for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        if point.name == name:
+            return point.value
     for pattern, function in FAMILIES.items():
         if re.fullmatch(pattern, name):
             return function
@@ -40,5 +39,5 @@ def family_of(name: str) -> str:
 
 
 def default_weights(name: str) -> str:
-    """Return the weights `name` gets if the user names none."""
+    """Return the default weights of `name`."""
     return PRETRAINED if name.startswith("timm:") else DEFAULT_WEIGHTS

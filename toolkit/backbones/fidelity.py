@@ -1,4 +1,4 @@
-"""Whether a fast precision is faithful to fp32: measured with the weights in use, on drawn pictures."""
+"""Fidelity of a fast precision to fp32, measured with the weights in use on drawn pictures."""
 
 import hashlib
 import logging
@@ -53,7 +53,7 @@ def cosines(rows: Float32Array, reference: Float32Array) -> Float64Array:
 
 
 def check(network: LoadedNetwork, precision: str) -> Fidelity:
-    """Compare `precision` with fp32 on drawn pictures, once: the result is kept in the network's folder."""
+    """Compare `precision` with fp32 on drawn pictures, once; the result is kept in the network's folder."""
     side = network.preprocessing.recipe.crop_size
     what = f"{network.options.engine} on {network.processor} at {side}"
     path = network.folder / f"fidelity-{precision}-{hashlib.sha256(what.encode()).hexdigest()[:8]}.json"
@@ -62,11 +62,10 @@ def check(network: LoadedNetwork, precision: str) -> Fidelity:
         return Fidelity(known["mean"], known["worst"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         logger.debug("the fidelity of %s is not known for %s: %s", precision, what, error)
-    parts = [np.stack([sample(first + place, side) for place in range(4)]) for first in range(0, PICTURES, 4)]
-    rows, reference = (
-        np.concatenate([*map(network.start(name).forward, parts)]) for name in (precision, "fp32")
+    parts = np.stack([sample(seed, side) for seed in range(PICTURES)]).reshape(-1, 4, side, side, 3)
+    measurement = fidelity(
+        *(np.concatenate([*map(network.start(name).forward, parts)]) for name in (precision, "fp32"))
     )
-    measurement = fidelity(rows, reference)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         names = {"backbone": network.options.backbone, "weights": network.options.weights}

@@ -1,4 +1,4 @@
-"""One frozen network with its preprocessing, on one device, by one engine, in one precision."""
+"""A frozen network with its preprocessing, on one device, by one engine, in one precision."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -30,25 +30,21 @@ class FrozenBackbone:
     Attributes
     ----------
     device, why : str
-        Where it runs, and how the precision was chosen.
-    preprocessing : Preprocessing
+        The device, and how the precision was chosen.
     """
 
     def __init__(self, network: LoadedNetwork, engine: Engine, precision: str, why: str) -> None:
         self._engine, self._decoder = engine, network.decoder
-        self.preprocessing = network.preprocessing
-        self.preprocess = network.resize
+        self.preprocessing, self.preprocess = network.preprocessing, network.resize
         self.least_side = network.preprocessing.least_side
         self.spec = _spec(network, precision)
-        self.device = network.options.device
-        self.why = why
+        self.device, self.why = network.options.device, why
         self.batch_size = engine.batch_size(network.preprocessing.recipe.crop_size)
-        self.in_flight = engine.in_flight
+        self.in_flight, self.pads = engine.in_flight, engine.pads
         self.lot = LOT if network.decoder is None else DEVICE_LOT
-        self.pads = engine.pads
 
     def decode(self, files: Sequence[bytes], max_pixels: int) -> list[Decoded | None]:
-        """Decode plain RGB JPEGs on the device if the preprocessing says so."""
+        """Decode plain RGB JPEGs on the device, if that is an option of the network."""
         return [None] * len(files) if self._decoder is None else self._decoder(files, max_pixels)
 
     def forward(self, batch: Pixels) -> Float32Array:
@@ -79,16 +75,14 @@ def load_backbone(
     device : str, optional
         One device, if the options name several.
     graphs : Path, optional
-        The folder int8 graphs are kept in.
+        The folder of int8 graphs.
     calibration : callable, optional
         Takes the preprocessing and returns pictures (H, W, 3) to calibrate int8 with.
-    progress : Progress
-        Called for work that happens once: fetching weights, preparing the network, calibration.
 
     Raises
     ------
     OptionError, WeightsError
-        A name, option or file that does not exist or does not fit.
+        A name, option or file does not exist or does not fit.
     """
     settled = _settled(options, options.device if device is None else device)
     load = resolve_name(ENGINES[settled.engine].load)
@@ -111,7 +105,7 @@ def _settled(options: NetworkOptions, device: str) -> NetworkOptions:
 
 
 def choose_precision(network: LoadedNetwork) -> tuple[str, str]:
-    """Return the precision to run in and why; under ``auto`` the fast ones are measured against fp32."""
+    """Return the precision and the reason for it; for ``auto`` the fast ones are compared with fp32."""
     if network.options.precision != "auto":
         return network.options.precision, "as asked for"
     if not network.fast_precisions:

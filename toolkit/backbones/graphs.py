@@ -1,7 +1,7 @@
 """Networks as OpenVINO graphs, converted once and kept in the user's cache.
 
 With a graph in the cache a pass starts in a second and never imports torch (seconds, and 400 MB). Converting
-needs torch, so it happens in a child process, see `toolkit.backbones.convert`.
+needs torch and is done in a child process, see `toolkit.backbones.convert`.
 
 Layout of ``<cache>/graphs/<key>/``: ``graph.xml``, ``graph.bin``, ``graph.json`` (`NetworkFacts`) and
 ``fidelity-*.json`` (see `toolkit.backbones.fidelity`). The key is a digest of all that decides the graph.
@@ -29,12 +29,11 @@ from toolkit.runtime.progress import Progress, silent
 
 FORMAT = 1  # of the folder; raised when the meaning of its files changes
 FACTS = "graph.json"  # written last: a folder that has it is complete
-_DECIDING = ("torch", "torchvision", "openvino")
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkFacts:
-    """What a spec records of a network, and the recipe of its weights."""
+    """The facts of a network for a spec, and the recipe of its weights."""
 
     backbone: str
     weights: str
@@ -53,12 +52,12 @@ class Graph:
 
     @property
     def path(self) -> Path:
-        """The ``.xml`` that OpenVINO reads, with its ``.bin`` beside it."""
+        """The ``.xml`` that OpenVINO reads; its ``.bin`` is beside it."""
         return self.folder / "graph.xml"
 
     @classmethod
     def open(cls, folder: Path) -> "Graph":
-        """Open a complete folder; `OptionError` if it is not one."""
+        """Open a folder; `OptionError` if it is incomplete or damaged."""
         try:
             document = read_json(folder / FACTS)
             recipe = Recipe.from_dict(document["recipe"])
@@ -77,7 +76,7 @@ def cache_folder() -> Path:
 
 def graph_folder(backbone: str, weights: str) -> Path:
     """Return the folder for the graph of a backbone and weights; it need not exist."""
-    versions = [_version(name) for name in _DECIDING]
+    versions = map(_version, ("torch", "torchvision", "openvino"))
     deciding = [FORMAT, backbone, identity(weights), *versions]
     key = hashlib.sha256(json.dumps(deciding).encode()).hexdigest()[:16]
     return cache_folder() / "graphs" / key
@@ -90,18 +89,12 @@ def _version(name: str) -> str:
         return ""  # the torch engine, which keeps only fidelity here, works without openvino
 
 
-def load_graph(family: str, backbone: str, weights: str, *, progress: Progress = silent) -> Graph:
-    """Return the graph; if the cache lacks it, convert the network first.
-
-    Raises
-    ------
-    OptionError, WeightsError
-        From the family's function; or the cache cannot be written.
-    """
+def load_graph(backbone: str, weights: str, *, progress: Progress = silent) -> Graph:
+    """Return the graph; if the cache lacks it, convert the network first."""
     folder = graph_folder(backbone, weights)
     if not (folder / FACTS).is_file():
         progress(f"prepare {backbone}, once", 0, None)
-        make_folder(folder, lambda target: run_apart("convert", backbone, family, backbone, weights, target))
+        make_folder(folder, lambda target: run_apart("convert", backbone, backbone, weights, target))
         progress(f"prepare {backbone}, once", 1, 1)
     return Graph.open(folder)
 
@@ -124,7 +117,7 @@ def run_apart(function: str, backbone: str, *arguments: Any) -> None:
 def make_folder(folder: Path, fill: Callable[[Path], object]) -> None:
     """Let `fill(path)` write a new folder beside `folder`, then rename it: a reader never sees half a graph.
 
-    Another process may do the same; the graph of the faster one is kept.
+    If another process does the same, the graph of the faster one is kept.
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -143,7 +136,7 @@ def make_folder(folder: Path, fill: Callable[[Path], object]) -> None:
 
 
 def _install(work: Path, folder: Path) -> None:
-    """Make `work` the folder `folder`, without disturbing readers of one that exists."""
+    """Rename `work` to `folder`, without disturbing readers of an existing graph."""
     try:
         work.rename(folder)
     except OSError:

@@ -1,4 +1,4 @@
-"""Graphs in int8: calibrated once with the user's pictures, and kept."""
+"""Graphs in int8, calibrated once with the user's pictures."""
 
 import hashlib
 import shutil
@@ -25,17 +25,11 @@ def int8_graph(
     calibration: Calibration | None,
     progress: Progress,
 ) -> Graph:
-    """Return the int8 graph called `precision`, of `graph`'s weights; for ``int8`` calibrate a new one.
-
-    Raises
-    ------
-    OptionError
-        That graph is not in the folder `graphs`, or there is nothing to calibrate with.
-    """
+    """Return the int8 graph named `precision`, of `graph`'s weights; for ``int8`` calibrate a new one."""
     if graphs is None:
         raise OptionError("int8 needs a folder to keep its calibrated graph in; name one with graphs=")
     if precision != "int8":
-        return _kept(precision, graph, graphs)
+        return _open_kept(precision, graph, graphs)
     if calibration is None:
         raise OptionError("--precision int8 is calibrated by embed; make a store with it first")
     progress("calibrate int8, once", 0, None)
@@ -51,7 +45,7 @@ def int8_graph(
     return Graph.open(home)
 
 
-def _kept(name: str, graph: Graph, graphs: Path) -> Graph:
+def _open_kept(name: str, graph: Graph, graphs: Path) -> Graph:
     if not (graphs / name / FACTS).is_file():
         raise OptionError(
             f"the graph {name} is not in {graphs}; it was calibrated where the features were made: "

@@ -20,7 +20,7 @@ from toolkit.errors import OptionError
 
 logger = logging.getLogger(__name__)
 
-# it is deprecated, but the only way to nvJPEG without another dependency
+# deprecated, but the only way to nvJPEG without another dependency
 warnings.filterwarnings("ignore", "The image decoding and encoding capabilities", DeprecationWarning)
 
 AT_ONCE = 4  # decoding threads on a GPU at a time: enough to keep it busy with bounded memory
@@ -34,8 +34,8 @@ class DeviceDecoder:
     """Decodes and resizes plain JPEGs on a device; safe to call from threads.
 
     On CUDA a call has its own stream and returns when all its work is complete. nvJPEG decodes on internal
-    streams and does not wait for the caller's: it would write to memory that another call had freed but whose
-    kernels had still to run.
+    streams and does not wait for the caller's: it would write to memory that another call had freed while
+    kernels still used it.
     """
 
     def __init__(self, device: str, preprocessing: Preprocessing) -> None:
@@ -47,19 +47,14 @@ class DeviceDecoder:
                 self._streams.put(torch.cuda.Stream(self._device))  # type: ignore[no-untyped-call]
 
     def __call__(self, files: Sequence[bytes], max_pixels: int) -> list[Decoded | None]:
-        """Return the network's input, with width and height, of each file; None leaves it to Pillow.
+        """See `toolkit.backbones.base.Backbone.decode`.
 
-        Only files that all decoders decode the same are taken: complete RGB JPEGs, upright, without a colour
+        Only files that all decoders decode equally are taken: complete RGB JPEGs, upright, without a colour
         profile, of at most `max_pixels`.
-
-        Raises
-        ------
-        OptionError
-            The device's memory is full.
         """
-        sizes = [_plain_size(data, self._preprocessing, max_pixels) for data in files]
+        pixels = [_plain_pixels(data, self._preprocessing, max_pixels) for data in files]
         out: list[Decoded | None] = [None] * len(files)
-        for places in _calls(sizes):
+        for places in _calls(pixels):
             with self._stream():
                 try:
                     pictures = self._decode([files[place] for place in places])
@@ -88,7 +83,7 @@ class DeviceDecoder:
             self._streams.put(stream)
 
     def _decode(self, files: Sequence[bytes]) -> list[torch.Tensor | None]:
-        """Return (3, H, W) uint8 of each; if a damaged one fails the call, they are decoded one by one."""
+        """Return (3, H, W) uint8 of each; if a damaged file fails the call, decode them one by one."""
         raw = [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in files]
         try:
             return list(decode_jpeg(raw, mode=ImageReadMode.RGB, device=self._device))
@@ -101,7 +96,7 @@ class DeviceDecoder:
         return [picture for data in files for picture in self._decode([data])]
 
     def _resized(self, pictures: Sequence[torch.Tensor | None]) -> list[Decoded | None]:
-        """Resize pictures (3, H, W), those of one size together: a GPU takes as long for one as for many."""
+        """Resize pictures (3, H, W), those of one size together: a GPU needs the same time for one."""
         by_size: dict[torch.Size, list[int]] = {}
         for place, picture in enumerate(pictures):
             if picture is not None:
@@ -115,32 +110,30 @@ class DeviceDecoder:
         return out
 
 
-def _calls(sizes: Sequence[tuple[int, int] | None]) -> Iterator[list[int]]:
-    """Yield the places of files for one call: together at most `MOST_PIXELS`, unless one alone has more."""
+def _calls(pixels: Sequence[int]) -> Iterator[list[int]]:
+    """Yield the places of files for one call: at most `MOST_PIXELS` in all, unless one alone has more."""
     places: list[int] = []
-    pixels = 0
-    for place, size in enumerate(sizes):
-        if size is None:
-            continue
-        more = size[0] * size[1]
-        if places and pixels + more > MOST_PIXELS:
+    for place, more in enumerate(pixels):
+        if more and places and sum(pixels[each] for each in places) + more > MOST_PIXELS:
             yield places
-            places, pixels = [], 0
-        places.append(place)
-        pixels += more
+            places = []
+        if more:
+            places.append(place)
     if places:
         yield places
 
 
-def _plain_size(data: bytes, preprocessing: Preprocessing, max_pixels: int) -> tuple[int, int] | None:
+def _plain_pixels(data: bytes, preprocessing: Preprocessing, max_pixels: int) -> int:
+    """Return the number of pixels, or 0 for a file that is left to Pillow."""
     if not data.startswith(b"\xff\xd8") or not data.rstrip(b"\0").endswith(_END):
-        return None
+        return 0
     try:
         with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:  # reads the header only
             upright = image.getexif().get(_ORIENTATION, 1) == 1
             plain = image.mode == "RGB" and upright and "icc_profile" not in image.info
-            fits = image.width * image.height <= max_pixels and preprocessing.resizes_whole(*image.size)
-            return image.size if plain and fits else None
-    except Exception as error:  # any fault of the file; Pillow reports it when it decodes the picture
+            pixels = image.width * image.height
+            fits = pixels <= max_pixels and preprocessing.resizes_whole(*image.size)
+            return pixels if plain and fits else 0
+    except Exception as error:  # any damage; Pillow reports it when it decodes the picture
         logger.debug("left to Pillow: %s", error)
-        return None
+        return 0

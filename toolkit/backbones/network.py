@@ -1,16 +1,19 @@
-"""Torch networks without their classifier, as the functions of `toolkit.backbones.families` build them."""
+"""Torch networks without their classifier, and functions for building them."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pkgutil import resolve_name
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
+from toolkit.backbones.families import family_of
 from toolkit.backbones.graphs import NetworkFacts
 from toolkit.backbones.preprocessing import CELL, Recipe
-from toolkit.backbones.weights import State, digest_of, random_seed, read_file, weights_file
+from toolkit.backbones.weights import State, random_seed
 from toolkit.errors import WeightsError
 
 
@@ -21,12 +24,10 @@ class Network:
     Attributes
     ----------
     module : torch.nn.Module
-        In eval mode, (B, 3, H, W) float32 normalised to (B, D) float32.
+        In eval mode; normalised pixels (B, 3, H, W) float32 to rows (B, D) float32.
     recipe : Recipe
-    weights_sha256 : str
-        Of the tensors in use.
-    pooling : str
-        How the last feature map becomes one row.
+    weights_sha256, pooling : str
+        See `toolkit.store.spec.EmbeddingSpec`.
     """
 
     module: nn.Module
@@ -36,7 +37,7 @@ class Network:
 
 
 class FromBytes(nn.Module):
-    """(B, H, W, 3) uint8 to (B, D). Normalisation is part of the graph, so batches travel as bytes."""
+    """(B, H, W, 3) uint8 to (B, D), normalisation included, so that batches stay bytes until then."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -47,21 +48,20 @@ class FromBytes(nn.Module):
 
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
         """Return rows. (B, H, W, 3) seen as (B, 3, H, W) is channels_last already, so nothing is copied."""
-        mean, std = self.get_buffer("mean"), self.get_buffer("std")
-        x = (batch.to(torch.float32) - mean) / std
+        x = (batch.to(torch.float32) - self.get_buffer("mean")) / self.get_buffer("std")
         rows: torch.Tensor = self.module(x.permute(0, 3, 1, 2))
         return rows
 
 
-def build_network(family: str, name: str, weights: str) -> Network:
-    """Call the family's function, an import string, for `name` and `weights`."""
-    network: Network = resolve_name(family)(name, weights)
+def build_network(name: str, weights: str) -> Network:
+    """Build a network by the function of its family."""
+    network: Network = resolve_name(family_of(name))(name, weights)
     network.module.eval().requires_grad_(False)
     return replace(network, recipe=replace(network.recipe, any_size=_takes_any_size(network)))
 
 
 def facts_of(network: Network, name: str, weights: str) -> NetworkFacts:
-    """Return the facts a spec needs; the network is run once to see the length of a row."""
+    """Return the facts of a network, which is run once to measure the length of a row."""
     side = network.recipe.crop_size
     with torch.inference_mode():
         dim = network.module(torch.zeros(1, 3, side, side)).shape[1]
@@ -86,7 +86,7 @@ def _takes_any_size(network: Network) -> bool:
 
 
 def seeded(weights: str, make: Callable[[], nn.Module]) -> nn.Module:
-    """Make a module; ``random:SEED`` decides its tensors and torch's generator stays as it was."""
+    """Make a module, its random tensors by ``random:SEED`` without changing torch's generator."""
     seed = random_seed(weights)
     if seed is None:
         return make()
@@ -96,29 +96,18 @@ def seeded(weights: str, make: Callable[[], nn.Module]) -> nn.Module:
 
 
 def load_weights(module: nn.Module, state: State, *, name: str, weights: str, classifier: str) -> None:
-    """Copy `state` into `module`; only the `classifier`, which is dropped, may be missing or differ in size.
-
-    Raises
-    ------
-    WeightsError
-        Names or shapes differ.
-    """
-    wanted = module.state_dict()
-    usable = {key: value for key, value in state.items() if not key.startswith(f"{classifier}.")}
-    missing = [key for key in wanted if key not in usable and not key.startswith(f"{classifier}.")]
-    missing = [key for key in missing if not key.endswith("num_batches_tracked")]
-    wrong = [key for key, value in usable.items() if key not in wanted or value.shape != wanted[key].shape]
-    if missing or wrong:
-        first = (missing + wrong)[0]
-        raise WeightsError(
-            f"{weights} does not fit {name}: {len(missing + wrong)} tensors differ, first {first!r}"
-        )
+    """Copy `state` without its `classifier` into `module`; `WeightsError` if names or shapes differ."""
+    wanted, dropped = module.state_dict(), f"{classifier}."
+    usable = {key: value for key, value in state.items() if not key.startswith(dropped)}
+    wrong = [
+        key
+        for key in wanted
+        if key not in usable and not (key.startswith(dropped) or key.endswith("num_batches_tracked"))
+    ]
+    wrong += [key for key, value in usable.items() if key not in wanted or value.shape != wanted[key].shape]
+    if wrong:
+        raise WeightsError(f"{weights} does not fit {name}: {len(wrong)} tensors differ, first {wrong[0]!r}")
     module.load_state_dict({key: value.to(torch.float32) for key, value in usable.items()}, strict=False)
-
-
-def file_state(weights: str) -> State | None:
-    """Return the tensors of a weights file, or None for ``random:SEED``."""
-    return None if random_seed(weights) is not None else read_file(weights_file(weights))
 
 
 def drop_classifier(module: nn.Module) -> str:
@@ -131,5 +120,10 @@ def drop_classifier(module: nn.Module) -> str:
 
 
 def digest(module: nn.Module) -> str:
-    """Return the SHA-256 of a network's tensors."""
-    return digest_of(module.state_dict())
+    """Return the SHA-256 (hex) of a network's tensors by name; it does not depend on the file format."""
+    sha = hashlib.sha256()
+    for key, value in sorted(module.state_dict().items()):
+        tensor = value.detach().cpu().contiguous()
+        sha.update(f"{key} {tuple(tensor.shape)} float32\n".encode())
+        sha.update(np.ascontiguousarray(tensor.to(torch.float32).numpy()).tobytes())
+    return sha.hexdigest()

@@ -1,7 +1,7 @@
 """OpenVINO, imported without its telemetry.
 
-Importing it, or converting with it, sends usage statistics to its makers, unless the package
-``openvino_telemetry`` is missing; then it uses a stub. So in our processes that package is missing.
+It sends usage statistics to its makers when imported and when converting, unless the package
+``openvino_telemetry`` is missing. So in our processes that package is missing.
 """
 
 import sys

@@ -26,7 +26,7 @@ PRECISIONS = _Precisions(("auto", "fp32", "bf16", "fp16", "int8"))
 
 
 class NetworkOptions(Options):
-    """Which network runs, what it sees, and how it is run."""
+    """Network, preprocessing, device and precision."""
 
     backbone: Annotated[
         str,
@@ -47,7 +47,7 @@ class NetworkOptions(Options):
             "(default for networks that take one size only)."
         ),
     ] = None
-    # below 32 the usual networks, which halve their input five times, have nothing left
+    # the usual networks halve their input five times
     input_size: Annotated[
         int | None, Ge(32), Le(4096), Option("Pixels a side the network sees; by default the weights' (224).")
     ] = None

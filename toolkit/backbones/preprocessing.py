@@ -1,4 +1,4 @@
-"""From a picture to the pixels a network sees, as its weights ask for."""
+"""From a picture to the pixels a network sees, as its weights require."""
 
 import math
 from dataclasses import dataclass, replace
@@ -45,7 +45,7 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> "Recipe":
-        """Build from the fields as json holds them."""
+        """Build from the fields in json."""
         return cls(**document | {key: tuple(document[key]) for key in ("mean", "std")})
 
 
@@ -79,12 +79,8 @@ class Preprocessing:
     def of(cls, recipe: Recipe, options: NetworkOptions) -> "Preprocessing":
         """Adapt a recipe; the size resized to before a crop changes in proportion to the input size.
 
-        `resize` is by default ``full``, or ``squash`` for a network that takes one size only.
-
-        Raises
-        ------
-        OptionError
-            The network does not take that size or shape.
+        `resize` is by default ``full``, or ``squash`` for a network that takes one size only, which refuses
+        other sizes by an `OptionError`.
         """
         size = options.input_size or recipe.crop_size
         resize = options.resize or (DEFAULT_RESIZE if recipe.any_size else "squash")
@@ -101,18 +97,12 @@ class Preprocessing:
     @property
     def options(self) -> dict[str, Any]:
         """The options that make this preprocessing again, for the spec."""
-        return {
-            "resize": self.resize,
-            "input_size": self.recipe.crop_size,
-            "decode": self.decode,
-            "flip": self.flip,
-        }
+        size = self.recipe.crop_size
+        return {"resize": self.resize, "input_size": size, "decode": self.decode, "flip": self.flip}
 
     def __str__(self) -> str:
         recipe = self.recipe
-        size = f"{recipe.crop_size}"
-        if self.resize == "crop":
-            size = f"{recipe.resize_size}->{recipe.crop_size}"
+        size = f"{recipe.resize_size}->{recipe.crop_size}" if self.resize == "crop" else recipe.crop_size
         flipped = ", averaged with the mirror image" if self.flip else ""
         return (
             f"{self.resize} {size} {recipe.interpolation} antialias, mean {list(recipe.mean)}, "
@@ -142,7 +132,7 @@ class Preprocessing:
         return self.resize != "crop" or max(width, height) <= LONGEST * min(width, height)
 
     def least_side(self, width: int, height: int) -> int | None:
-        """Return how short the shorter side may become while decoding; None forbids shrinking."""
+        """See `toolkit.backbones.base.Backbone.least_side`."""
         if self.decode != "scaled":
             return None
         (w, h), box = self.plan(width, height)
@@ -157,7 +147,7 @@ class Preprocessing:
 
 
 def full_size(width: int, height: int, side: int) -> tuple[int, int]:
-    """Return the size of about `side` ** 2 pixels, sides multiples of 32, nearest to the aspect ratio."""
+    """Return the size nearest to the aspect ratio, about `side` ** 2 pixels, sides multiples of 32."""
     stretch = math.sqrt(min(max(width / height, 1 / LONGEST), LONGEST))
     cells = side / CELL
     return max(round(cells * stretch), 1) * CELL, max(round(cells / stretch), 1) * CELL

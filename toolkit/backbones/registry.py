@@ -18,16 +18,10 @@ logger = logging.getLogger(__name__)
 
 
 class EngineEntry(NamedTuple):
-    """What is known of an engine before it is imported.
+    """Facts of an engine that is not imported yet.
 
-    Attributes
-    ----------
-    load : str
-        Import string of the function that loads a network.
-    devices : tuple of str
-        Kinds of devices it runs on.
-    int8, decodes : bool
-        Whether it runs int8 graphs; whether it decodes JPEGs on its device.
+    `load` is the import string of its function; `devices` are the kinds it runs on. `int8`: it runs int8
+    graphs; `decodes`: it decodes JPEGs on its device.
     """
 
     load: str
@@ -47,17 +41,14 @@ ENGINES: Mapping[str, EngineEntry] = MappingProxyType(
 
 
 def engine_choices() -> tuple[str, ...]:
-    """Return what ``--engine`` takes."""
+    """Return the values of ``--engine``."""
     return ("auto", *ENGINES)
 
 
 def choose_engine(engine: str, device: str, *, precision: str = "auto", decode: str = "scaled") -> str:
-    """Return the engine for a device; ``auto`` is the first installed one that can do it.
+    """Return the engine for a device; ``auto`` is the first installed one.
 
-    Raises
-    ------
-    OptionError
-        The engine is not installed, or not for this device, precision or way to decode.
+    `OptionError` if the engine is not installed, or not for this device, precision or way to decode.
     """
     kind = device.partition(":")[0]
     able = [
@@ -85,7 +76,7 @@ def _is_installed(engine: str) -> bool:
 
 
 def device_for(device: str, engine: str, precision: str) -> str:
-    """Return what ``--device`` got; ``auto`` is the CPU if engine or precision run nowhere else."""
+    """Return `device`, or the CPU for ``auto`` if engine or precision run nowhere else."""
     able = [
         entry
         for name, entry in ENGINES.items()

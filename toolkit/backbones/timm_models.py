@@ -2,22 +2,14 @@
 
 from typing import Any
 
-from toolkit.backbones.network import Network, digest, file_state, load_weights, seeded
+from toolkit.backbones.network import Network, digest, load_weights, seeded
 from toolkit.backbones.preprocessing import Recipe
-from toolkit.backbones.weights import PRETRAINED, TORCHVISION
+from toolkit.backbones.weights import PRETRAINED, TORCHVISION, file_state
 from toolkit.errors import OptionError, WeightsError
 
 
 def build(name: str, weights: str) -> Network:
-    """Build ``timm:<name>`` without its classifier, its recipe from timm's data configuration.
-
-    Raises
-    ------
-    OptionError
-        timm is not installed, or has no such model.
-    WeightsError
-        The weights are unknown, do not fit, or cannot be fetched.
-    """
+    """Build ``timm:<name>`` without its classifier, its recipe from timm's data configuration."""
     try:
         import timm
     except ImportError as error:

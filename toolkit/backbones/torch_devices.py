@@ -1,4 +1,4 @@
-"""Devices as torch knows them."""
+"""Facts of torch's devices."""
 
 import contextlib
 from collections.abc import Iterator
@@ -19,12 +19,12 @@ def fast_precisions(device: str) -> tuple[str, ...]:
 
 
 def processor(device: str) -> str:
-    """Return the name of a GPU as its driver knows it; of other devices torch's name."""
+    """Return the driver's name of a GPU, or torch's name of another device."""
     return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Return whether a device's memory was full; Metal, cuDNN and nvJPEG report that only in their text."""
+    """Return whether a device's memory was full, which Metal, cuDNN and nvJPEG report only in the text."""
     text = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError) or "out of memory" in text or "alloc_failed" in text
 
@@ -33,8 +33,8 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 def on_stream(device: torch.device, stream: Any) -> Iterator[None]:
     """Make `stream` of a CUDA device the current one.
 
-    The device first: leaving the stream would otherwise return to the device that was current before, and
-    open a context of some hundred MB on it.
+    The device is entered first: else leaving the stream would return to the device current before, and open a
+    context of some hundred MB on it.
     """
     with torch.cuda.device(device), torch.cuda.stream(stream):
         yield

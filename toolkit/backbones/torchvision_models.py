@@ -1,4 +1,4 @@
-"""torchvision's classifiers without their last linear layer; ResNet50 gives 2048-d pooled features."""
+"""torchvision's classifiers without their last linear layer, such as ResNet50 with 2048 pooled features."""
 
 import difflib
 from typing import Any
@@ -7,9 +7,9 @@ import torchvision
 from torch import nn
 from torchvision.models import get_model, get_model_weights, list_models
 
-from toolkit.backbones.network import Network, digest, drop_classifier, file_state, load_weights, seeded
+from toolkit.backbones.network import Network, digest, drop_classifier, load_weights, seeded
 from toolkit.backbones.preprocessing import Recipe
-from toolkit.backbones.weights import TORCHVISION, fetch
+from toolkit.backbones.weights import TORCHVISION, fetch, file_state
 from toolkit.errors import OptionError, WeightsError
 
 NEAR = 0.5  # share of a name's letters: vit_xx is near vit_b_16
@@ -18,21 +18,12 @@ _ARGUMENTS = {"googlenet": {"init_weights": True}, "inception_v3": {"init_weight
 
 
 def build(name: str, weights: str) -> Network:
-    """Build the torchvision classifier `name` (``resnet50``, ``convnext_tiny``, ``vit_b_16``, ...).
-
-    Raises
-    ------
-    OptionError
-        torchvision has no such classifier.
-    WeightsError
-        The weights are unknown, unreadable, do not fit or cannot be fetched.
-    """
+    """Build the torchvision classifier `name` (``resnet50``, ``convnext_tiny``, ``vit_b_16``, ...)."""
     known = list_models(module=torchvision.models)
     if name not in known:
         near = difflib.get_close_matches(name, known, cutoff=NEAR)
-        hint = (
-            f"did you mean {' or '.join(near)}?" if near else "give resnet50, or timm:NAME for one of timm's"
-        )
+        usual = "give resnet50, or timm:NAME for one of timm's"
+        hint = f"did you mean {' or '.join(near)}?" if near else usual
         raise OptionError(f"torchvision {torchvision.__version__} has no classifier {name!r}; {hint}")
     enum = get_model_weights(name)
     entry = _entry(name, weights, enum)
@@ -45,7 +36,7 @@ def build(name: str, weights: str) -> Network:
 
 
 def _entry(name: str, weights: str, enum: Any) -> Any:
-    """Return the entry of torchvision's enum; for a file or random tensors the first one, for its recipe."""
+    """Return the entry of torchvision's enum; for a file or random tensors the first, for its recipe."""
     if weights not in TORCHVISION:
         return next(iter(enum))
     if TORCHVISION[weights] not in enum.__members__:

@@ -7,8 +7,6 @@ import urllib.error
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from toolkit.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -18,20 +16,14 @@ State = dict[str, "torch.Tensor"]
 
 DEFAULT_WEIGHTS = "imagenet1k-v1"  # its frozen features transfer better than v2's (Kornblith et al. 2021)
 TORCHVISION = {"imagenet1k-v1": "IMAGENET1K_V1", "imagenet1k-v2": "IMAGENET1K_V2"}
-RESNET50_FILE = "resnet50-0676ba61.pth"  # what torchvision calls resnet50's imagenet1k-v1
-PRETRAINED = "pretrained"  # timm's own, by the model's name
+RESNET50_FILE = "resnet50-0676ba61.pth"  # torchvision's name for resnet50's imagenet1k-v1
+PRETRAINED = "pretrained"  # timm's weights for the model's name
 FILES = (".pth", ".pt", ".safetensors")
 ALLOWED = f"{', '.join(TORCHVISION)}, a .pth or .safetensors file, or random:SEED"
 
 
 def identity(name: str) -> str:
-    """Return a text that identifies weights without reading tensors: of a file the digest of its content.
-
-    Raises
-    ------
-    WeightsError
-        An unknown name, or a file that does not exist.
-    """
+    """Return a text that identifies weights without reading tensors: the name, or the digest of a file."""
     if name in TORCHVISION or name == PRETRAINED or random_seed(name) is not None:
         return name
     with weights_file(name).open("rb") as file:
@@ -45,7 +37,7 @@ def random_seed(name: str) -> int | None:
 
 
 def weights_file(name: str) -> Path:
-    """Return the path `name` stands for; `WeightsError` if it is not a weights file or does not exist."""
+    """Return the path of the weights file `name`; `WeightsError` if it is no such name or does not exist."""
     path = Path(name)
     if path.suffix not in FILES:
         raise WeightsError(f"--weights got {os.fspath(path)!r}; allowed are {ALLOWED}")
@@ -54,10 +46,13 @@ def weights_file(name: str) -> Path:
     return path
 
 
-def read_file(path: Path) -> State:
-    """Read a state dict, unpickling only tensors; `WeightsError` if it is not one."""
+def file_state(weights: str) -> State | None:
+    """Return the tensors of a weights file, unpickling nothing else, or None for ``random:SEED``."""
     import torch
 
+    if random_seed(weights) is not None:
+        return None
+    path = weights_file(weights)
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -73,7 +68,7 @@ def read_file(path: Path) -> State:
 
 
 def fetch(name: str, entry: Any) -> State:
-    """Return the weights of torchvision's `entry`, fetched by torchvision if they are not cached."""
+    """Return the weights of torchvision's `entry`, which torchvision fetches if they are not cached."""
     try:
         state: State = entry.get_state_dict(progress=False, check_hash=True)
     except (urllib.error.URLError, OSError, RuntimeError) as error:
@@ -86,18 +81,6 @@ def fetch(name: str, entry: Any) -> State:
 
 
 def torch_cache() -> Path:
-    """Return the folder torchvision keeps weights in: ``torch.hub``'s, without importing torch."""
+    """Return torchvision's folder of weights, that of ``torch.hub``, without importing torch."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     return Path(os.environ.get("TORCH_HOME", cache / "torch")).expanduser() / "hub" / "checkpoints"
-
-
-def digest_of(state: State) -> str:
-    """Return the SHA-256 (hex) of all tensors by name, so that it does not depend on the file format."""
-    import torch
-
-    sha = hashlib.sha256()
-    for key in sorted(state):
-        tensor = state[key].detach().cpu().contiguous()
-        sha.update(f"{key} {tuple(tensor.shape)} float32\n".encode())
-        sha.update(np.ascontiguousarray(tensor.to(torch.float32).numpy()).tobytes())
-    return sha.hexdigest()

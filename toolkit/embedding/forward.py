@@ -1,4 +1,4 @@
-"""Images in, rows out: decoding threads, batches of one shape, several of them on the device at once.
+"""Images in, rows out: decoding threads, batches of one shape, several batches on the device at once.
 
 Some threads read, decode and resize (Pillow releases Python's lock), others run the backbone, one for each
 batch in flight. All queues are bounded, so memory does not grow with the number of images.
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Embedded:
-    """One image's rows, (D,) each: the plain one, then its views; or the reason why it has none."""
+    """Rows (D,) of one image, the plain one first, then its views; or the reason of its failure."""
 
     slot: int
     row: Row | None
@@ -39,7 +39,7 @@ class Embedded:
 def embed_entries(
     entries: Iterable[tuple[int, Entry]], backbone: Backbone, options: ReadOptions
 ) -> Iterator[Embedded]:
-    """Embed images (slot, entry), taken from `entries` as needed; yield each, in no particular order.
+    """Embed images (slot, entry), taken from `entries` as needed; yield them in no particular order.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def embed_entries(
                 if len(batch) >= forward.batch_size:
                     running.append(pool.submit(forward.embed, batch))
                     del waiting[read.pixels[0].shape]
-                # one more, so that the device's next batch is ready
+                # one more, so that the next batch is ready for the device
                 while len(running) > backbone.in_flight:
                     yield from running.popleft().result()
             running.extend(pool.submit(forward.embed, batch) for batch in waiting.values())

@@ -28,13 +28,12 @@ class PassReport:
 
     Attributes
     ----------
-    store : EmbeddingStore
     kept, embedded, failed : int
-        Images whose row was kept, is new, or does not exist because they cannot be read.
+        Images whose row was kept, whose row is new, and which cannot be read.
     dropped : int
-        Images of the store before that are gone.
+        Images of the earlier store that no longer exist.
     renamed : int
-        Images of `kept` that have another name now.
+        Images of `kept` under another name.
     skipped : tuple of str
         Files of a folder that are not images by their names.
     """
@@ -66,19 +65,20 @@ def run_pass(
     files : mapping of str, optional
         Label, tag and split files to remember, by role.
     for_prediction : bool
-        Whether the store, if it is new, is one that ``predict`` makes for itself.
+        Whether a new store is one that ``predict`` makes for itself.
     lock : StoreLock, optional
         The lock of `target`, if the caller holds it already.
 
     Raises
     ------
     SpecMismatchError, StoreError
-        `target` was made another way, or of another folder; another pass is writing it; the disk refuses.
+        `target` was made with other options or of another folder, another pass is writing it, or the disk
+        cannot be written.
     """
     with StoreLock(target) if lock is None else lock as held:
         recover(target)
         meta = _meta(manifest, runner, options, earlier(target), dict(files or {}), for_prediction)
-        # a view is drawn by its image's name, so with views a renamed image is another one
+        # views depend on the image's name, so with views a renamed image must be embedded again
         known = Known(manifest.entries, by_content=not meta.views)
         ids = [entry.id for entry in manifest.entries]
         writer = StoreWriter(target, meta, ids, keep=known, force=options.force, lock=held)
@@ -89,13 +89,13 @@ def run_pass(
         except BaseException:
             writer.close()
             raise
-    gone = set(writer.before.ids) - set(ids) if writer.before is not None else set()
+    before = writer.before.ids if writer.before is not None else ()
     embedded = len(todo) - len(store.failures)
     return PassReport(
         store,
         kept=len(store.rows) - embedded,
         embedded=embedded,
-        dropped=len(gone - set(known.renamed.values())),
+        dropped=len(set(before) - set(ids) - set(known.renamed.values())),
         failed=len(store.failures),
         renamed=len(known.renamed),
         skipped=manifest.skipped,
@@ -144,7 +144,7 @@ def _fill(
 
 
 def _unfit(embedded: Embedded, meta: StoreMeta) -> str:
-    """Return why the store cannot hold these rows; an empty text if it can."""
+    """Return the reason why the store cannot hold these rows, or an empty text."""
     if all(is_finite_as(rows, meta.dtype) for rows in embedded.rows):
         return ""
     if all(is_finite_as(rows, "float32") for rows in embedded.rows):

@@ -1,7 +1,7 @@
 """Runners of a pass: one device in this process, or several devices with a child process each.
 
-Several devices share one plan. A child asks for the next lot of images when it is about to run out, so a
-faster device does more, and it sends rows back; the parent alone writes the store.
+Several devices share one list of images. A child asks for the next lot when it is about to run out, so a
+faster device embeds more, and sends rows back; only the parent writes the store.
 """
 
 import weakref
@@ -23,7 +23,7 @@ from toolkit.runtime.children import Channel, Child, ChildError, Inbox
 from toolkit.runtime.progress import Progress, silent
 from toolkit.store.spec import EmbeddingSpec
 
-LOT = 64  # images of a lot: small, so that all devices end together
+LOT = 64  # images: small, so that all devices end together
 ROWS = 32  # rows sent back at a time
 MORE = "more"
 REMEDY = "name --engine and --precision yourself, or devices of one kind"
@@ -32,12 +32,7 @@ REMEDY = "name --engine and --precision yourself, or devices of one kind"
 class Runner(Protocol):
     """What `toolkit.embedding.run.run_pass` needs: the spec of the rows, and the rows.
 
-    Attributes
-    ----------
-    spec : EmbeddingSpec
-    options : ReadOptions
-    made_with : dict of str
-        Device and choice of precision, for people to read.
+    `made_with` is the device and the choice of precision, for people to read.
     """
 
     spec: EmbeddingSpec
@@ -61,7 +56,7 @@ class OneDevice:
         self._backbone = backbone
 
     def embed(self, entries: Iterable[tuple[int, Entry]]) -> Iterator[Embedded]:
-        """Embed images (slot, entry), in no particular order."""
+        """See `Runner`."""
         return embed_entries(entries, self._backbone, self.options)
 
     def close(self) -> None:
@@ -76,21 +71,13 @@ def _made_with(backbone: Backbone) -> dict[str, str]:
 class ManyDevices:
     """The pass on several devices, a child process each, for one call of `embed`.
 
-    The children end with `embed`, with `close`, or when the object is deleted.
-
-    Parameters
-    ----------
-    devices : sequence of str
-    network : NetworkOptions
-    options : ReadOptions
-        The decoding threads are shared out among the children.
-    graphs : Path, optional
-        See `load_backbone`.
+    The children end with `embed`, with `close`, or when the object is deleted. The decoding threads of
+    `options` are divided among them; `graphs` is that of `load_backbone`.
 
     Raises
     ------
     ToolkitError
-        What loading the backbone raises in a child; or two devices would make different rows.
+        The error of loading the backbone in a child; or two devices would make different rows.
     """
 
     def __init__(
@@ -109,28 +96,27 @@ class ManyDevices:
         self._children: dict[Child, str] = {}
         self._loaded = False
         self._ending = weakref.finalize(self, _end, self._children)
-        self._ending.atexit = False  # then closed pipes end them, and a forked process must not
+        self._ending.atexit = False  # at exit closed pipes end them, and a forked process must not
         try:
             for device in devices:
                 arguments = (network.part(NetworkOptions), device, each, graphs)
                 child = Child("toolkit.embedding.runners:serve", *arguments, inbox=self._inbox)
                 self._children[child] = device
-            specs: dict[Child, EmbeddingSpec] = {}
-            made_with: dict[Child, dict[str, str]] = {}
-            while len(specs) < len(devices):
-                child, (specs[child], made_with[child]) = self._receive(set(self._children))
-            first, *others = self._children
-            for child in others:
-                have = self._children[child]
-                specs[child].require(specs[first], have=have, want=devices[0], remedy=REMEDY)
+            loaded: dict[Child, tuple[EmbeddingSpec, dict[str, str]]] = {}
+            while len(loaded) < len(devices):
+                child, answer = self._receive(set(self._children))
+                loaded[child] = answer
+            self.spec, made_with = loaded[next(iter(self._children))]
+            for child, device in self._children.items():
+                loaded[child][0].require(self.spec, have=device, want=devices[0], remedy=REMEDY)
         except BaseException:
             self.close()
             raise
-        self.spec, self.made_with = specs[first], made_with[first] | {"device": ",".join(devices)}
+        self.made_with = made_with | {"device": ",".join(devices)}
         self._loaded = True
 
     def embed(self, entries: Iterable[tuple[int, Entry]]) -> Iterator[Embedded]:
-        """Embed images (slot, entry), in no particular order; a second call is an error."""
+        """See `Runner`; a second call is an error."""
         if not self._ending.alive:
             raise RuntimeError("the processes of this runner have ended; make another one")
         stream = iter(entries)
@@ -150,7 +136,7 @@ class ManyDevices:
             self.close()
 
     def close(self) -> None:
-        """End the children, whatever they do."""
+        """End the children."""
         self._ending()
 
     def _send(self, child: Child, lot: list[tuple[int, Entry]]) -> None:
@@ -160,7 +146,7 @@ class ManyDevices:
             raise self._failure(child, error) from error
 
     def _receive(self, children: set[Child]) -> tuple[Child, Any]:
-        """Return the next child of `children` that sends or returns something, with that."""
+        """Return the next of `children` that sends or returns an object, and the object."""
         while True:
             child, message = self._inbox.get()
             if child not in children:
@@ -181,7 +167,7 @@ class ManyDevices:
 
 def _end(children: dict[Child, str]) -> None:
     for child in children:
-        child.terminate()  # all of them, before one is waited for
+        child.terminate()  # all of them, before waiting for one
     for child in children:
         child.close()
 

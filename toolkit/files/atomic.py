@@ -1,4 +1,4 @@
-"""Files that are complete or not there."""
+"""Atomic replacement of a file."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,8 +9,7 @@ from pathlib import Path
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a path beside `path` to write to, and rename it to `path` if the block succeeds.
 
-    A reader sees the old file or the new one, never a part of it. If the block raises, what it wrote is
-    removed and the old file stays.
+    A reader sees the old file or the new one, never a part of it. If the block raises, the old file stays.
 
     Examples
     --------

@@ -8,23 +8,21 @@ from pathlib import Path
 from toolkit.errors import StoreError
 
 _AGAIN = "then run the same command again: what is embedded is kept"
+_PERMISSIONS = "fix the permissions, or give another --artifacts"
+_NOT_A_FOLDER = "a file is where a folder is needed; give another --artifacts"
 _REMEDIES = {
     errno.ENOSPC: f"free some space, {_AGAIN}",
     errno.EDQUOT: f"free some of your quota, {_AGAIN}",
     errno.EFBIG: f"raise the limit (ulimit -f) or use another disk with --artifacts, {_AGAIN}",
     errno.ENAMETOOLONG: "give a shorter --name",
-    **dict.fromkeys(
-        (errno.EACCES, errno.EPERM, errno.EROFS), "fix the permissions, or give another --artifacts"
-    ),
-    **dict.fromkeys(
-        (errno.ENOTDIR, errno.EEXIST), "a file is where a folder is needed; give another --artifacts"
-    ),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _PERMISSIONS),
+    **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), _NOT_A_FOLDER),
 }
 
 
 @contextmanager
 def writing(target: Path) -> Iterator[None]:
-    """Raise an `OSError` of the block, which writes the store `target`, as a `StoreError` with a remedy."""
+    """Raise an `OSError` of the block, which writes the store `target`, as a `StoreError`."""
     try:
         yield
     except OSError as error:

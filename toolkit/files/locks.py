@@ -18,7 +18,7 @@ _UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 class StoreLock:
     """Keeps other passes from writing a store, until it is released or this process ends.
 
-    The lock is on the file ``.<name>.lock``. The file stays, but blocks no one: the operating system releases
+    The lock is on the file ``.<name>.lock``. The file stays, but blocks nobody: the operating system releases
     the lock when the process ends. On a file system without locking, only a warning is logged.
     """
 
@@ -34,18 +34,12 @@ class StoreLock:
                 raise StoreError(
                     f"another pass is writing the store {target}; wait for it or give another --name"
                 ) from error
-            except NotImplementedError:
-                self._warn()
-            except OSError as error:
-                if error.errno not in _UNSUPPORTED:
+            except (NotImplementedError, OSError) as error:
+                if isinstance(error, OSError) and error.errno not in _UNSUPPORTED:
                     raise
-                self._warn()
-
-    def _warn(self) -> None:
-        logger.warning(
-            "%s: this disk does not support locks; do not let two passes write one store",
-            self._lock.lock_file,
-        )
+                logger.warning(
+                    "%s: this disk does not support locks; do not let two passes write one store", path
+                )
 
     def __enter__(self) -> Self:
         return self

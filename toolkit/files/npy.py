@@ -1,9 +1,8 @@
-"""``.npy`` files: their headers, and rows moved without being held in memory."""
+"""``.npy`` files: headers, and copies of rows through a bounded buffer."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +11,11 @@ from toolkit.errors import StoreError
 
 EmbeddingArray = NDArray[np.float32] | NDArray[np.float16]
 
-COPY_ROWS = 4096  # rows moved at a time: 32 MB of 2048 float32
+COPY_ROWS = 4096  # rows copied at a time: 32 MB of 2048 float32
 
 
-@dataclass(frozen=True)
-class Header:
-    """What a ``.npy`` file says of its array; `offset` is the byte at which the data begin."""
+class Header(NamedTuple):
+    """The header of a ``.npy`` file; its data begin at the byte `offset`."""
 
     shape: tuple[int, ...]
     fortran: bool
@@ -26,21 +24,20 @@ class Header:
 
 
 def read_header(file: BinaryIO) -> Header:
-    """Read the header of an open ``.npy`` file; `ValueError` if it is not one."""
+    """Read the header of an open ``.npy`` file; `ValueError` if it has none."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(file)
-    return Header(shape, fortran, dtype, file.tell())
+    return Header(*read(file), file.tell())
 
 
 def write_header(file: BinaryIO, dtype: str, shape: tuple[int, int]) -> None:
-    """Write the header of a ``.npy`` of that dtype and shape, C order."""
+    """Write the header of an array in C order."""
     header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)
 
 
 def open_array(path: Path) -> EmbeddingArray:
-    """Map the ``.npy`` (N, D) at `path` into memory, read-only; `StoreError` if it is none."""
+    """Map the ``.npy`` (N, D) at `path` into memory, read-only; `StoreError` if that fails."""
     try:
         array: EmbeddingArray = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -57,18 +54,10 @@ def is_finite_as(values: NDArray[np.floating], dtype: str) -> bool:
 def copy_rows(
     source: Path, target: BinaryIO, offset: int, moves: Sequence[tuple[int, int]], row_bytes: int
 ) -> None:
-    """Copy rows of the ``.npy`` `source` to `target`, whose data begin at `offset`.
+    """Copy rows of `row_bytes` bytes from the ``.npy`` `source` to `target`, whose data begin at `offset`.
 
-    Parameters
-    ----------
-    moves : sequence of (int, int)
-        Row number in the target and row number in the source.
-    row_bytes : int
-        Bytes of one row in both files.
-
-    Notes
-    -----
-    The rows are read, not mapped: pages of a mapped file count as memory of this process.
+    `moves` are pairs of row numbers, in the target and in the source. The rows are read, not mapped: pages of
+    a mapped file count as memory of this process.
     """
     with source.open("rb") as old:
         begin = read_header(old).offset
@@ -84,10 +73,9 @@ def copy_rows(
 def _runs(moves: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
     """Yield (to, from, count) of moves that are consecutive on both sides."""
     first = 0
-    for here in range(1, len(moves) + 1) if moves else ():
+    for here in range(1, len(moves) + 1):
         to, start = moves[first]
         count = here - first
-        if here < len(moves) and moves[here] == (to + count, start + count) and count < COPY_ROWS:
-            continue
-        yield to, start, count
-        first = here
+        if here == len(moves) or moves[here] != (to + count, start + count) or count == COPY_ROWS:
+            yield to, start, count
+            first = here

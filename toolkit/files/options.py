@@ -1,4 +1,4 @@
-"""Options of where things are written."""
+"""Options of output files."""
 
 from typing import Annotated
 
@@ -6,7 +6,7 @@ from toolkit.runtime.options import Option, Options, PathLike
 
 
 class ArtifactsOption(Options):
-    """Where everything lies."""
+    """Where all output is written."""
 
     artifacts: Annotated[
         PathLike,
@@ -18,6 +18,6 @@ class ArtifactsOption(Options):
 
 
 class ForceOption(Options):
-    """What may be overwritten."""
+    """Whether existing output is replaced."""
 
     force: Annotated[bool, Option("Replace what is there already.")] = False

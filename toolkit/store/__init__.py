@@ -1,4 +1,4 @@
-"""The embedding store: rows on disk, the images they are of, and what made them. Does not import torch.
+"""The embedding store: rows on disk, the ids of their images, and the spec of both. Does not import torch.
 
 Layout of ``<name>/``::
 
@@ -8,7 +8,7 @@ Layout of ``<name>/``::
     meta.json        spec, dtype, views, root, versions, remembered label files
     views/NN.npy     augmented views, same rows
 
-A pass writes beside it, into ``.<name>.partial/``: a row goes straight to its place in the ``.npy`` files,
-then into a journal, so a kill loses only the rows not yet in the journal. Finishing is one rename. Meanwhile
-a lock on ``.<name>.lock`` keeps a second pass out.
+A pass writes beside it, into ``.<name>.partial/``: a row goes to its place in the ``.npy`` files, then into a
+journal, so a kill loses only the rows not yet in the journal. Finishing is one rename. Meanwhile a lock on
+``.<name>.lock`` keeps a second pass out.
 """

@@ -7,7 +7,7 @@
 ``.<name>.previous``
     The finished store, between the two renames that replace it.
 ``.<name>.trash``
-    What is being deleted: renamed first, so that a kill leaves nothing that looks complete.
+    A folder being deleted: renamed first, so that a kill leaves nothing that looks complete.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 def beside(target: Path, role: Literal["partial", "next", "previous", "trash"]) -> Path:
-    """Return the folder beside `target` that has that role."""
+    """Return the folder of that role beside `target`."""
     return target.with_name(f".{target.name}.{role}")
 
 
@@ -39,20 +39,15 @@ def earlier(target: Path) -> list[StoreMeta]:
     return metas
 
 
-def interrupted(target: Path) -> bool:
-    """Return whether an interrupted pass can be resumed; `recover` first."""
-    return _holds_rows(beside(target, "partial"))
-
-
 def recover(target: Path) -> None:
-    """Repair what a kill left between two renames or during a deletion; no store and no pass is lost."""
+    """Repair the folders after a kill between two renames or during a deletion."""
     with writing(target):
         partial, fresh, previous = (beside(target, role) for role in ("partial", "next", "previous"))
         if previous.exists() and not target.exists():
             previous.rename(target)
         discard(previous, target)
-        if not _holds_rows(partial):
-            if _holds_rows(fresh):
+        if not holds_rows(partial):
+            if holds_rows(fresh):
                 discard(partial, target)
                 fresh.rename(partial)
             elif _size(partial / "journal.csv"):
@@ -61,7 +56,7 @@ def recover(target: Path) -> None:
 
 
 def replace(folder: Path, target: Path) -> None:
-    """Rename `folder` to `target`; what was there is kept beside it until that has succeeded."""
+    """Rename `folder` to `target`; an earlier `target` is kept beside it until that has succeeded."""
     previous = beside(target, "previous")
     if os.path.lexists(target):
         discard(previous, target)
@@ -76,7 +71,7 @@ def replace(folder: Path, target: Path) -> None:
 
 
 def discard(folder: Path, target: Path) -> None:
-    """Delete a folder beside `target`; what cannot be deleted is renamed."""
+    """Delete a folder beside `target`; if that is not possible, it is still renamed."""
     trash = beside(target, "trash")
     _delete(trash)
     if os.path.lexists(folder):
@@ -91,7 +86,7 @@ def _delete(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _holds_rows(folder: Path) -> bool:
+def holds_rows(folder: Path) -> bool:
     """Return whether the pass in `folder` has all its arrays and a journal."""
     try:
         meta = StoreMeta.read(folder / "meta.json")

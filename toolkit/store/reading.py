@@ -6,7 +6,7 @@ from toolkit.errors import StoreError
 from toolkit.files.npy import EmbeddingArray, open_array
 from toolkit.runtime.messages import counted
 from toolkit.store.records import Failure, StoreMeta, array_names
-from toolkit.store.tables import read_rows, read_table
+from toolkit.store.tables import damaged, read_rows, read_table
 
 
 class EmbeddingStore:
@@ -36,10 +36,9 @@ class EmbeddingStore:
         for path in self._array_paths():
             shape = open_array(path).shape
             if shape != (len(self.rows), self.meta.spec.dim):
-                listed = counted(len(self.rows), "row")
-                raise StoreError(
-                    f"{path} holds {' x '.join(map(str, shape))} numbers but index.csv lists {listed} "
-                    f"of {self.meta.spec.dim}; the store is damaged, embed again with --force"
+                held, listed = " x ".join(map(str, shape)), counted(len(self.rows), "row")
+                raise damaged(
+                    f"{path} holds {held} numbers but index.csv lists {listed} of {self.meta.spec.dim}"
                 )
 
     @property
@@ -57,7 +56,7 @@ class EmbeddingStore:
         return open_array(self.folder / "embeddings.npy")
 
     def views(self) -> list[EmbeddingArray]:
-        """Return the augmented (N, D) arrays, memory-mapped; an empty list if there are none."""
+        """Return the augmented (N, D) arrays, memory-mapped; an empty list without augmented views."""
         return [open_array(path) for path in self._array_paths()[1:]]
 
     def _array_paths(self) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Descriptions of a store: of its rows and of the whole."""
+"""Records of a store: its rows, its failures and its description."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -14,7 +14,7 @@ from toolkit.store.spec import EmbeddingSpec, StoreDtype
 
 @dataclass(frozen=True)
 class Row:
-    """The image of one embedding: its id and what its file was like when it was read.
+    """The image of one embedding: its id and the facts of its file when it was read.
 
     `bytes` and `mtime_ns` are the file's size and modification time, `digest` is BLAKE2b-128 of its content
     in hex, `width` and `height` are pixels as shown, `mode` is Pillow's name of the pixels as stored.
@@ -31,7 +31,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Failure:
-    """An image without an embedding, and why in plain words."""
+    """An image without an embedding, and the reason in plain words."""
 
     img_path: str
     reason: str
@@ -39,17 +39,17 @@ class Failure:
 
 @dataclass(frozen=True)
 class StoreMeta:
-    """What made a store.
+    """The description of a store.
 
     Attributes
     ----------
     spec, dtype
     views, seed : int
-        Number of augmented arrays, and what they were drawn with.
+        Number of augmented arrays, and the seed they were drawn with.
     root : str
         The folder ids are relative to; empty for imported features.
     files : dict of str
-        The label, tag and split files given to ``embed``, by role.
+        The label, tag and split files passed to ``embed``, by role.
     versions, made_with : dict of str
         Of the pass that last embedded a row: versions of libraries; ``device`` (several joined by commas if
         rows come from several) and ``why`` that precision.
@@ -67,22 +67,38 @@ class StoreMeta:
     for_prediction: bool = False
     made_with: dict[str, str] = field(default_factory=dict)
 
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read the file that `write` wrote; `StoreError` if it is missing or damaged."""
+        try:
+            document = read_json(path)
+            document["spec"] = EmbeddingSpec.from_dict(document["spec"])
+            meta = cls(**document)
+            np.dtype(meta.dtype)
+            array_names(meta.views)
+            meta.files | meta.made_with
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StoreError(
+                f"{path} is not a readable store description ({error}); embed again with --force"
+            ) from error
+        return meta
+
     def write(self, path: Path) -> None:
         """Write as json."""
         write_json(path, asdict(self))
 
     def joined(self, earlier: Sequence["StoreMeta"], *, added: bool) -> "StoreMeta":
-        """Return this with what made the rows: those kept from `earlier` and, if any, those `added`."""
+        """Return this with the makers of its rows: those of `earlier` and, if it `added` rows, this pass."""
         makers = [*earlier, self] if added or not earlier else earlier
         made_with = {name: text for meta in makers for name, text in meta.made_with.items()}
-        devices = dict.fromkeys(meta.made_with["device"] for meta in makers if "device" in meta.made_with)
+        devices = {meta.made_with["device"]: None for meta in makers if "device" in meta.made_with}
         if len(devices) > 1:
             made_with["device"] = ",".join(dict.fromkeys(",".join(devices).split(",")))
         versions = {name: text for meta in makers for name, text in meta.versions.items()}
         return replace(self, made_with=made_with, versions=versions)
 
     def may_be_of(self, root: str) -> bool:
-        """Return whether this is about the images in `root`; a folder that was moved is still the same."""
+        """Return whether this may describe the images in `root`: the same folder, or one that was moved."""
         return not (self.root and root and Path(self.root).exists()) or Path(root).samefile(self.root)
 
     def require_same(self, meta: "StoreMeta", what: str) -> None:
@@ -99,23 +115,7 @@ class StoreMeta:
             if have != want:
                 raise StoreError(f"{what} has {name} {have}, this pass {want}; {remedy}")
 
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read what `write` wrote; `StoreError` if it is missing or not that."""
-        try:
-            document = read_json(path)
-            document["spec"] = EmbeddingSpec.from_dict(document["spec"])
-            meta = cls(**document)
-            np.dtype(meta.dtype)
-            array_names(meta.views)
-            meta.files | meta.made_with
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise StoreError(
-                f"{path} is not a readable store description ({error}); embed again with --force"
-            ) from error
-        return meta
-
 
 def array_names(views: int) -> list[str]:
-    """Return the relative names of a store's arrays: the plain one first."""
+    """Return the relative paths of a store's arrays: the plain one first."""
     return ["embeddings.npy", *(f"views/{view:02d}.npy" for view in range(views))]

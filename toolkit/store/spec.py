@@ -1,4 +1,4 @@
-"""What made an embedding store: the spec that everything downstream checks."""
+"""The spec of an embedding store: everything that decides the values of its rows."""
 
 import re
 from collections.abc import Iterator
@@ -15,15 +15,15 @@ _COMMA = re.compile(r", (?![^\[]*\])")  # not inside brackets
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingSpec:
-    """Everything that decides the value of an embedding. Two stores of equal spec may be mixed.
+    """Everything that decides the value of an embedding. Rows of two stores of equal spec may be mixed.
 
     Attributes
     ----------
     backbone : str
         Registry name (``resnet50``), or ``imported`` for features computed elsewhere.
     weights, weights_sha256 : str
-        The name asked for (not compared) and the digest of the tensors themselves (compared), so the same
-        weights from two files are the same.
+        The name asked for (not compared) and the digest of the tensors (compared), so the same weights from
+        two files are equal.
     preprocessing : str
         Resize, crop, interpolation and normalisation in one canonical line.
     pooling : str
@@ -33,7 +33,7 @@ class EmbeddingSpec:
     precision : str
         Arithmetic of the forward pass: ``fp32``, ``bf16``, ``fp16``, or ``int8-`` and a digest of the graph.
     engine : str
-        What ran the network: ``torch`` or ``openvino``; ``unknown`` for imported features.
+        The library that ran the network: ``torch`` or ``openvino``; ``unknown`` for imported features.
     options : dict
         The options ``resize``, ``input_size``, ``decode`` and ``flip`` behind `preprocessing`. Not compared;
         empty for imported features.
@@ -50,17 +50,16 @@ class EmbeddingSpec:
     options: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as json can hold them."""
+        """Return the fields for json."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> Self:
-        """Build from `to_dict`'s output; `StoreError` names what is missing or of another type."""
+        """Build from `to_dict`'s output; `StoreError` names a field that is missing or of another type."""
         values: dict[str, Any] = {}
         for each in fields(cls):
             kind = {"dim": int, "options": dict}.get(each.name, str)
-            default = None if each.default is MISSING else each.default
-            value = document.get(each.name, default)
+            value = document.get(each.name, None if each.default is MISSING else each.default)
             if each.name == "options" and value is None:
                 value = _options_of_0_1(values["preprocessing"])
             if not isinstance(value, kind):
@@ -69,13 +68,9 @@ class EmbeddingSpec:
         return cls(**values)
 
     def network_options(self) -> dict[str, Any]:
-        """Return the options of the network that makes such embeddings again, but for its weights."""
-        return {
-            "backbone": self.backbone,
-            **self.options,
-            "engine": self.engine,
-            "precision": self.precision,
-        }
+        """Return the network options that make such embeddings again, without the weights."""
+        names = ("backbone", "engine", "precision")
+        return {name: getattr(self, name) for name in names} | self.options
 
     def difference(self, other: Self) -> str | None:
         """Return the name of the first field that differs, or None; names of weights are not compared."""
@@ -93,30 +88,27 @@ class EmbeddingSpec:
 
 
 def _against(name: str, have: EmbeddingSpec, want: EmbeddingSpec) -> str:
-    """Return both values of a field, of digests the beginning, of the preprocessing only what differs."""
+    """Return both values of a field: digests shortened, of the preprocessing only the parts that differ."""
     values = [str(getattr(spec, name)) for spec in (have, want)]
     if name == "weights_sha256":
         values = [value[:DIGITS] for value in values]
     elif name == "preprocessing":
         one, other = (_COMMA.split(value) for value in values)
-        values = [", ".join(part for part in one if part not in other) or "nothing"]
-        values += [", ".join(part for part in other if part not in one) or "nothing"]
+        pairs = ((one, other), (other, one))
+        values = [", ".join(part for part in a if part not in b) or "nothing" for a, b in pairs]
     return " against ".join(values)
 
 
 def _options_of_0_1(preprocessing: str) -> dict[str, Any]:
-    """Read the options out of a description: specs written by version 0.1 have no others."""
+    """Parse the options from the description, for a spec written by version 0.1."""
     resize, _, rest = preprocessing.partition(" ")
     size = rest.partition(" ")[0].rpartition("->")[2]
     if not size.isdecimal():  # of imported features
         return {}
-    scaled, device = (
-        "JPEG scaled while decoded" in preprocessing,
-        "JPEG decoded on the device" in preprocessing,
-    )
+    decodes = {"scaled": "JPEG scaled while decoded", "device": "JPEG decoded on the device"}
     return {
         "resize": resize,
         "input_size": int(size),
-        "decode": "scaled" if scaled else "device" if device else "exact",
+        "decode": next((name for name, text in decodes.items() if text in preprocessing), "exact"),
         "flip": preprocessing.endswith("averaged with the mirror image"),
     }

@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -14,7 +14,7 @@ from toolkit.files.disk import writing
 from toolkit.files.locks import StoreLock
 from toolkit.files.npy import EmbeddingArray, copy_rows, open_array, read_header, write_header
 from toolkit.runtime.messages import counted
-from toolkit.store.folders import beside, discard, interrupted, recover, replace
+from toolkit.store.folders import beside, discard, holds_rows, recover, replace
 from toolkit.store.reading import EmbeddingStore
 from toolkit.store.records import Failure, Row, StoreMeta, array_names
 from toolkit.store.tables import add_to_journal, read_journal, write_failed, write_index
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Source:
-    """Rows that may be kept, of the finished store or an interrupted pass; (slot, place) of those kept."""
+    """The finished store or an interrupted pass; `moves` are (slot, place) of the rows kept."""
 
     what: str
     folder: Path
@@ -36,9 +36,9 @@ class _Source:
 class StoreWriter:
     """Writes a store: one slot for each image, filled in any order, resumable after a kill.
 
-    Rows are kept from the finished store of that name and from an interrupted pass. They are copied when the
-    first new row comes; if none comes and all rows of the finished store keep their places, only its tables
-    are written. Copying needs room for the kept rows twice, and so does leaving out failed images at the end.
+    Rows are kept from the finished store of that name and from an interrupted pass. They are copied before
+    the first new row is written; without new rows, if all rows of the finished store keep their places, only
+    its tables are written. Copying needs room for the kept rows twice, as does leaving out failed images.
 
     End it with `finish`, `close` or `abandon`. Only the thread that owns the writer may call its methods.
 
@@ -51,7 +51,7 @@ class StoreWriter:
         Image ids, one a slot.
     keep : callable, optional
         Called with an image's id and with the rows by id, of the finished store and then of an interrupted
-        pass. It returns the id of the row to keep and the `Row` to enter for the image, or None if the image
+        pass. Returns the id of the row to keep and the `Row` to enter for the image, or None if the image
         must be embedded. By default nothing is kept.
     force : bool
         Ignore the finished store and an interrupted pass.
@@ -61,11 +61,11 @@ class StoreWriter:
     Attributes
     ----------
     rows : dict of int
-        By slot, the rows that are kept or written.
+        Rows kept or written, by slot.
     failures : dict of int
-        By slot, why an image has no row.
+        Reasons for missing rows, by slot.
     before : EmbeddingStore or None
-        The finished store, if there is one that can be read.
+        The finished store, if it can be read.
 
     Raises
     ------
@@ -89,8 +89,11 @@ class StoreWriter:
         self.failures: dict[int, str] = {}
         self.before: EmbeddingStore | None = None
         self._folder: Path | None = None
+        self._open_files = contextlib.ExitStack()  # closes each, even if one raises
         self._files: list[BinaryIO] = []
         self._offset = 0
+        self._arrays = array_names(meta.views)
+        self._row_bytes = meta.spec.dim * np.dtype(meta.dtype).itemsize
         self._pending: dict[int, Row] = {}
         self._added = self._refused = False
         self._sources: list[_Source] = []
@@ -121,10 +124,9 @@ class StoreWriter:
             if not force:  # else it is replaced, damaged or not
                 raise
         if self.before is not None and not force:
-            rows = dict(enumerate(self.before.rows))
-            what = f"the store at {self.target}"
+            what, rows = f"the store at {self.target}", dict(enumerate(self.before.rows))
             self._sources.append(_Source(what, self.target, self.before.meta, rows))
-        if interrupted(self.target):
+        if holds_rows(partial):
             slots = range(len(open_array(partial / "embeddings.npy")))
             rows = {slot: row for slot, row in read_journal(partial / "journal.csv") if slot in slots}
             meta = StoreMeta.read(partial / "meta.json")
@@ -137,18 +139,17 @@ class StoreWriter:
         return [slot for slot in range(len(self.ids)) if slot not in self.rows and slot not in self._pending]
 
     def begin(self) -> Path:
-        """Make the folder of the pass, with copies of the kept rows; `write` does so when it must."""
-        if self._folder is not None:
-            return self._folder
-        partial = beside(self.target, "partial")
-        with writing(self.target):
-            kept = [(source.folder, source.moves) for source in self._sources]
-            with self._copied(len(self.ids), kept) as fresh:
-                self._describe(fresh, added=bool(self.todo()))
-                add_to_journal(fresh / "journal.csv", self.rows)
-            discard(partial, self.target)
-            self._folder = fresh.rename(partial)
-            self._open(self._folder)
+        """Make the folder of the pass, with copies of the kept rows; the first `write` calls this."""
+        if self._folder is None:
+            partial = beside(self.target, "partial")
+            with writing(self.target):
+                kept = [(source.folder, source.moves) for source in self._sources]
+                with self._copied(len(self.ids), kept) as fresh:
+                    self._describe(fresh, added=bool(self.todo()))
+                    add_to_journal(fresh / "journal.csv", self.rows)
+                discard(partial, self.target)
+                self._folder = fresh.rename(partial)
+                self._open(self._folder)
         return self._folder
 
     def write(self, slot: int, row: Row, arrays: Sequence[EmbeddingArray]) -> None:
@@ -184,9 +185,8 @@ class StoreWriter:
         self.flush()
         missing = [slot for slot in self.todo() if slot not in self.failures]
         if missing:
-            first = self.ids[missing[0]]
-            are = counted(len(missing), "image is", "images are")
-            raise StoreError(f"{are} neither embedded nor failed, first {first}")
+            count = counted(len(missing), "image is", "images are")
+            raise StoreError(f"{count} neither embedded nor failed, first {self.ids[missing[0]]}")
         with writing(self.target):
             if self._folder is None and self._all_in_place():
                 self._update()
@@ -197,14 +197,14 @@ class StoreWriter:
         return store
 
     def _all_in_place(self) -> bool:
-        """Return whether the finished store has the rows that are wanted, in their order."""
-        if len(self._sources) != 1 or self._sources[0].folder != self.target:
+        """Return whether the rows are those of the finished store, in its order."""
+        if [source.folder for source in self._sources] != [self.target]:
             return False
         (source,) = self._sources
         return [place for _, place in source.moves] == list(range(len(source.rows)))
 
     def _update(self) -> None:
-        """Write those tables of the finished store that change."""
+        """Write those files of the finished store, other than arrays, that change."""
         assert self.before is not None
         meta = self.meta.joined([self.before.meta], added=False)
         if self._ordered() != list(self.before.rows):
@@ -224,7 +224,7 @@ class StoreWriter:
         write_index(final / "index.csv", self._ordered())
         write_failed(final / "failed.csv", self._failed())
         replace(final, self.target)
-        # only now: a pass killed before the rename is resumed from its journal
+        # after the rename: a pass killed before it is resumed from its journal
         (self.target / "journal.csv").unlink(missing_ok=True)
         discard(beside(self.target, "partial"), self.target)
 
@@ -235,9 +235,9 @@ class StoreWriter:
         return [Failure(self.ids[slot], reason) for slot, reason in sorted(self.failures.items())]
 
     def close(self) -> None:
-        """Stop without finishing; the next pass resumes from what was written.
+        """Stop without finishing; the next pass keeps the rows written.
 
-        If the disk refuses now, that is logged: this runs while another error is on its way.
+        An error of the disk is only logged, because `close` is called while another error is handled.
         """
         if not self._refused:
             try:
@@ -257,16 +257,8 @@ class StoreWriter:
 
     # ------------------------------------------------------------------ arrays
 
-    @property
-    def _arrays(self) -> list[str]:
-        return array_names(self.meta.views)
-
-    @property
-    def _row_bytes(self) -> int:
-        return self.meta.spec.dim * np.dtype(self.meta.dtype).itemsize
-
     @contextlib.contextmanager
-    def _copied(self, n: int, sources: Iterable[tuple[Path, Sequence[tuple[int, int]]]]) -> Iterator[Path]:
+    def _copied(self, n: int, sources: Sequence[tuple[Path, Sequence[tuple[int, int]]]]) -> Iterator[Path]:
         """Yield the folder ``next`` with arrays of `n` rows, some copied; on an error it is removed."""
         fresh = beside(self.target, "next")
         try:
@@ -282,22 +274,20 @@ class StoreWriter:
                     copy_rows(folder / name, file, self._offset, moves, self._row_bytes)
             self._close()
             yield fresh
-        except BaseException:  # all it holds are copies, and a full disk needs the room
+        except BaseException:  # it holds only copies, and a full disk needs the room
             self._drop()
             discard(fresh, self.target)
             raise
 
     def _open(self, folder: Path) -> None:
         for name in self._arrays:
-            file = (folder / name).open("r+b")
+            file = self._open_files.enter_context((folder / name).open("r+b"))
             self._offset = read_header(file).offset
             self._files.append(file)
 
     def _close(self) -> None:
-        files, self._files = self._files, []
-        with contextlib.ExitStack() as stack:  # closes each, even if one raises
-            for file in files:
-                stack.callback(file.close)
+        self._files = []
+        self._open_files.close()
 
     def _drop(self) -> None:
         with contextlib.suppress(OSError):
@@ -309,7 +299,7 @@ class StoreWriter:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """As `writing`, and remember a refusal: nothing may follow a cut-off line of the journal."""
+        """As `writing`, and remember an error: nothing may follow a cut-off line of the journal."""
         try:
             with writing(self.target):
                 yield

@@ -10,7 +10,6 @@ import numpy as np
 
 from toolkit.arrays.types import Float32Array, Pixels
 from toolkit.backbones.base import LoadedNetwork
-from toolkit.backbones.families import family_of
 from toolkit.backbones.graphs import load_graph
 from toolkit.backbones.int8 import Calibration, int8_graph
 from toolkit.backbones.openvino_import import import_openvino
@@ -34,25 +33,20 @@ def fast_precisions() -> tuple[str, ...]:
 
 
 def processor() -> str:
-    """Return the CPU's name as OpenVINO knows it."""
+    """Return OpenVINO's name of the CPU."""
     return str(openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")).strip()
 
 
 def load(
     options: NetworkOptions, *, graphs: Path | None, calibration: Calibration | None, progress: Progress
 ) -> LoadedNetwork:
-    """Load a network as a graph, see `toolkit.backbones.registry`."""
+    """Load a network as a graph; see `toolkit.backbones.registry`."""
     assert options.weights is not None
-    graph = load_graph(family_of(options.backbone), options.backbone, options.weights, progress=progress)
+    graph = load_graph(options.backbone, options.weights, progress=progress)
     preprocessing = Preprocessing.of(graph.facts.recipe, options)
     if options.precision.startswith("int8"):
         graph = int8_graph(
-            options.precision,
-            graph,
-            preprocessing,
-            graphs=graphs,
-            calibration=calibration,
-            progress=progress,
+            options.precision, graph, preprocessing, graphs=graphs, calibration=calibration, progress=progress
         )
         options = replace(options, precision=graph.folder.name)
     elif options.precision not in ("auto", "fp32", *fast_precisions()):
@@ -81,10 +75,8 @@ class OpenVinoEngine:
     pads = False
 
     def __init__(self, graph: Path, precision: str) -> None:
-        settings = {
-            "PERFORMANCE_HINT": "THROUGHPUT",
-            "INFERENCE_PRECISION_HINT": HINTS.get(precision, "f32"),
-        }
+        hint = HINTS.get(precision, "f32")
+        settings = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": hint}
         core = openvino.Core()
         try:
             compiled = core.compile_model(core.read_model(graph), "CPU", settings)
@@ -97,14 +89,14 @@ class OpenVinoEngine:
         self._requests: SimpleQueue[Any] = SimpleQueue()
         for _ in range(self.in_flight):
             self._requests.put(compiled.create_infer_request())
-        # concurrent first calls deadlock in OpenVINO's binding (a static table, filled with Python's lock
-        # released); warm up here
+        # concurrent first calls deadlock in OpenVINO's binding (a static table is filled while Python's lock
+        # is released), so the first call is made here
         sides = zip(FIRST, compiled.input(0).get_partial_shape(), strict=True)
         first = [least if side.is_dynamic else side.get_length() for least, side in sides]
         self.forward(np.zeros(first, np.uint8))
 
     def batch_size(self, side: int) -> int:
-        """Return the same number for pictures of any size."""
+        """Return one number for pictures of any size."""
         return BATCH
 
     def forward(self, batch: Pixels) -> Float32Array:

@@ -9,7 +9,6 @@ import torch
 
 from toolkit.arrays.types import Float32Array, Pixels
 from toolkit.backbones.base import DeviceMemoryError, LoadedNetwork
-from toolkit.backbones.families import family_of
 from toolkit.backbones.graphs import graph_folder
 from toolkit.backbones.int8 import Calibration
 from toolkit.backbones.network import FromBytes, Network, build_network, facts_of
@@ -29,9 +28,9 @@ SHARE = 8  # of a GPU's memory a batch may take: two are in flight, and processe
 def load(
     options: NetworkOptions, *, graphs: Path | None, calibration: Calibration | None, progress: Progress
 ) -> LoadedNetwork:
-    """Load a network as a torch module, see `toolkit.backbones.registry`."""
+    """Load a network as a torch module; see `toolkit.backbones.registry`."""
     assert options.weights is not None
-    network = build_network(family_of(options.backbone), options.backbone, options.weights)
+    network = build_network(options.backbone, options.weights)
     preprocessing = Preprocessing.of(network.recipe, options)
     decoder = None
     if options.decode == "device":
@@ -56,12 +55,8 @@ class TorchEngine:
 
     On CUDA each calling thread has its own stream and pinned buffer, so that one batch is copied while
     another one is computed. For the whole process TF32 is switched off in cuDNN (fp32 means fp32: TF32 rounds
-    inputs to 10 bits), and cuDNN uses only its deterministic algorithms.
-
-    Raises
-    ------
-    DeviceMemoryError
-        The network does not fit on the device.
+    inputs to 10 bits), and cuDNN uses only its deterministic algorithms. `DeviceMemoryError` if the network
+    does not fit on the device.
     """
 
     pads = True
@@ -70,26 +65,21 @@ class TorchEngine:
         self._device = torch.device(device)
         self._kind = KINDS.get(precision)
         self._local = threading.local()
-        self._module: torch.nn.Module = self._placed(FromBytes(network))
+        self.in_flight = 2 if self._device.type == "cuda" else 1
         if self._device.type == "cuda":
             torch.backends.cudnn.allow_tf32 = False
             torch.backends.cudnn.deterministic = True
-        self.in_flight = 2 if self._device.type == "cuda" else 1
-
-    def _placed(self, module: FromBytes) -> torch.nn.Module:
         try:
-            placed: torch.nn.Module = module.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self._module = FromBytes(network).to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             raise DeviceMemoryError(f"the network does not fit on {self._device}") from error
-        return placed
 
     def batch_size(self, side: int) -> int:
-        """Return the batch size; on a GPU by how much of its memory pictures of `side` pixels take.
+        """Return the batch size, on a GPU by the memory that pictures of `side` pixels take.
 
-        Not by timing: the last bits of rows depend on the batch size, and a pass resumed on another day
-        must get the same one.
+        Not by timing: the last bits of rows depend on the batch size, so a resumed pass needs the same one.
         """
         if self._device.type != "cuda":
             return MPS_BATCH if self._device.type == "mps" else CPU_BATCH
@@ -107,7 +97,7 @@ class TorchEngine:
         """Return rows (B, D); `DeviceMemoryError` if the device cannot hold the batch."""
         rows = self._rows(batch)
         if rows is None:
-            # out of the except block, the failed batch is no longer referenced and its memory can be freed
+            # outside the except block the failed batch is not referenced, and its memory can be freed
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
             elif self._device.type == "mps":
@@ -149,9 +139,9 @@ class TorchEngine:
 
 
 def batch_size_within(room: float, each: float) -> int:
-    """Return the largest power of two, `SMALLEST_BATCH` to `LARGEST_BATCH`, of pictures that fit.
+    """Return the largest power of two of pictures of `each` bytes that fit into `room` bytes.
 
-    `room` is the bytes they may take, `each` what one of them takes.
+    At least `SMALLEST_BATCH`, at most `LARGEST_BATCH`.
     """
     size = LARGEST_BATCH
     while size > SMALLEST_BATCH and size * each > room:
