@@ -57,14 +57,19 @@ def draw_picture(
         shape, colour = _pick(rng, SHAPES), _pick(rng, COLOURS)
         _paint_shape(canvas, rng, shape, colour, quarter)
         tags |= {shape, colour}
-    canvas += (30 if effect == "noisy" else 2.5) * rng.standard_normal(canvas.shape, dtype=np.float32)
-    image = Image.fromarray(np.clip(np.rint(canvas), 0, 255).astype(np.uint8))
     if effect == "模糊":
-        image = image.filter(ImageFilter.GaussianBlur(min(size) / 64))
+        blurred = _to_image(canvas).filter(ImageFilter.GaussianBlur(min(size) / 64))
+        canvas = np.asarray(blurred, np.float32)
+    noise = rng.standard_normal(canvas.shape, dtype=np.float32)  # a sensor's, so it is not blurred
+    image = _to_image(canvas + (30 if effect == "noisy" else 2.5) * noise)
     if grey:
         image = image.convert("L").convert("RGB")
         tags = tags - set(COLOURS) | {GREY}
     return image, tuple(tag for tag in TAGS if tag in tags)
+
+
+def _to_image(canvas: Float32Array) -> Image.Image:
+    return Image.fromarray(np.clip(np.rint(canvas), 0, 255).astype(np.uint8))
 
 
 def _pick(rng: np.random.Generator, shares: Mapping[T, float]) -> T:

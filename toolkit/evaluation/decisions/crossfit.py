@@ -27,7 +27,6 @@ def cross_fitted(
     Parameters
     ----------
     rule : DecisionRule
-        Not changed.
     scores : (N, L) float32
     Y : (N, L), dense or sparse
         The truth.
@@ -56,27 +55,18 @@ def cross_fitted(
         tuned = rule_from_dict(rule.to_dict()).fit(ChosenRows(scores, others), truth[others])
         predicted.append(tuned.apply(ChosenRows(scores, here)))
         rows.append(here)
-    stacked: Any = sp.vstack(predicted, format="csr")
-    return sp.csr_array(stacked[np.argsort(np.concatenate(rows))])
+    return sp.csr_array(sp.vstack(predicted, format="csr"))[np.argsort(np.concatenate(rows))]
 
 
-def optimism(
-    rule: DecisionRule,
-    scores: ScoreMatrix,
-    Y: Any,
-    folds: int = 2,
-    groups: NDArray[Any] | None = None,
-    *,
-    seed: int = 0,
-) -> dict[str, float]:
-    """Return the F1 of the rule on the very rows it is tuned on, less its `cross_fitted` F1.
+def optimism(rule: DecisionRule, scores: ScoreMatrix, Y: Any, **options: Any) -> dict[str, float]:
+    """Return the F1 of the rule on the rows it is tuned on, less its `cross_fitted` F1.
 
-    Takes the parameters of `cross_fitted`. The keys are ``micro_f1``, ``macro_f1`` (tags with a positive) and
-    ``samples_f1``; nan if that F1 is.
+    `options` are those of `cross_fitted`. The keys are ``micro_f1``, ``macro_f1`` (tags with a positive) and
+    ``samples_f1``; a value is nan if that F1 is.
     """
     truth = positives(Y)
     tuned = rule_from_dict(rule.to_dict()).fit(scores, truth).apply(scores)
     inside = evaluate(truth, tuned)
-    outside = evaluate(truth, cross_fitted(rule, scores, truth, folds, groups, seed=seed))
+    outside = evaluate(truth, cross_fitted(rule, scores, truth, **options))
     names = ("micro_f1", "macro_f1", "samples_f1")
     return {name: getattr(inside, name) - getattr(outside, name) for name in names}

@@ -1,7 +1,7 @@
-"""Counts over sorted columns of scores, tag by tag: each tag's own best cut, and the adjusted grid.
+"""Each tag's own best threshold, and thresholds adjusted by the tags' priors: counts over sorted columns.
 
-A block of columns is in memory at a time. Each is sorted once, by fold if there are folds, and then searched
-for how many of its scores reach a threshold.
+A block of columns is in memory at a time. Each column is sorted once in each fold, then searched for how many
+of its scores reach a threshold.
 """
 
 from collections import deque
@@ -14,19 +14,13 @@ import numpy as np
 from scipy.special import expit
 
 from toolkit.arrays.types import Float32Array, Float64Array, Int64Array, RowNumbers
-from toolkit.evaluation.decisions.base import (
-    ScoreMatrix,
-    column_blocks,
-    logits,
-    positive_scores,
-    positives,
-)
+from toolkit.evaluation.decisions.base import ScoreMatrix, column_blocks, logits, positive_scores, positives
 from toolkit.evaluation.decisions.cuts import between
 from toolkit.runtime.devices import usable_cores
 
 TAUS = np.linspace(0, 1, 11)
-"""From one threshold for all tags to the full step of Menon et al. (arXiv 2007.07314)."""
-OFFSETS = np.linspace(-4, 4, 81)  # logits about the threshold that is best for micro-F1
+"""0 is one threshold for all tags, 1 the full adjustment of Menon et al. (arXiv 2007.07314)."""
+OFFSETS = np.linspace(-4, 4, 81)  # in logits, from the threshold that is best for micro-F1
 WORKERS = 4  # threads, at most: each holds two blocks of scores
 
 
@@ -61,21 +55,23 @@ class RankedPositives:
 
 
 def each_sorted_block(
-    scores: ScoreMatrix, folds: list[RowNumbers], count: Callable[[slice, list[Float32Array]], None]
+    scores: ScoreMatrix, folds: list[RowNumbers], *counts: Callable[[slice, list[Float32Array]], None]
 ) -> None:
-    """Call `count` with the columns of each block of scores (N, L), from several threads.
+    """Call each of `counts` with the columns of every block of scores (N, L), from several threads.
 
-    Its second argument is, for each of `folds`, the fold's scores (l, n), each tag's sorted. Calls overlap,
-    each for other columns.
+    The second argument has, for each of `folds`, the scores (l, n) of its rows, sorted tag by tag. Calls for
+    different blocks overlap.
     """
 
     def sort(columns: slice, block: Float32Array) -> None:
-        count(columns, [np.sort(block[:, rows], axis=1) for rows in folds])
+        parts = [np.sort(block[:, rows], axis=1) for rows in folds]
+        for count in counts:
+            count(columns, parts)
 
     workers = min(WORKERS, usable_cores())
     waiting: deque[Future[None]] = deque()
     with ThreadPoolExecutor(workers) as pool:
-        # the blocks are read here, one after the other: `scores` need not be thread-safe
+        # blocks are read in this thread: `scores` need not be thread-safe
         for columns, block in column_blocks(scores):
             waiting.append(pool.submit(sort, columns, block))
             if len(waiting) > workers:  # limits the blocks in memory
@@ -87,8 +83,8 @@ def each_sorted_block(
 class FoldedCuts:
     """Each tag's best threshold by its own F1, tuned without each fold in turn.
 
-    An F1 can only peak at a cut just at a positive's score (see the module `cuts`). So for each of the
-    P positives it is counted how many scores of its tag reach it, and the highest that does not is kept.
+    An F1 can only peak at a cut just at a positive's score (see the module `cuts`). So for each of the P
+    positives, the scores of its tag that reach it are counted, and the highest below it is kept.
     """
 
     def __init__(self, ranked: RankedPositives, folds: list[RowNumbers]) -> None:
@@ -128,7 +124,7 @@ class FoldedCuts:
         inside = np.isin(ranked.row, np.concatenate([self.folds[fold] for fold in used]))
         before = np.append(0, np.cumsum(inside))
         support = np.diff(before[ranked.starts])
-        # of equal scores the last has all hits, so the highest F1; the others may be counted lower
+        # of equal scores the last counts all hits, so it has the highest F1
         hits = before[1:] - np.repeat(before[ranked.starts[:-1]], ranked.support)
         counted = self._predicted[used].sum(axis=0) + np.repeat(support, ranked.support)
         f1 = 2 * hits / np.maximum(counted, 1)  # 0 of 0 if a tag has no positive in these folds
@@ -143,9 +139,9 @@ class FoldedCuts:
 class AdjustedGrid:
     """Macro and micro F1 of thresholds that one number moves by the tags' priors, over a grid.
 
-    ``logit t_l = logit t + offset + tau (logit pi_l - mean)``: to cut ``z_l - tau logit pi_l`` at one value.
-    The mean is over positives: with it ``offset`` means about the same for every tau. `common` is the
-    threshold t that is best for micro-F1.
+    ``logit t_l = logit t + offset + tau (logit pi_l - mean)``: ``z_l - tau logit pi_l`` is cut at one value.
+    The mean is over positives, so that an offset means about the same for every tau. `common` is the threshold
+    t that is best for micro-F1.
     """
 
     def __init__(self, ranked: RankedPositives, common: float) -> None:
