@@ -17,8 +17,8 @@ from toolkit.errors import HeadError
 from toolkit.files.npy import read_header
 
 IN_MEMORY = 2**30
-"""Bytes of float32 up to which features are loaded whole: 35,000 x 2,048 take 287 MB."""
-BLOCK_BYTES = 2**26  # of float32 a block
+"""Most bytes of float32 features that are loaded whole: 35,000 x 2,048 take 287 MB."""
+BLOCK_BYTES = 2**26  # of float32
 
 
 class FileRows:
@@ -61,10 +61,10 @@ class FileRows:
         return values.reshape(count, width)
 
     def __getstate__(self) -> Any:
-        """Refuse to be pickled: the file may not exist where the pickle is loaded."""
+        """Refuse: the file may not exist where the pickle is loaded."""
         raise HeadError(
-            f"the rows of {self.path} are too many for memory and read from there, which a pickle cannot "
-            "hold; export the head as npz, not as joblib"
+            f"the rows of {self.path} are too many for memory and stay there, so a pickle cannot hold them; "
+            "export the head as npz, not as joblib"
         )
 
     def __del__(self) -> None:
@@ -150,7 +150,7 @@ def take(X: Any, rows: RowNumbers) -> Any:
 
 
 def loaded(X: Any) -> Any:
-    """Return `Features` of at most `IN_MEMORY` bytes as an array; anything else as it is."""
+    """Return `Features` of at most `IN_MEMORY` bytes as an array; anything else unchanged."""
     return X[:] if isinstance(X, Features) and X.nbytes <= IN_MEMORY else X
 
 

@@ -14,12 +14,11 @@ from toolkit.arrays.types import Float32Array, RowNumbers
 logger = logging.getLogger(__name__)
 
 DUPLICATE_COSINE = 0.97
-"""Centred cosine from which on two rows count as one picture.
+"""Least centred cosine of two rows that count as one picture.
 
-Of 2,100 aerial tiles (UC Merced) 28 are grouped at .97 and 275 at .90, at which different fields of one kind
-are grouped.
+Of 2,100 aerial tiles (UC Merced) 28 are grouped at .97; at .90 275 are, among them different fields.
 """
-IMPLAUSIBLE_GROUP = 0.05  # share of all rows; a larger group means that the features separate nothing
+IMPLAUSIBLE_GROUP = 0.05  # share of all rows; a larger group means that features do not separate pictures
 _SKETCH = 256  # dimensions of the random projection that proposes pairs
 _SKETCH_SLACK = 0.05  # five standard deviations of its error at the cosine above
 _BLOCK = 2048
@@ -31,8 +30,8 @@ def near_duplicate_groups(X: Any, *, digests: Sequence[str] | None = None) -> Ro
 
     Two rows are near-duplicates if their files are identical (`digests`, one a row, empty if unknown) or
     the cosine of their centred features is at least `DUPLICATE_COSINE`; groups are connected components.
-    If the features make a group of more than `IMPLAUSIBLE_GROUP` of all rows, they separate nothing (an
-    untrained network's): only digests count then, with one warning.
+    If a group is larger than `IMPLAUSIBLE_GROUP` of all rows (an untrained network's features), only
+    digests count, with a warning.
     """
     N = len(X)
     same = _same_digest(digests or [""] * N)

@@ -1,4 +1,4 @@
-"""Splits: which rows a head learns from (train), is tuned on (val) and is measured on (test)."""
+"""Splits of rows into train (to learn from), val (to tune on) and test (to measure on)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ _PART_COLUMNS = ("split", "part", "subset", "fold", "set")
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Row numbers of each part, ascending, (n,) intp.
+    """Row numbers of each part, ascending, (n,) intp; `source` describes how the split was made.
 
-    `test` may be empty: then no rows are held out to measure on. `source` describes how the split was made.
+    `test` may be empty: no rows are then held out to measure on.
     """
 
     train: RowNumbers
@@ -45,19 +45,18 @@ def stratified_split(
 ) -> list[RowNumbers]:
     """Split rows into parts so that every tag, the rarest first, is spread by `fractions`.
 
-    Iterative stratification (Sechidis, Tsoumakas and Vlahavas, ECML PKDD 2011) on sparse labels: 35,000 rows
+    Iterative stratification (Sechidis, Tsoumakas and Vlahavas, ECML PKDD 2011) on sparse labels. 35,000 rows
     with 27 of 6,941 tags each take a few seconds.
 
     Parameters
     ----------
     Y : csr_array (N, L) bool
-        Which row has which tag.
     fractions : sequence of float
-        The share of rows of each part; their sum is 1.
+        Share of rows of each part; the sum is 1.
     seed : int
         Breaks ties and orders rows; equal seeds give equal splits.
     groups : ndarray (N,), optional
-        Rows with the same number stay together, such as near-duplicates.
+        Rows with the same number, such as near-duplicates, stay together.
 
     Returns
     -------
@@ -87,7 +86,7 @@ def stratified_split(
 def _deal(
     units: sp.csr_array, sizes: RowNumbers, fractions: Float64Array, random: np.random.Generator
 ) -> RowNumbers:
-    """Return the part of each unit: of rows (`sizes`) that stay together, and their tags (n_units, L)."""
+    """Return the part of each unit: `sizes` rows that stay together, `units` (n_units, L) with each tag."""
     n_units, L = units.shape
     wanted_rows = fractions * sizes.sum()
     wanted = fractions[:, None] * np.asarray(units.sum(axis=0), float)
@@ -110,7 +109,7 @@ def _deal(
             assign(int(unit), _most_wanting(wanted[:, tag], wanted_rows, random))
     for unit in np.flatnonzero(part_of < 0):
         assign(int(unit), _most_wanting(wanted_rows, wanted_rows, random))
-    # every part that should have rows has at least one unit, if there are enough
+    # an empty part that should have rows takes one unit of the part with most, if that has several
     for part in np.flatnonzero(fractions > 0):
         have = np.bincount(part_of, minlength=len(fractions))
         if not have[part] and have.max(initial=0) > 1:
@@ -133,7 +132,7 @@ def default_split(
     seed: int = 0,
     groups: RowNumbers | None = None,
 ) -> Split:
-    """Return the stratified split, by default 70/15/15. `test_fraction` may be 0.
+    """Return a stratified split, by default 70/15/15. `test_fraction` may be 0.
 
     Raises
     ------

@@ -51,7 +51,7 @@ def read_labels(options: ReadLabelsOptions) -> LabelTable:
 
 
 def read_label_file(path: Path, options: LabelOptions) -> LabelTable:
-    """Do what `read_labels` does."""
+    """Read a label file or folder, as `read_labels` does."""
     if not path.exists():
         raise LabelError(f"there is no label file {path}; check the path")
     tags = None if options.tags is None else Path(options.tags)

@@ -1,4 +1,4 @@
-"""The ordered list of tags, which are the columns of Y; read from and written to a file."""
+"""The ordered list of tags, which are the columns of Y."""
 
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -29,12 +29,7 @@ class LabelSpace:
     """Ordered tag names: the columns of Y (N, L).
 
     Tags are kept as written and compared in Unicode NFC: composed and decomposed spellings are one tag,
-    full-width and half-width forms are two.
-
-    Attributes
-    ----------
-    tags : tuple of str
-        Column j is ``tags[j]``. Unique and not blank, or `LabelError` is raised.
+    full-width and half-width forms are two. `LabelError` if a tag is blank or there twice.
 
     Examples
     --------
@@ -74,13 +69,7 @@ class LabelSpace:
         return np.array([self._columns.get(nfc(tag), -1) for tag in tags], dtype=np.intp)
 
     def encode(self, rows: Iterable[Iterable[str]]) -> sp.csr_array:
-        """Return the boolean CSR array (N, L) of N rows of tags; a tag repeated in a row counts once.
-
-        Raises
-        ------
-        LabelError
-            A tag is not in the space.
-        """
+        """Return the boolean CSR array (N, L) of N rows of tags; `LabelError` for a tag not in the space."""
         columns: list[int] = []
         ends = [0]
         for number, row in enumerate(rows):
@@ -112,14 +101,9 @@ class LabelSpace:
     def read(cls, path: Path, *, encoding: str = "utf-8") -> Self:
         """Read one tag a line, or the column ``name`` of a csv such as wd-tagger's ``selected_tags.csv``.
 
-        A list that is not UTF-8 is read in `encoding`, the option for the labels, which may come from
-        elsewhere. Lines are stripped; blank ones at the end are ignored.
-
-        Raises
-        ------
-        LabelError
-            A blank line before the last tag, a tag that is there twice, no tag at all, or a file that cannot
-            be read or decoded.
+        A list that is not UTF-8 is read in `encoding`, that of the labels, which may have another origin.
+        Lines are stripped; blank ones at the end are ignored. `LabelError` for a blank line before the last
+        tag, a tag that is there twice, no tag at all, or a file that cannot be read or decoded.
         """
         lines = _tag_lines(path, encoding)
         while lines and not lines[-1][1]:

@@ -148,5 +148,4 @@ def positive_scores(scores: ScoreMatrix, truth: sp.csr_array) -> Float32Array:
 
 def logits(thresholds: Any) -> Float64Array:
     """Return log(p / (1 - p)), p clipped to [1e-7, 1 - 1e-7]."""
-    out: Float64Array = logit(np.clip(np.asarray(thresholds, np.float64), 1e-7, 1 - 1e-7))
-    return out
+    return np.asarray(logit(np.clip(np.asarray(thresholds, np.float64), 1e-7, 1 - 1e-7)))

@@ -7,13 +7,12 @@ of its scores reach a threshold.
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy.special import expit
 
-from toolkit.arrays.types import Float32Array, Float64Array, Int64Array, RowNumbers
+from toolkit.arrays.types import Float32Array, Float64Array, RowNumbers
 from toolkit.evaluation.decisions.base import ScoreMatrix, column_blocks, logits, positive_scores, positives
 from toolkit.evaluation.decisions.cuts import between
 from toolkit.runtime.devices import usable_cores
@@ -24,30 +23,27 @@ OFFSETS = np.linspace(-4, 4, 81)  # in logits, from the threshold that is best f
 WORKERS = 4  # threads, at most: each holds two blocks of scores
 
 
-@dataclass(frozen=True, eq=False)
 class RankedPositives:
-    """The P positives of all tags, tag by tag, highest score first."""
+    """The P positives of the truth Y (N, L), dense or sparse, tag by tag, highest of the scores (N, L) first.
 
-    starts: Int64Array  # (L + 1,): tag l's are those from starts[l] to starts[l + 1]
-    score: Float32Array  # (P,)
-    row: RowNumbers  # (P,)
-    n_rows: int  # of the scores
+    Attributes
+    ----------
+    score, row : ndarray (P,)
+    support : ndarray (L,) int64
+        Positives of each tag.
+    starts : ndarray (L + 1,) int64
+        Those of tag l are from ``starts[l]`` to ``starts[l + 1]``.
+    """
 
-    @classmethod
-    def of(cls, scores: ScoreMatrix, Y: Any) -> "RankedPositives":
-        """Rank the positives of the truth Y (N, L), dense or sparse, by their scores (N, L)."""
+    def __init__(self, scores: ScoreMatrix, Y: Any) -> None:
         truth = positives(Y)
-        N, L = truth.shape
+        self.n_rows, L = truth.shape
         unordered = positive_scores(scores, truth)
         order = np.lexsort((-unordered, truth.indices))
-        rows = np.repeat(np.arange(N), np.diff(truth.indptr))
-        starts = np.append(0, np.cumsum(np.bincount(truth.indices, minlength=L)))
-        return cls(starts, unordered[order], rows[order], N)
-
-    @property
-    def support(self) -> Int64Array:
-        """Positives of each tag, (L,)."""
-        return np.diff(self.starts)
+        self.score = unordered[order]
+        self.row = np.repeat(np.arange(self.n_rows), np.diff(truth.indptr))[order]
+        self.support = np.bincount(truth.indices, minlength=L)
+        self.starts = np.append(0, np.cumsum(self.support))
 
     def of_tag(self, tag: int) -> slice:
         """Return the slice of a tag's positives."""
@@ -114,9 +110,7 @@ class FoldedCuts:
             tags, best = self._best([other for other in range(n_folds) if other != fold or n_folds == 1])
             total[tags] += logits(best)
             times[tags] += 1
-        mean = np.divide(total, times, out=np.full(L, np.nan), where=times > 0)
-        out: Float64Array = expit(mean)
-        return out
+        return np.asarray(expit(np.divide(total, times, out=np.full(L, np.nan), where=times > 0)))
 
     def _best(self, used: list[int]) -> tuple[RowNumbers, Float64Array]:
         """Return the tags with positives in the folds used, and their best midpoints there."""
@@ -140,8 +134,8 @@ class AdjustedGrid:
     """Macro and micro F1 of thresholds that one number moves by the tags' priors, over a grid.
 
     ``logit t_l = logit t + offset + tau (logit pi_l - mean)``: ``z_l - tau logit pi_l`` is cut at one value.
-    The mean is over positives, so that an offset means about the same for every tau. `common` is the threshold
-    t that is best for micro-F1.
+    The mean is over positives, so an offset means about the same for every tau. `common` is the threshold t
+    that is best for micro-F1.
     """
 
     def __init__(self, ranked: RankedPositives, common: float) -> None:

@@ -129,7 +129,7 @@ class LogitAdjusted(Thresholds):
 
     def _tune(self, scores: ScoreMatrix, Y: Any) -> Iterable[float]:
         common = best_threshold(scores, Y)[0]
-        ranked = RankedPositives.of(scores, Y)
+        ranked = RankedPositives(scores, Y)
         if not len(ranked.score):
             self.tau = 0.0
             return [common] * scores.shape[1]
@@ -172,7 +172,7 @@ class PerTag(Thresholds):
 
     def _tune(self, scores: ScoreMatrix, Y: Any) -> Iterable[float]:
         common = best_threshold(scores, Y)[0]
-        ranked = RankedPositives.of(scores, Y)
+        ranked = RankedPositives(scores, Y)
         if not len(ranked.score):
             return [common] * scores.shape[1]
         folds = _folds(ranked.n_rows)

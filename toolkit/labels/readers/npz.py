@@ -23,8 +23,8 @@ KEY = "tag_train"
 TAG_LISTS = ("valid_tags.txt", "tags.txt")
 """Tag lists looked for beside the matrix; the first is the contest's."""
 
-_DAMAGE = (zipfile.BadZipFile, zlib.error)
 _BLOCK_BYTES = 64 << 20
+_DAMAGE = (ValueError, EOFError, OSError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 
 def read(path: Path, options: ReaderOptions) -> RawLabels:
@@ -34,11 +34,9 @@ def read(path: Path, options: ReaderOptions) -> RawLabels:
     one with an image column. Column j is line j of the user's tag list, or of ``valid_tags.txt`` or
     ``tags.txt`` beside the file. The tags in that csv, if any, are compared with the matrix.
 
-    Raises
-    ------
-    LabelError
-        The matrix cannot be read without pickle, holds values other than 0 and 1, or differs from csv or tag
-        list in size; csv or tag list are missing or ambiguous; csv and matrix disagree about most images.
+    `LabelError` if the matrix cannot be read without pickle, holds values other than 0 and 1, or differs from
+    csv or tag list in size; csv or tag list are missing or ambiguous; csv and matrix disagree about most
+    images.
     """
     Y = _read_matrix(path)
     space, tags_name = _tag_list(path, options)
@@ -70,7 +68,7 @@ def _read_matrix(path: Path) -> sp.csr_array:
                     f"{path} holds the arrays {listed(keys)}; name the matrix {KEY!r} or keep it alone"
                 )
             return _from_dense(archive[KEY if KEY in keys else keys[0]], path)
-    except (ValueError, EOFError, OSError, KeyError, NotImplementedError, *_DAMAGE) as reason:
+    except _DAMAGE as reason:
         if "allow_pickle" in str(reason):
             raise LabelError(
                 f"{path} holds pickled objects, which could run code and are never loaded; "
