@@ -46,7 +46,7 @@ class FileRows:
         order = np.argsort(wanted, kind="stable")
         ascending = wanted[order]
         out = np.empty((len(wanted), self.shape[1]), self.dtype)
-        # neighbours on disk are read together
+        # adjacent rows are read together
         cuts = np.flatnonzero(np.diff(ascending, prepend=-2) != 1)
         for start, stop in pairwise([*cuts, len(ascending)]):
             out[order[start:stop]] = self._read(int(ascending[start]), int(stop - start))
@@ -132,8 +132,8 @@ class Features:
 
     def take(self, rows: RowNumbers) -> Self:
         """Return the matrix of these rows, (n, D), still unread."""
-        own = self._rows or [np.arange(len(self))] * len(self._sources)
-        return type(self)(self._sources, rows=[each[rows] for each in own], scales=self.scales)
+        chosen = self._rows or [np.arange(len(self))] * len(self._sources)
+        return type(self)(self._sources, rows=[each[rows] for each in chosen], scales=self.scales)
 
 
 def _numbers(rows: Any) -> RowNumbers:

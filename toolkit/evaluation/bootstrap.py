@@ -17,7 +17,7 @@ from toolkit.arrays.types import Float32Array, Float64Array, RowNumbers
 from toolkit.evaluation.metrics import TAG_BLOCK, per_image_counts, ratio
 
 SAMPLES = 1000
-LEVEL = 0.95
+LEVEL = 0.95  # of all intervals
 METRICS = ("micro_f1", "macro_f1", "macro_f1_all", "samples_f1", "micro_precision", "micro_recall")
 """The fields of `Metrics` that are resampled."""
 MAP_SAMPLES = 200  # mAP takes a pass over all scores for each tag
@@ -26,15 +26,15 @@ _BLOCK = 64  # resamples at a time: 64 x 6,941 tags in float64 are 4 MB
 
 @dataclass(frozen=True)
 class Interval:
-    """A percentile interval."""
+    """A percentile interval of level `LEVEL`."""
 
     low: float
     high: float
 
     @classmethod
-    def of(cls, draws: Float64Array, level: float = LEVEL) -> "Interval":
-        """Return the central `level` of the draws (B,)."""
-        low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    def of(cls, draws: Float64Array) -> "Interval":
+        """Return the central interval of the draws (B,)."""
+        low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         return cls(float(low), float(high))
 
 
@@ -50,13 +50,13 @@ class Resampled:
 
     draws: dict[str, dict[str, Float64Array]]
 
-    def interval(self, head: str, metric: str, level: float = LEVEL) -> Interval:
+    def interval(self, head: str, metric: str) -> Interval:
         """Return the interval of a head's metric."""
-        return Interval.of(self.draws[head][metric], level)
+        return Interval.of(self.draws[head][metric])
 
-    def lead(self, head: str, other: str, metric: str, level: float = LEVEL) -> Interval:
+    def lead(self, head: str, other: str, metric: str) -> Interval:
         """Return the interval of the metric of `head` less that of `other`; one that holds 0 is noise."""
-        return Interval.of(self.draws[head][metric] - self.draws[other][metric], level)
+        return Interval.of(self.draws[head][metric] - self.draws[other][metric])
 
 
 def resample(
@@ -70,7 +70,7 @@ def resample(
 ) -> Resampled:
     """Measure every head on `samples` resamples of the N images, the same for all heads.
 
-    Macro is over the tags that have a positive in the resample. What is undefined counts 0.
+    Macro is over the tags that have a positive in the resample. Undefined values count 0.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def resample(
     groups : ndarray (N,), optional
         Images of one group, such as near-duplicates, are drawn together, as one observation.
     map_draws : mapping of head to ndarray, optional
-        What `resampled_map` returned for the same images and groups.
+        Results of `resampled_map` for the same images and groups.
     """
     N, L = Y_true.shape
     seen = np.flatnonzero(np.bincount(Y_true.indices[Y_true.data.astype(bool)], minlength=L))

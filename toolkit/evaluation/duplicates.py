@@ -72,9 +72,9 @@ def _alike(X: Any) -> RowNumbers:
         unit = unit_rows(rows - mean)
         sketch[part] = unit if projection is None else unit_rows(unit @ projection)
     pairs = [np.empty((0, 2), np.intp)]
-    for one, other in _close(sketch, least):
-        for first in range(0, len(one), _BLOCK):
-            a, b = one[first : first + _BLOCK], other[first : first + _BLOCK]
+    for i, j in _close(sketch, least):
+        for first in range(0, len(i), _BLOCK):
+            a, b = i[first : first + _BLOCK], j[first : first + _BLOCK]
             sure = np.einsum("nd,nd->n", unit_rows(X[a] - mean), unit_rows(X[b] - mean)) >= DUPLICATE_COSINE
             pairs.append(np.stack([a[sure], b[sure]], axis=1))
     return np.vstack(pairs)
@@ -83,11 +83,11 @@ def _alike(X: Any) -> RowNumbers:
 def _close(sketch: Float32Array, least: float) -> Iterator[tuple[RowNumbers, RowNumbers]]:
     """Yield pairs of rows i < j whose product is at least `least`, a block of all pairs at a time."""
     for start in range(0, len(sketch), _BLOCK):
-        here = sketch[start : start + _BLOCK]
-        for beside in range(start, len(sketch), _WIDE_BLOCK):
-            one, other = np.nonzero(here @ sketch[beside : beside + _WIDE_BLOCK].T >= least)
-            one, other = one + start, other + beside
-            yield one[one < other], other[one < other]
+        block = sketch[start : start + _BLOCK]
+        for first in range(start, len(sketch), _WIDE_BLOCK):
+            i, j = np.nonzero(block @ sketch[first : first + _WIDE_BLOCK].T >= least)
+            i, j = i + start, j + first
+            yield i[i < j], j[i < j]
 
 
 def _components(pairs: RowNumbers, N: int) -> RowNumbers:

@@ -106,15 +106,8 @@ class TopScores:
     def __post_init__(self) -> None:
         """Raise `ValueError` if the arrays contradict one another."""
         N, K = len(self.img_path), min(TOP, len(self.tags))
-        expected = {
-            "columns": (N, K),
-            "scores": (N, K),
-            "rest": (N,),
-            "readable": (N,),
-            "head": (),
-            "head_id": (),
-        }
-        for name, shape in expected.items():
+        shapes = dict(columns=(N, K), scores=(N, K), rest=(N,), readable=(N,), head=(), head_id=())
+        for name, shape in shapes.items():
             if getattr(self, name).shape != shape:
                 raise ValueError(f"{name} has shape {getattr(self, name).shape}, not {shape}")
         if self.columns.size and not 0 <= self.columns.min() <= self.columns.max() < len(self.tags):

@@ -134,12 +134,8 @@ def default_split(
 ) -> Split:
     """Return a stratified split, by default 70/15/15. `test_fraction` may be 0.
 
-    Raises
-    ------
-    OptionError
-        The fractions leave nothing to train or to tune on.
-    SplitError
-        There are too few rows (or groups) for the parts.
+    `OptionError` if the fractions leave nothing to train or tune on, `SplitError` if there are too few rows
+    or groups for the parts.
     """
     rest = 1 - val_fraction - test_fraction
     if not (0 < val_fraction < 1 and 0 <= test_fraction < 1 and rest > 0):
@@ -162,29 +158,22 @@ def complete_split(
 ) -> Split:
     """Return the user's split; if it has no val rows, 15 % of ``train`` become ``val``.
 
-    Parameters
-    ----------
-    parts : sequence of str, length N
-        ``train``, ``val`` or ``test`` for each row of Y; empty for rows that are left out.
-    Y : csr_array (N, L)
-
-    Raises
-    ------
-    SplitError
-        No row is ``train``, or too few are to hold some out as val.
+    `parts` has ``train``, ``val`` or ``test`` for each row of Y (N, L); empty for rows that are left out.
+    `SplitError` if no row is ``train``, or too few are to hold some out as val.
     """
     named = np.array(parts, dtype=object)
     train, val, test = (np.flatnonzero(named == part) for part in PARTS)
     if not len(train):
         raise SplitError(f"{source} names no labelled image as train; at least some must be")
     if not len(val):
-        own = None if groups is None else groups[train]
-        kept, held = stratified_split(Y[train], (1 - VAL_FRACTION, VAL_FRACTION), seed=seed, groups=own)
-        if not (len(kept) and len(held)):
+        fractions = 1 - VAL_FRACTION, VAL_FRACTION
+        train_groups = None if groups is None else groups[train]
+        kept, held_out = stratified_split(Y[train], fractions, seed=seed, groups=train_groups)
+        if not (len(kept) and len(held_out)):
             raise SplitError(
                 f"{source} has {counted(len(train), 'train row')}, too few to hold 15 % out as val; add some"
             )
-        train, val = train[kept], train[held]
+        train, val = train[kept], train[held_out]
         source = f"{source}, 15 % of train held out as val, seed {seed}"
     return Split(train, val, test, source)
 
@@ -192,12 +181,8 @@ def complete_split(
 def read_split(path: Path) -> tuple[list[str], list[str]]:
     """Read a csv ``img_path,split`` and return ids and parts.
 
-    ``valid``, ``validation`` and ``dev`` are read as ``val``, ``training`` and ``testing`` as train and test.
-
-    Raises
-    ------
-    SplitError
-        The file cannot be read, has no such columns, another part, or one image in two parts.
+    Other names of the parts, such as ``dev``, are accepted, see `_ALIASES`. `SplitError` if the file cannot
+    be read, has no such columns, another part, or one image in two parts.
     """
     rows = read_csv(path, error=SplitError, escape=True)
     _, header = next(rows)

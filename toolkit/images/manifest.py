@@ -11,8 +11,8 @@ csv's folder or to `root`. Paths written on another machine are repaired, in thi
 
 1. backslashes become slashes if only that path exists (Windows);
 2. if no path exists as written, leading folders common to all rows are removed, as few as make a file exist
-   (``/visual_china/train/1.jpg`` beside ``train/1.jpg``, or beside ``1.jpg``). All rows lose the same folders,
-   so two rows never become one image.
+   (``/visual_china/train/1.jpg`` beside ``train/1.jpg``, or beside ``1.jpg``). All rows lose the same
+   folders, so two rows never become one image.
 
 Rows without a file stay and fail later with a reason; if no row has a file the csv is refused.
 """

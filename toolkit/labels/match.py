@@ -24,20 +24,20 @@ BY_NAME = "base name"
 
 @dataclass(frozen=True, eq=False)
 class LabelMatch:
-    """The label row of each image.
+    """The M images with labels, and what did not match.
 
     Attributes
     ----------
     store_rows : ndarray (M,) intp
         Positions in the images' ids, ascending.
     table_rows : ndarray (M,) intp
-        The row of the label table for each of them.
+        Their rows in the label table.
     unlabelled_images : tuple of str
-        Images without labels, in their order.
+        Ids of images without labels.
     missing_images : tuple of str
-        Labels without an image, in their order.
+        Ids of label rows without an image.
     how : dict of str to int
-        The number of images matched in each way, for all ways.
+        Number of images matched in each way.
     ambiguous_names : tuple of str
         Base names that did not match because several images or label rows have them.
     """
@@ -50,7 +50,7 @@ class LabelMatch:
     ambiguous_names: tuple[str, ...] = ()
 
     def summary(self) -> str:
-        """Return one line for the user: how many matched in which way, and how many did not."""
+        """Return one line for the user."""
         matched = len(self.store_rows)
         ways = ", ".join(f"{number:,} by {way}" for way, number in self.how.items() if number)
         parts = [

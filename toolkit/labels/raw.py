@@ -35,13 +35,8 @@ class ReaderOptions:
     separator: str = ","
     encoding: str = "utf-8"
     tags: LabelSpace | None = None
-    tags_path: Path | None = None
+    tags_name: str = "the tag list"  # its path, in messages
     ignore_unknown_tags: bool = False
-
-    @property
-    def tags_name(self) -> str:
-        """The tag list's name in messages."""
-        return str(self.tags_path or "the tag list")
 
 
 @dataclass(frozen=True, eq=False)

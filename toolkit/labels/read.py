@@ -59,7 +59,7 @@ def read_label_file(path: Path, options: LabelOptions) -> LabelTable:
         separator=parse_separator(options.separator),
         encoding=options.encoding,
         tags=None if tags is None else LabelSpace.read(tags, encoding=options.encoding),
-        tags_path=tags,
+        tags_name=str(tags or ""),
         ignore_unknown_tags=options.ignore_unknown_tags,
     )
     format = detect_format(path, options.encoding) if options.format == "auto" else options.format

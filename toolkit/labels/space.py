@@ -44,17 +44,15 @@ class LabelSpace:
     _columns: dict[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        tags = tuple(self.tags)
         columns: dict[str, int] = {}
-        for column, tag in enumerate(tags):
+        for column, tag in enumerate(self.tags):
             if not tag.strip():
-                raise LabelError(f"tag {column + 1} of {len(tags)} is blank; drop it")
+                raise LabelError(f"tag {column + 1} of {len(self)} is blank; drop it")
             first = columns.setdefault(nfc(tag), column)
             if first != column:
                 raise LabelError(
-                    f"tag {tag!r} is given twice, as number {first + 1} and {column + 1}; drop one"
+                    f"tag {tag!r} is listed twice, as number {first + 1} and {column + 1}; drop one"
                 )
-        object.__setattr__(self, "tags", tags)
         object.__setattr__(self, "_columns", columns)
 
     def __len__(self) -> int:
@@ -146,7 +144,7 @@ def map_columns(Y: sp.csr_array, target: RowNumbers, width: int) -> sp.csr_array
 def _canonical(
     data: BoolArray, columns: NDArray[np.integer], ends: NDArray[np.integer], width: int
 ) -> sp.csr_array:
-    """Return a CSR of sorted, unique columns, with 32-bit indices if possible (liblinear needs those)."""
+    """Return a CSR of sorted, unique columns, with 32-bit indices if possible: liblinear needs those."""
     kind = np.int32 if max(len(data), width) < np.iinfo(np.int32).max else np.int64
     Y = sp.csr_array((data, columns.astype(kind), ends.astype(kind)), shape=(len(ends) - 1, width))
     Y.sum_duplicates()

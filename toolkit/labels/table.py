@@ -92,8 +92,6 @@ def _merge_repeats(raw: RawLabels, source: Path) -> RawLabels:
                 f"{source}: {image!r} has different tags on {raw.place(before)} and {raw.place(row)}; "
                 "keep the right row"
             )
-    if len(first) == len(raw.ids):
-        return replace(raw, ids=list(first))
     kept = list(first.values())
     return replace(raw, ids=list(first), Y=raw.Y[kept], places=[raw.places[row] for row in kept])
 

@@ -92,12 +92,12 @@ class FoldedCuts:
     def count(self, columns: slice, parts: list[Float32Array]) -> None:
         """Count in a block of columns, sorted by fold."""
         for number, tag in enumerate(range(columns.start, columns.stop)):
-            own = self.ranked.of_tag(tag)
-            cuts = self.ranked.score[own]
+            span = self.ranked.of_tag(tag)
+            cuts = self.ranked.score[span]
             for fold, part in enumerate(parts):
                 at = np.searchsorted(part[number], cuts, side="left")
-                self._predicted[fold, own] = part.shape[1] - at
-                self._below[fold, own] = np.where(at > 0, part[number].take(at - 1, mode="clip"), 0)
+                self._predicted[fold, span] = part.shape[1] - at
+                self._below[fold, span] = np.where(at > 0, part[number].take(at - 1, mode="clip"), 0)
 
     def thresholds(self) -> Float64Array:
         """Return the mean over folds, in logits, of the thresholds best on the other folds, (L,).
@@ -155,8 +155,8 @@ class AdjustedGrid:
         for number, tag in enumerate(range(columns.start, columns.stop)):
             for part in parts:
                 predicted[number] += part.shape[1] - np.searchsorted(part[number], cuts[number])
-            own = self.ranked.score[self.ranked.of_tag(tag)]
-            hits[number] = len(own) - np.searchsorted(own[::-1], cuts[number])
+            positive = self.ranked.score[self.ranked.of_tag(tag)]
+            hits[number] = len(positive) - np.searchsorted(positive[::-1], cuts[number])
         f1 = 2 * hits / np.maximum(predicted + support[:, None], 1)
         self._sums[columns.start] = np.stack([each.sum(axis=0) for each in (f1, hits, predicted)])
 

@@ -17,12 +17,12 @@ from toolkit.evaluation.decisions.tagcuts import AdjustedGrid, FoldedCuts, Ranke
 from toolkit.runtime.messages import counted
 
 SHRINK = 20.0
-"""Positives at which a tag's own threshold and the adjusted one weigh the same.
+"""Number of positives at which a tag's own threshold and the adjusted one have equal weight.
 
 On the sets of `PerTag` values of 2 to 50 give macro-F1s within a point of one another; what grows with it is
 micro-F1 (corel5k, knn: .09 at 2, .15 at 20, .19 at 50).
 """
-FOLDS = 3  # as many as LibMultiLabel averages thresholds over
+FOLDS = 3  # LibMultiLabel's number of folds
 
 
 @dataclass(kw_only=True, eq=False)
@@ -155,7 +155,7 @@ class PerTag(Thresholds):
     thresholds                                scene          yeast          corel5k, knn   corel5k, logreg
     ========================================  =============  =============  =============  ==============
     one for all (`Global`)                    .7389 / .7292  .4210 / .6708  .0609 / .2928  .0550 / .2812
-    own, shrunk to `Global`, rare ones its    .7400 / .7291  .4762 / .6484  .0683 / .2626  .0602 / .2696
+    own, shrunk to `Global` (rare: `Global`)  .7400 / .7291  .4762 / .6484  .0683 / .2626  .0602 / .2696
     own                                       .7361 / .7259  .4880 / .6161  .0824 / .0270  .0765 / .0417
     own, in folds                             .7432 / .7307  .4917 / .6184  .0836 / .0880  .0775 / .0833
     micro and macro together, in folds [1]_   .7439 / .7321  .4803 / .6502  .0838 / .0881  .0766 / .0902
@@ -176,10 +176,10 @@ class PerTag(Thresholds):
         if not len(ranked.score):
             return [common] * scores.shape[1]
         folds = _folds(ranked.n_rows)
-        grid, own = AdjustedGrid(ranked, common), FoldedCuts(ranked, folds)
-        each_sorted_block(scores, folds, grid.count, own.count)
+        grid, folded = AdjustedGrid(ranked, common), FoldedCuts(ranked, folds)
+        each_sorted_block(scores, folds, grid.count, folded.count)
         _, thresholds = grid.best()
-        best = own.thresholds()
+        best = folded.thresholds()
         weight = ranked.support / (ranked.support + SHRINK)
         known = np.isfinite(best)
         thresholds[known] = expit((weight * logits(best) + (1 - weight) * logits(thresholds))[known])
@@ -187,7 +187,7 @@ class PerTag(Thresholds):
 
 
 def _folds(n: int) -> list[RowNumbers]:
-    """Deal n rows into `FOLDS` folds at random; into one if they are too few to leave any out."""
+    """Deal n rows into `FOLDS` folds at random; into one if there are fewer than two a fold."""
     if n < 2 * FOLDS:
         return [np.arange(n)]
     fold = np.random.default_rng(0).permutation(np.arange(n) % FOLDS)

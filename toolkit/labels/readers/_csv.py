@@ -30,7 +30,7 @@ class Peek:
 
     @property
     def image(self) -> int | None:
-        """The image column, if there is one."""
+        """Position of the image column, or None."""
         return find_column(self.header, IMAGE_COLUMNS)
 
     @property

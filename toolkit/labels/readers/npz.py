@@ -130,7 +130,7 @@ def _rows_beside(path: Path, n_rows: int, options: ReaderOptions) -> tuple[Path,
     peeks = {
         other: peek_csv(other, options.encoding)
         for other in sorted(path.parent.glob("*.csv"))
-        if other.is_file() and other != options.tags_path
+        if other.is_file() and str(other) != options.tags_name
     }
     tagged = [other for other, peek in peeks.items() if peek.has_tags]
     candidates = tagged or [other for other, peek in peeks.items() if peek.image is not None]
@@ -162,14 +162,14 @@ def _compare(Y: sp.csr_array, space: LabelSpace, rows: RawLabels, path: Path, or
     """Compare the matrix with the tags of its csv: a tag list in another order would mislabel every image."""
     if not rows.tags:
         return ()
-    own = map_columns(rows.Y, space.columns(rows.tags), len(space))
-    difference = sp.csr_array(Y.astype(np.int8) - own.astype(np.int8))  # without stored zeros
+    in_csv = map_columns(rows.Y, space.columns(rows.tags), len(space))
+    difference = sp.csr_array(Y.astype(np.int8) - in_csv.astype(np.int8))  # without stored zeros
     differing = np.flatnonzero(np.diff(difference.indptr))
     if not len(differing):
         return ()
     first = f"first {rows.ids[differing[0]]!r}, line {rows.places[differing[0]]}"
-    share = f"{len(differing):,} of {len(rows.ids):,} images"
-    text = f"{path} and {order} disagree about the tags of {share} ({first})"
+    count = f"{len(differing):,} of {len(rows.ids):,} images"
+    text = f"{path} and {order} disagree about the tags of {count} ({first})"
     if 2 * len(differing) > len(rows.ids):
         raise LabelError(
             f"{text}; give the tag list the matrix was made with by --tags, the separator of the csv by "
