@@ -1,12 +1,12 @@
-"""What can go wrong because of what a user handed in.
+"""Errors that the user can fix.
 
-Every message is one line that says what came, what was allowed and what to do next. The command line
-prints it without a traceback and exits with 2.
+Every message is one line: what was read or passed, what is allowed, what to do next. The command line prints
+it without a traceback and exits with 2.
 """
 
 
 class ToolkitError(Exception):
-    """A mistake the user can mend; the message says how."""
+    """Base of all errors that the user can fix; the message says how."""
 
 
 class OptionError(ToolkitError):
@@ -14,7 +14,7 @@ class OptionError(ToolkitError):
 
 
 class ImageError(ToolkitError):
-    """An image cannot be read; the message is the plain-words reason written to ``failed.csv``."""
+    """An image cannot be read; the message is the reason written to ``failed.csv``."""
 
 
 class ManifestError(ToolkitError):
@@ -26,19 +26,19 @@ class LabelError(ToolkitError):
 
 
 class StoreError(ToolkitError):
-    """An embedding store is missing, damaged or already there."""
+    """An embedding store is missing, damaged or exists already."""
 
 
 class SpecMismatchError(ToolkitError):
-    """Embeddings made one way meet a head, or a store, made another way."""
+    """Embeddings, head or store were made with different specs."""
 
 
 class WeightsError(ToolkitError):
-    """Backbone weights cannot be found, read or fetched."""
+    """Backbone weights cannot be located, read or downloaded."""
 
 
 class HeadError(ToolkitError):
-    """A head cannot be fitted, loaded or applied to these arrays."""
+    """A head cannot be fitted, loaded or applied."""
 
 
 class SplitError(ToolkitError):

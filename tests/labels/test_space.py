@@ -20,11 +20,11 @@ def test_space__index_and_length():
 
 
 def test_space__rejects_repeats_and_blanks():
-    with pytest.raises(LabelError, match="tag 'b' is given twice, as number 2 and 3; drop one"):
+    with pytest.raises(LabelError, match="tag 'b' is listed twice, as number 2 and 3; drop one"):
         LabelSpace(("a", "b", "b"))
     with pytest.raises(LabelError, match="tag 2 of 2 is blank"):
         LabelSpace(("a", " "))
-    with pytest.raises(LabelError, match="given twice, as number 1 and 2"):
+    with pytest.raises(LabelError, match="listed twice, as number 1 and 2"):
         LabelSpace((E_ACUTE, E_COMBINED))
 
 

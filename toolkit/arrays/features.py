@@ -17,8 +17,8 @@ from toolkit.errors import HeadError
 from toolkit.files.npy import read_header
 
 IN_MEMORY = 2**30
-"""Bytes of float32 up to which features are loaded whole: 35,000 x 2,048 take 287 MB."""
-BLOCK_BYTES = 2**26  # of float32 a block
+"""Most bytes of float32 features that are loaded whole: 35,000 x 2,048 take 287 MB."""
+BLOCK_BYTES = 2**26  # of float32
 
 
 class FileRows:
@@ -46,7 +46,7 @@ class FileRows:
         order = np.argsort(wanted, kind="stable")
         ascending = wanted[order]
         out = np.empty((len(wanted), self.shape[1]), self.dtype)
-        # neighbours on disk are read together
+        # adjacent rows are read together
         cuts = np.flatnonzero(np.diff(ascending, prepend=-2) != 1)
         for start, stop in pairwise([*cuts, len(ascending)]):
             out[order[start:stop]] = self._read(int(ascending[start]), int(stop - start))
@@ -61,10 +61,10 @@ class FileRows:
         return values.reshape(count, width)
 
     def __getstate__(self) -> Any:
-        """Refuse to be pickled: the file may not exist where the pickle is loaded."""
+        """Refuse: the file may not exist where the pickle is loaded."""
         raise HeadError(
-            f"the rows of {self.path} are too many for memory and read from there, which a pickle cannot "
-            "hold; export the head as npz, not as joblib"
+            f"the rows of {self.path} are too many for memory and stay there, so a pickle cannot hold them; "
+            "export the head as npz, not as joblib"
         )
 
     def __del__(self) -> None:
@@ -132,8 +132,8 @@ class Features:
 
     def take(self, rows: RowNumbers) -> Self:
         """Return the matrix of these rows, (n, D), still unread."""
-        own = self._rows or [np.arange(len(self))] * len(self._sources)
-        return type(self)(self._sources, rows=[each[rows] for each in own], scales=self.scales)
+        chosen = self._rows or [np.arange(len(self))] * len(self._sources)
+        return type(self)(self._sources, rows=[each[rows] for each in chosen], scales=self.scales)
 
 
 def _numbers(rows: Any) -> RowNumbers:
@@ -150,7 +150,7 @@ def take(X: Any, rows: RowNumbers) -> Any:
 
 
 def loaded(X: Any) -> Any:
-    """Return `Features` of at most `IN_MEMORY` bytes as an array; anything else as it is."""
+    """Return `Features` of at most `IN_MEMORY` bytes as an array; anything else unchanged."""
     return X[:] if isinstance(X, Features) and X.nbytes <= IN_MEMORY else X
 
 

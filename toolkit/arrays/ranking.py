@@ -24,5 +24,4 @@ def best_columns(scores: NDArray[Any], k: int) -> RowNumbers:
     tied[crowded] &= np.cumsum(tied[crowded], axis=1) <= missing[crowded]
     columns = np.nonzero(above | tied)[1].reshape(n, k)  # ascending in each row
     order = np.argsort(-np.take_along_axis(scores, columns, axis=1), axis=1, kind="stable")
-    best: RowNumbers = np.take_along_axis(columns, order, axis=1)
-    return best
+    return np.take_along_axis(columns, order, axis=1)

@@ -16,7 +16,7 @@ def draw(n: int, most: int, seed: int) -> RowNumbers:
 
 
 def group_numbers(n: int, groups: NDArray[Any] | None) -> tuple[RowNumbers, int]:
-    """Return the group of each of n rows as a number from 0, and how many groups there are.
+    """Return the group of each of n rows as a number from 0, and the number of groups.
 
     `groups` (n,) has equal values for rows of one group; without it each row is a group.
     """

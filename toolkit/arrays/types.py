@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 RowNumbers = NDArray[np.intp]
-"""Numbers of rows (or of tags: columns), as indices."""
+"""Indices of rows, or of tags (columns)."""
 
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]

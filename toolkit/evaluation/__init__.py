@@ -1,1 +1,1 @@
-"""Splits, decision rules, metrics and intervals: how honest numbers are made."""
+"""Splits, decision rules, metrics and their confidence intervals."""

@@ -1,7 +1,7 @@
-"""How sure a metric, and the lead of one head over another, is: the paired bootstrap over images.
+"""Confidence intervals of metrics and of differences between heads: the paired bootstrap over images.
 
-Efron and Tibshirani, An Introduction to the Bootstrap, 1993: percentile intervals. Every head is measured on
-the same resampled images, so what makes an image hard for all of them cancels in their difference.
+Percentile intervals, see Efron and Tibshirani, An Introduction to the Bootstrap, 1993. All heads are measured
+on the same resamples, so the difficulty of an image cancels in their difference.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,29 +17,25 @@ from toolkit.arrays.types import Float32Array, Float64Array, RowNumbers
 from toolkit.evaluation.metrics import TAG_BLOCK, per_image_counts, ratio
 
 SAMPLES = 1000
-LEVEL = 0.95
+LEVEL = 0.95  # of all intervals
 METRICS = ("micro_f1", "macro_f1", "macro_f1_all", "samples_f1", "micro_precision", "micro_recall")
 """The fields of `Metrics` that are resampled."""
-MAP_SAMPLES = 200  # of mAP, which takes a pass over all scores for each tag
+MAP_SAMPLES = 200  # mAP takes a pass over all scores for each tag
 _BLOCK = 64  # resamples at a time: 64 x 6,941 tags in float64 are 4 MB
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A percentile interval."""
+    """A percentile interval of level `LEVEL`."""
 
     low: float
     high: float
 
     @classmethod
-    def of(cls, draws: Float64Array, level: float = LEVEL) -> "Interval":
-        """Return the central `level` of the draws (B,)."""
-        low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    def of(cls, draws: Float64Array) -> "Interval":
+        """Return the central interval of the draws (B,)."""
+        low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         return cls(float(low), float(high))
-
-    def excludes_zero(self) -> bool:
-        """Return whether 0 lies outside."""
-        return self.low > 0 or self.high < 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,18 +45,18 @@ class Resampled:
     Attributes
     ----------
     draws : dict of head to dict of metric to ndarray (B,) float64
-        One value a resample; the metrics are `METRICS` and, if it was asked for, ``map``.
+        One value a resample. The metrics are `METRICS` and, if it was measured, ``map``.
     """
 
     draws: dict[str, dict[str, Float64Array]]
 
-    def interval(self, head: str, metric: str, level: float = LEVEL) -> Interval:
+    def interval(self, head: str, metric: str) -> Interval:
         """Return the interval of a head's metric."""
-        return Interval.of(self.draws[head][metric], level)
+        return Interval.of(self.draws[head][metric])
 
-    def lead(self, head: str, other: str, metric: str, level: float = LEVEL) -> Interval:
-        """Return the interval of how far `head` is ahead of `other`; one that holds 0 is noise."""
-        return Interval.of(self.draws[head][metric] - self.draws[other][metric], level)
+    def lead(self, head: str, other: str, metric: str) -> Interval:
+        """Return the interval of the metric of `head` less that of `other`; one that holds 0 is noise."""
+        return Interval.of(self.draws[head][metric] - self.draws[other][metric])
 
 
 def resample(
@@ -74,26 +70,26 @@ def resample(
 ) -> Resampled:
     """Measure every head on `samples` resamples of the N images, the same for all heads.
 
-    Macro is over the tags that have a positive in the resample. What is undefined counts 0.
+    Macro is over the tags that have a positive in the resample. Undefined values count 0.
 
     Parameters
     ----------
     Y_true : csr_array (N, L) bool
     predictions : mapping of head to csr_array (N, L) bool
     groups : ndarray (N,), optional
-        Images of one group, such as near-duplicates, are drawn together: they count as one observation.
+        Images of one group, such as near-duplicates, are drawn together, as one observation.
     map_draws : mapping of head to ndarray, optional
-        What `resampled_map` returned for the same images and groups.
+        Results of `resampled_map` for the same images and groups.
     """
     N, L = Y_true.shape
     seen = np.flatnonzero(np.bincount(Y_true.indices[Y_true.data.astype(bool)], minlength=L))
-    counts = {head: _Counts.of(Y_true, predicted, seen) for head, predicted in predictions.items()}
+    counts = {head: _Counts(Y_true, predicted, seen) for head, predicted in predictions.items()}
     truth = _columns(Y_true, seen)
     draws = {head: {metric: np.empty(samples) for metric in METRICS} for head in predictions}
     for block, times in _resamples(N, groups, samples, seed):
         support = np.asarray(times @ truth)
         for head, counted in counts.items():
-            for metric, values in counted.measured(times, support, L).items():
+            for metric, values in counted.metrics(times, support, L).items():
                 draws[head][metric][block] = values
     for head, values in (map_draws or {}).items():
         draws[head]["map"] = values
@@ -108,16 +104,10 @@ def resampled_map(
     samples: int = MAP_SAMPLES,
     seed: int = 0,
 ) -> Float64Array:
-    """Return mAP on the first `samples` of the resamples that `resample` draws with that seed, (samples,).
+    """Return mAP on the first `samples` of the resamples of `resample`, (samples,).
 
-    Mean over the tags that have a positive in the resample; 0 without any. Equal scores count as one cut,
-    as in `average_precision`.
-
-    Parameters
-    ----------
-    Y_true, groups, samples, seed
-        As in `resample`.
-    scores : ndarray (N, L) float32, in memory or mapped
+    Takes the truth, groups and seed of `resample`, and scores (N, L) float32, in memory or mapped. Mean over
+    the tags that have a positive in the resample; 0 without any. AP is that of `average_precision`.
     """
     times = np.vstack([block for _, block in _resamples(Y_true.shape[0], groups, samples, seed)])
     weights = np.ascontiguousarray(times.T, np.float32)  # (N, B): an image's resamples lie together
@@ -145,8 +135,7 @@ def _gained_precision(scores: Float32Array, positives: NDArray[Any], weights: Fl
     predicted = np.add.reduceat(weights[order[: cuts[-1]]], begins, axis=0).cumsum(axis=0, dtype=np.float64)
     hits = np.zeros_like(predicted)
     np.add.at(hits, cut_of, weights[positives])
-    gained: Float64Array = (hits * ratio(hits.cumsum(axis=0), predicted)).sum(axis=0)
-    return gained
+    return np.asarray((hits * ratio(hits.cumsum(axis=0), predicted)).sum(axis=0))
 
 
 def _resamples(
@@ -161,24 +150,17 @@ def _resamples(
         yield block, drawn.astype(np.float64)[:, numbers]
 
 
-@dataclass(frozen=True, eq=False)
 class _Counts:
-    """Right and wrong predictions of a head by image and by tag: all that its metrics are made of."""
+    """Right and wrong predictions of a head by image and by tag, from which its metrics are computed."""
 
-    by_image: Float64Array  # (N, 3): true positives, false positives, false negatives
-    f1: Float64Array  # (N,)
-    predicted: sp.csr_array  # (N, tags with a positive)
-    hits: sp.csr_array
+    def __init__(self, Y_true: sp.csr_array, predicted: sp.csr_array, seen: RowNumbers) -> None:
+        self.by_image = per_image_counts(Y_true, predicted).astype(np.float64)  # (N, 3)
+        tp, fp, fn = self.by_image.T
+        self.f1 = ratio(2 * tp, 2 * tp + fp + fn)
+        self.predicted = _columns(predicted, seen)  # (N, tags with a positive)
+        self.hits = sp.csr_array(self.predicted.multiply(_columns(Y_true, seen)))
 
-    @classmethod
-    def of(cls, Y_true: sp.csr_array, predicted: sp.csr_array, seen: RowNumbers) -> "_Counts":
-        by_image = per_image_counts(Y_true, predicted).astype(np.float64)
-        tp, fp, fn = by_image.T
-        columns = _columns(predicted, seen)
-        hits = sp.csr_array(columns.multiply(_columns(Y_true, seen)))
-        return cls(by_image, ratio(2 * tp, 2 * tp + fp + fn), columns, hits)
-
-    def measured(self, times: Float64Array, support: Float64Array, n_tags: int) -> dict[str, Float64Array]:
+    def metrics(self, times: Float64Array, support: Float64Array, n_tags: int) -> dict[str, Float64Array]:
         """Return every metric on resamples that hold each image `times` (b, N) times."""
         tp, fp, fn = (times @ self.by_image).T
         # a tag without support has no hit, so it adds 0 to the sum

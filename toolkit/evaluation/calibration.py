@@ -1,4 +1,4 @@
-"""Scores to calibrated probabilities, by a logistic regression with few numbers, pooled over all tags."""
+"""Calibration of scores by a logistic regression with few coefficients, pooled over all tags."""
 
 import numpy as np
 import scipy.optimize
@@ -13,7 +13,7 @@ CLIP = 1e-3
 A kNN vote of exactly 0 says "fewer than one in k", not "impossible". Of 1e-6 to 1e-2 this value gave an
 ensemble the best mean test F1 on ucmerced (six random splits), by less than .2 points.
 """
-ENTRIES = 4_000_000  # scores that coefficients are learned from, at most: five numbers need no more
+ENTRIES = 4_000_000  # scores to learn a few coefficients from, at most
 
 
 def clipped_logits(scores: Float32Array, clip: float = CLIP) -> Float32Array:

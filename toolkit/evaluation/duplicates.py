@@ -14,12 +14,11 @@ from toolkit.arrays.types import Float32Array, RowNumbers
 logger = logging.getLogger(__name__)
 
 DUPLICATE_COSINE = 0.97
-"""Centred cosine from which on two rows count as one picture.
+"""Least centred cosine of two rows that count as one picture.
 
-Of 2,100 aerial tiles (UC Merced) 28 are grouped at .97 and 275 at .90, at which different fields of one kind
-are grouped.
+Of 2,100 aerial tiles (UC Merced) 28 are grouped at .97; at .90 275 are, among them different fields.
 """
-IMPLAUSIBLE_GROUP = 0.05  # share of all rows; a larger group means that the features separate nothing
+IMPLAUSIBLE_GROUP = 0.05  # share of all rows; a larger group means that features do not separate pictures
 _SKETCH = 256  # dimensions of the random projection that proposes pairs
 _SKETCH_SLACK = 0.05  # five standard deviations of its error at the cosine above
 _BLOCK = 2048
@@ -31,8 +30,8 @@ def near_duplicate_groups(X: Any, *, digests: Sequence[str] | None = None) -> Ro
 
     Two rows are near-duplicates if their files are identical (`digests`, one a row, empty if unknown) or
     the cosine of their centred features is at least `DUPLICATE_COSINE`; groups are connected components.
-    If the features make a group of more than `IMPLAUSIBLE_GROUP` of all rows, they separate nothing (an
-    untrained network's): only digests count then, with one warning.
+    If a group is larger than `IMPLAUSIBLE_GROUP` of all rows (an untrained network's features), only
+    digests count, with a warning.
     """
     N = len(X)
     same = _same_digest(digests or [""] * N)
@@ -73,9 +72,9 @@ def _alike(X: Any) -> RowNumbers:
         unit = unit_rows(rows - mean)
         sketch[part] = unit if projection is None else unit_rows(unit @ projection)
     pairs = [np.empty((0, 2), np.intp)]
-    for one, other in _close(sketch, least):
-        for first in range(0, len(one), _BLOCK):
-            a, b = one[first : first + _BLOCK], other[first : first + _BLOCK]
+    for i, j in _close(sketch, least):
+        for first in range(0, len(i), _BLOCK):
+            a, b = i[first : first + _BLOCK], j[first : first + _BLOCK]
             sure = np.einsum("nd,nd->n", unit_rows(X[a] - mean), unit_rows(X[b] - mean)) >= DUPLICATE_COSINE
             pairs.append(np.stack([a[sure], b[sure]], axis=1))
     return np.vstack(pairs)
@@ -84,11 +83,11 @@ def _alike(X: Any) -> RowNumbers:
 def _close(sketch: Float32Array, least: float) -> Iterator[tuple[RowNumbers, RowNumbers]]:
     """Yield pairs of rows i < j whose product is at least `least`, a block of all pairs at a time."""
     for start in range(0, len(sketch), _BLOCK):
-        here = sketch[start : start + _BLOCK]
-        for beside in range(start, len(sketch), _WIDE_BLOCK):
-            one, other = np.nonzero(here @ sketch[beside : beside + _WIDE_BLOCK].T >= least)
-            one, other = one + start, other + beside
-            yield one[one < other], other[one < other]
+        block = sketch[start : start + _BLOCK]
+        for first in range(start, len(sketch), _WIDE_BLOCK):
+            i, j = np.nonzero(block @ sketch[first : first + _WIDE_BLOCK].T >= least)
+            i, j = i + start, j + first
+            yield i[i < j], j[i < j]
 
 
 def _components(pairs: RowNumbers, N: int) -> RowNumbers:

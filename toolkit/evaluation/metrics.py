@@ -1,6 +1,6 @@
 """F1 and related metrics of multi-label predictions, by scikit-learn's definitions.
 
-Undefined values (a tag without positives has no recall and no AP) are nan, left out of means and counted.
+Undefined values, such as the AP of a tag without positives, are nan and left out of means.
 """
 
 import math
@@ -18,16 +18,16 @@ TAG_BLOCK = 256  # tags sorted at a time for AP: 7,000 rows x 256 float32 is 7 M
 
 @dataclass(frozen=True)
 class Metrics:
-    """How predictions compare with the truth.
+    """Predictions compared with the truth.
 
     Attributes
     ----------
     micro_f1, micro_precision, micro_recall : float
-        Of all (image, tag) pairs pooled; precision is 0 when nothing was predicted, as in scikit-learn.
+        Of all (image, tag) pairs; precision is 0 when nothing was predicted, as in scikit-learn.
     macro_f1 : float
         Mean F1 over the `n_tags_with_support` tags that have a positive in the truth; nan without any.
     macro_f1_all : float
-        Mean F1 over all `n_tags`; without positives and predictions it counts 0 (scikit-learn's).
+        Mean F1 over all `n_tags`; a tag without positives and predictions counts 0, as in scikit-learn.
     samples_f1 : float
         Mean over images of each image's F1; an image with neither truth nor prediction counts 0.
     map : float
@@ -57,7 +57,7 @@ class Metrics:
     ap: Float64Array
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all single numbers, ready for json: nan becomes None."""
+        """Return all single numbers, for json: nan becomes None."""
         single = {key: value for key, value in vars(self).items() if not isinstance(value, np.ndarray)}
         return {key: None if math.isnan(value) else value for key, value in single.items()}
 
@@ -117,9 +117,9 @@ def per_image_counts(Y_true: sp.csr_array, Y_pred: sp.csr_array) -> Int64Array:
 
 
 def average_precision(Y_true: sp.csr_array, scores: Float32Array) -> Float64Array:
-    """Return AP of each tag, (L,), equal scores counting as one cut; nan for tags without positives.
+    """Return AP of each tag, (L,); nan for tags without positives. Equal scores count as one cut.
 
-    It is the sum over cuts of (recall gained) times (precision), scikit-learn's ``average_precision_score``.
+    AP is the sum over cuts of (recall gained) times (precision), scikit-learn's ``average_precision_score``.
     """
     n_tags = Y_true.shape[1]
     out = np.full(n_tags, np.nan)

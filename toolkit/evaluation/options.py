@@ -1,4 +1,4 @@
-"""Options of splitting rows and of deciding which tags a row gets."""
+"""Options of splits and decision rules."""
 
 from typing import Annotated, Literal
 
@@ -39,7 +39,7 @@ class SplitFileOption(Options):
 
 
 class SplitOptions(SplitFileOption, SeedOption):
-    """Which rows are learned from, tuned on and measured on."""
+    """How rows are split into train, val and test."""
 
     val_fraction: Annotated[
         float, Option("Share of rows, in the default split, that options and rules are tuned on.")

@@ -1,5 +1,6 @@
-"""The best scores of every image in a small file, so that rules can be tuned and applied without the head."""
+"""The best scores of every image in a small file, to tune and apply rules without the head."""
 
+import io
 import logging
 import zipfile
 import zlib
@@ -21,7 +22,7 @@ from toolkit.runtime.messages import counted
 
 logger = logging.getLogger(__name__)
 
-TOP = 256  # scores kept of an image; the sum of the others is kept as one number
+TOP = 256  # scores kept of an image, besides the sum of the others
 SCORES_SUFFIX = ".scores.npz"
 _BLOCK = 1024
 
@@ -35,23 +36,21 @@ def scores_path(predictions: Path) -> Path:
 class TopScores:
     """The best scores of every image.
 
-    It is indexed like the scores (N, L) it was made from, ``[rows]`` or ``[rows, columns]``: all that a
-    decision rule needs. A score that is not kept is replaced by the mean of such scores, below the kept.
+    A `ScoreMatrix`: indexed like the scores (N, L) it was made from, by ``[rows]`` or ``[rows, columns]``.
+    The scores not kept are replaced by their mean, or by less if that reaches a kept score.
 
     Attributes
     ----------
     img_path : ndarray (N,) str
         As in the csv beside it.
-    tags : ndarray (L,) str
     columns : ndarray (N, K) int32
-        Columns of the K best tags, best first.
-    scores : ndarray (N, K) float32
+        Columns of the K best of the L tags, best first.
     rest : ndarray (N,) float32
         Sum of the scores of all other tags; 0 only if each of them is 0.
     readable : ndarray (N,) bool
         False for images without an embedding; their scores are 0.
     head, head_id : ndarray () str
-        Name of the head that gave these scores, and which fit of it (`SavedHead.id`).
+        Name of the head, and which fit of it (`SavedHead.id`).
     """
 
     img_path: NDArray[np.str_]
@@ -92,10 +91,11 @@ class TopScores:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read what `write` wrote, nothing unpickled; `LabelError` if it is missing, damaged or too old."""
+        """Read what `write` wrote, without pickle; `LabelError` if it is missing, damaged or too old."""
         try:
             with path.open("rb") as file, zipfile.ZipFile(file) as members:
-                return cls(*(_member(members, field.name) for field in fields(cls)))._checked()
+                files = (io.BytesIO(members.read(f"{field.name}.npy")) for field in fields(cls))
+                return cls(*(np.lib.format.read_array(each, allow_pickle=False) for each in files))
         except FileNotFoundError as error:
             raise LabelError(f"there are no scores {path}; predict again to have them") from error
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
@@ -103,23 +103,15 @@ class TopScores:
                 f"{path} is damaged or of another version ({error}); predict again, or remove it"
             ) from error
 
-    def _checked(self) -> Self:
-        """Return itself; `ValueError` if the arrays contradict one another."""
+    def __post_init__(self) -> None:
+        """Raise `ValueError` if the arrays contradict one another."""
         N, K = len(self.img_path), min(TOP, len(self.tags))
-        expected = {
-            "columns": (N, K),
-            "scores": (N, K),
-            "rest": (N,),
-            "readable": (N,),
-            "head": (),
-            "head_id": (),
-        }
-        for name, shape in expected.items():
+        shapes = dict(columns=(N, K), scores=(N, K), rest=(N,), readable=(N,), head=(), head_id=())
+        for name, shape in shapes.items():
             if getattr(self, name).shape != shape:
                 raise ValueError(f"{name} has shape {getattr(self, name).shape}, not {shape}")
         if self.columns.size and not 0 <= self.columns.min() <= self.columns.max() < len(self.tags):
             raise ValueError(f"columns go beyond the {counted(len(self.tags), 'tag')}")
-        return self
 
     def write(self, path: Path) -> None:
         """Write an ``.npz`` of plain arrays."""
@@ -146,16 +138,15 @@ class TopScores:
         if K == L:
             return np.zeros(len(self.rest), np.float32)
         mean = (self.rest / np.float64(L - K)).astype(np.float32)
-        out: Float32Array = np.minimum(mean, np.nextafter(self.scores[:, -1], np.float32(0)))
-        return out
+        return np.minimum(mean, np.nextafter(self.scores[:, -1], np.float32(0)))
 
     def suffices(self, rule: DecisionRule) -> bool:
-        """Return whether all scores that the rule decides by are kept, or 0."""
+        """Return whether all scores that the rule needs are kept, or 0."""
         return bool((self.rest == 0).all()) or rule.n_needed(len(self.tags)) <= self.columns.shape[1]
 
 
 def warn_if_cut(top: TopScores, rules: Iterable[DecisionRule]) -> None:
-    """Warn, once for all the rules, if a rule decides by scores that are not kept."""
+    """Warn, once for all rules, if a rule needs scores that are not kept."""
     if not all(top.suffices(rule) for rule in rules):
         logger.warning(
             "%d of %s scores of each image are kept and the others replaced by their mean: with all scores a "
@@ -172,9 +163,3 @@ def redecide(rule: DecisionRule, top: TopScores) -> sp.csr_array:
     """
     readable = sp.csr_array((top.readable.astype(bool), (np.arange(len(top.rest)),) * 2))
     return sp.csr_array(readable @ rule.apply(top), dtype=bool)
-
-
-def _member(members: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    with members.open(f"{name}.npy") as file:
-        array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
-    return array

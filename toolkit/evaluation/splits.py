@@ -1,4 +1,4 @@
-"""Splits: which rows a head learns from (train), is tuned on (val) and is measured on (test)."""
+"""Splits of rows into train (to learn from), val (to tune on) and test (to measure on)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ _PART_COLUMNS = ("split", "part", "subset", "fold", "set")
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Row numbers of each part, ascending, (n,) intp.
+    """Row numbers of each part, ascending, (n,) intp; `source` describes how the split was made.
 
-    `test` may be empty: then no rows are held out to measure on. `source` describes how the split was made.
+    `test` may be empty: no rows are then held out to measure on.
     """
 
     train: RowNumbers
@@ -45,19 +45,18 @@ def stratified_split(
 ) -> list[RowNumbers]:
     """Split rows into parts so that every tag, the rarest first, is spread by `fractions`.
 
-    Iterative stratification (Sechidis, Tsoumakas and Vlahavas, ECML PKDD 2011) on sparse labels: 35,000 rows
+    Iterative stratification (Sechidis, Tsoumakas and Vlahavas, ECML PKDD 2011) on sparse labels. 35,000 rows
     with 27 of 6,941 tags each take a few seconds.
 
     Parameters
     ----------
     Y : csr_array (N, L) bool
-        Which row has which tag.
     fractions : sequence of float
-        The share of rows of each part; their sum is 1.
+        Share of rows of each part; the sum is 1.
     seed : int
         Breaks ties and orders rows; equal seeds give equal splits.
     groups : ndarray (N,), optional
-        Rows with the same number stay together, such as near-duplicates.
+        Rows with the same number, such as near-duplicates, stay together.
 
     Returns
     -------
@@ -87,7 +86,7 @@ def stratified_split(
 def _deal(
     units: sp.csr_array, sizes: RowNumbers, fractions: Float64Array, random: np.random.Generator
 ) -> RowNumbers:
-    """Return the part of each unit: of rows (`sizes`) that stay together, and their tags (n_units, L)."""
+    """Return the part of each unit: `sizes` rows that stay together, `units` (n_units, L) with each tag."""
     n_units, L = units.shape
     wanted_rows = fractions * sizes.sum()
     wanted = fractions[:, None] * np.asarray(units.sum(axis=0), float)
@@ -110,7 +109,7 @@ def _deal(
             assign(int(unit), _most_wanting(wanted[:, tag], wanted_rows, random))
     for unit in np.flatnonzero(part_of < 0):
         assign(int(unit), _most_wanting(wanted_rows, wanted_rows, random))
-    # every part that should have rows has at least one unit, if there are enough
+    # an empty part that should have rows takes one unit of the part with most, if that has several
     for part in np.flatnonzero(fractions > 0):
         have = np.bincount(part_of, minlength=len(fractions))
         if not have[part] and have.max(initial=0) > 1:
@@ -133,14 +132,10 @@ def default_split(
     seed: int = 0,
     groups: RowNumbers | None = None,
 ) -> Split:
-    """Return the stratified split, by default 70/15/15. `test_fraction` may be 0.
+    """Return a stratified split, by default 70/15/15. `test_fraction` may be 0.
 
-    Raises
-    ------
-    OptionError
-        The fractions leave nothing to train or to tune on.
-    SplitError
-        There are too few rows (or groups) for the parts.
+    `OptionError` if the fractions leave nothing to train or tune on, `SplitError` if there are too few rows
+    or groups for the parts.
     """
     rest = 1 - val_fraction - test_fraction
     if not (0 < val_fraction < 1 and 0 <= test_fraction < 1 and rest > 0):
@@ -163,29 +158,22 @@ def complete_split(
 ) -> Split:
     """Return the user's split; if it has no val rows, 15 % of ``train`` become ``val``.
 
-    Parameters
-    ----------
-    parts : sequence of str, length N
-        ``train``, ``val`` or ``test`` for each row of Y; empty for rows that are left out.
-    Y : csr_array (N, L)
-
-    Raises
-    ------
-    SplitError
-        No row is ``train``, or too few are to hold some out as val.
+    `parts` has ``train``, ``val`` or ``test`` for each row of Y (N, L); empty for rows that are left out.
+    `SplitError` if no row is ``train``, or too few are to hold some out as val.
     """
     named = np.array(parts, dtype=object)
     train, val, test = (np.flatnonzero(named == part) for part in PARTS)
     if not len(train):
         raise SplitError(f"{source} names no labelled image as train; at least some must be")
     if not len(val):
-        own = None if groups is None else groups[train]
-        kept, held = stratified_split(Y[train], (1 - VAL_FRACTION, VAL_FRACTION), seed=seed, groups=own)
-        if not (len(kept) and len(held)):
+        fractions = 1 - VAL_FRACTION, VAL_FRACTION
+        train_groups = None if groups is None else groups[train]
+        kept, held_out = stratified_split(Y[train], fractions, seed=seed, groups=train_groups)
+        if not (len(kept) and len(held_out)):
             raise SplitError(
                 f"{source} has {counted(len(train), 'train row')}, too few to hold 15 % out as val; add some"
             )
-        train, val = train[kept], train[held]
+        train, val = train[kept], train[held_out]
         source = f"{source}, 15 % of train held out as val, seed {seed}"
     return Split(train, val, test, source)
 
@@ -193,12 +181,8 @@ def complete_split(
 def read_split(path: Path) -> tuple[list[str], list[str]]:
     """Read a csv ``img_path,split`` and return ids and parts.
 
-    ``valid``, ``validation`` and ``dev`` are read as ``val``, ``training`` and ``testing`` as train and test.
-
-    Raises
-    ------
-    SplitError
-        The file cannot be read, has no such columns, another part, or one image in two parts.
+    Other names of the parts, such as ``dev``, are accepted, see `_ALIASES`. `SplitError` if the file cannot
+    be read, has no such columns, another part, or one image in two parts.
     """
     rows = read_csv(path, error=SplitError, escape=True)
     _, header = next(rows)

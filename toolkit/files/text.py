@@ -1,6 +1,6 @@
 """Text and csv files: encodings and byte order marks, physical line numbers, columns with several names.
 
-All text files that users give are read here. The caller chooses the `ToolkitError` to raise.
+All of the user's text files are read here. The caller chooses the `ToolkitError` to raise.
 """
 
 import codecs
@@ -159,7 +159,7 @@ def find_column(header: Sequence[str], aliases: Sequence[str]) -> int | None:
 def need_column(
     header: Sequence[str], aliases: Sequence[str], *, what: str, path: Path, error: type[ToolkitError]
 ) -> int:
-    """Return what `find_column` does; raise `error` if the column is missing or is there twice."""
+    """Return the column that `find_column` does; raise `error` if it is missing or there twice."""
     column = find_column(header, aliases)
     if column is None:
         raise error(

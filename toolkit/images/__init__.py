@@ -1,1 +1,1 @@
-"""Image files: listing, decoding, and the pictures the toolkit draws itself."""
+"""Image files: lists, decoding, and drawn pictures for the demo."""

@@ -1,4 +1,4 @@
-"""Bytes of an image file to RGB pixels as a viewer shows them.
+"""Decoding of an image file's bytes to RGB pixels, as a viewer shows them.
 
 Steps, in this order:
 
@@ -13,8 +13,8 @@ Steps, in this order:
 4. *Alpha*, a transparent palette entry or a transparent colour: composited on white.
 5. *Orientation* of EXIF. A broken EXIF block is ignored and the picture kept.
 
-PostScript (EPS) and metafiles are not opened although Pillow supports them: other programs (Ghostscript)
-would run them. HEIF/HEIC is read if the package ``pillow-heif`` is installed.
+PostScript (EPS) and metafiles are not opened, although Pillow supports them: they would run other programs
+(Ghostscript). HEIF/HEIC is read if the package ``pillow-heif`` is installed.
 """
 
 import functools
@@ -37,13 +37,13 @@ from toolkit.images.pixels import fix_transparent_colour, to_rgb, turn_upright
 
 logger = logging.getLogger(__name__)
 
-HEAD_BYTES = 65536  # what is read of a file whose header is refused
+HEAD_BYTES = 65536  # read of a file whose header is refused, to find the reason
 
 _DEFAULT = ImagePolicy()
 _FIRST = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 _NOT_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
-# Pillow warns about corrupt EXIF and odd TIFF tags, which change nothing, and about large pictures, which
-# ImagePolicy decides on.
+# Pillow warns about corrupt EXIF and odd TIFF tags, which change no pixel, and about large pictures, which
+# ImagePolicy limits.
 _QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
 
@@ -54,7 +54,7 @@ class DecodedImage:
     Attributes
     ----------
     rgb : PIL.Image.Image
-        Loaded, mode RGB, sRGB, upright, with an empty ``info``: applying EXIF or a profile again is harmless.
+        Loaded, sRGB, upright, with an empty ``info``: applying EXIF or a profile again is harmless.
     width, height : int
         Size of the upright picture in the file; `rgb` is smaller if its decoder was allowed to shrink it.
     mode : str
@@ -74,25 +74,19 @@ def decode_image(
     name: str = "",
     least_side: Callable[[int, int], int | None] | None = None,
 ) -> DecodedImage:
-    """Decode the bytes of one image file; safe to call from many threads with one policy.
+    """Decode the bytes of one image file; `ImageError` with the reason, without a path, if that fails.
 
-    Pillow's limits are settings of the process, so only one policy can be in use at a time.
+    Safe to call from many threads with one policy: Pillow's limits are settings of the process.
 
     Parameters
     ----------
     data : bytes
-        The whole file.
     policy : ImagePolicy
     name : str
         The file's name or id. Its ending is quoted if the content is something else.
     least_side : callable, optional
         Returns, for a width and height, the least length of the shorter side. A JPEG is then decoded at a
         half, a quarter or an eighth of its size where possible: much faster, and in less memory.
-
-    Raises
-    ------
-    ImageError
-        There is no picture; the message is the reason in plain words, without a path.
     """
     if not data:
         raise ImageError("empty file (0 bytes)")
@@ -102,22 +96,15 @@ def decode_image(
     except ImageError:
         raise
     except Exception as error:
-        # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error, EOFError,
-        # IndexError, KeyError, MemoryError, OverflowError, ...; the set differs by format and version, and
-        # one bad file must not end a pass over a million.
+        # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error, MemoryError and
+        # others, by format and version; one bad file must not end a pass over a million
         raise ImageError(_reason(error, data, policy, name, size=len(data))) from error
 
 
 def check_header(file: BinaryIO, policy: ImagePolicy = _DEFAULT, *, name: str = "") -> None:
-    """Refuse an open file by its header: one that is not an image, or is too large.
+    """Raise the `ImageError` of `decode_image` for an open file that is not an image or too large an image.
 
-    For files too large to read speculatively. Moves the file's position. A file that passes may still be
-    damaged.
-
-    Raises
-    ------
-    ImageError
-        With the message of `decode_image`.
+    Reads the header only, and moves the file's position. A file that passes may be damaged.
     """
     configure_pillow(policy)
     try:
@@ -128,14 +115,14 @@ def check_header(file: BinaryIO, policy: ImagePolicy = _DEFAULT, *, name: str = 
         raise ImageError(_reason(error, file.read(HEAD_BYTES), policy, name, size=size)) from error
     except ImageError:
         raise
-    except Exception as error:  # a format of Pillow, but a damaged header: `decode_image` will explain it
-        logger.debug("%s: the header cannot be judged: %s", name, error)
+    except Exception as error:  # a damaged header: `decode_image` will give the reason
+        logger.debug("%s: the header cannot be read: %s", name, error)
 
 
 def configure_pillow(policy: ImagePolicy) -> None:
-    """Set Pillow's process-wide limits to `policy`, and hide its warnings and log lines.
+    """Set Pillow's process-wide limits to `policy`, hide its warnings and log lines, and load its formats.
 
-    Call it before decoding threads start, as Pillow's formats are loaded here.
+    Call it before decoding threads start.
     """
     Image.MAX_IMAGE_PIXELS = (policy.max_pixels + 1) // 2  # Pillow fails at twice that
     ImageFile.LOAD_TRUNCATED_IMAGES = policy.truncated == "keep"
@@ -161,7 +148,6 @@ def _formats() -> tuple[str, ...]:
 
 
 def _open(stream: BinaryIO, policy: ImagePolicy) -> Image.Image:
-    """Read the header."""
     image: Image.Image = Image.open(stream, formats=_formats())
     width, height = image.size
     if width * height > policy.max_pixels:
@@ -192,14 +178,8 @@ def _decode(
     return DecodedImage(rgb, width, height, mode)
 
 
-# ---------------------------------------------------------------------- reasons
-
-
 def _reason(error: Exception, data: bytes, policy: ImagePolicy, name: str, *, size: int) -> str:
-    """Return why there is no picture, in plain words.
-
-    `data` may be only the beginning of a file of `size` bytes.
-    """
+    """Return the reason for `error`; `data` may be only the beginning of a file of `size` bytes."""
     if isinstance(error, Image.DecompressionBombError):
         pixels = _declared_size(data, error)
         return f"{pixels} pixels is over the limit of {policy.max_pixels:,} (--max-pixels)"

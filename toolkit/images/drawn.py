@@ -1,7 +1,7 @@
-"""Pictures for the demo: coloured shapes on textured grounds, with the tags of what is in them.
+"""Pictures for the demo: coloured shapes on textured grounds, with tags that name their contents.
 
-A picture is an array (height, width, 3) float32 of 0..255; the masks of shapes are drawn four times as large,
-for smooth edges.
+A picture is an array (height, width, 3) float32 of 0..255. Masks of shapes are drawn four times as large, for
+smooth edges.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from toolkit.arrays.types import Float32Array, Float64Array
 
 T = TypeVar("T")
 
-# Shares are skewed, as those of real tags are. Only shapes are coloured: the grounds are grey or dusky.
+# Shares are skewed like those of real tags. Only shapes have the colours: grounds are grey or dusky.
 SHAPES = {"圆形": 0.36, "方形": 0.25, "三角形": 0.18, "star": 0.11, "心形": 0.06, "ring": 0.04}
 COLOURS = {"red": 0.45, "蓝色": 0.30, "green": 0.16, "黄色": 0.09}
 GROUNDS = {"": 0.34, "条纹": 0.24, "夜晚": 0.17, "dots": 0.14, "sunset": 0.11}
@@ -32,23 +32,9 @@ _SMOOTH = 4
 def draw_picture(
     rng: np.random.Generator, size: tuple[int, int], *, grey: bool = False
 ) -> tuple[Image.Image, tuple[str, ...]]:
-    """Draw one picture.
+    """Draw one picture (width, height) and return it, mode RGB, with its tags in the order of `TAGS`.
 
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        The same state gives the same pixels.
-    size : tuple of int
-        Width and height in pixels.
-    grey : bool
-        Black and white: the picture then has the tag `GREY` and none of a colour.
-
-    Returns
-    -------
-    image : PIL.Image.Image
-        Mode RGB, also if it is grey.
-    tags : tuple of str
-        In the order of `TAGS`.
+    The same state of `rng` gives the same pixels. A `grey` picture has the tag `GREY` and none of a colour.
     """
     ground, effect = _pick(rng, GROUNDS), _pick(rng, EFFECTS)
     canvas = _draw_ground(rng, ground, size)
@@ -57,14 +43,19 @@ def draw_picture(
         shape, colour = _pick(rng, SHAPES), _pick(rng, COLOURS)
         _paint_shape(canvas, rng, shape, colour, quarter)
         tags |= {shape, colour}
-    canvas += (30 if effect == "noisy" else 2.5) * rng.standard_normal(canvas.shape, dtype=np.float32)
-    image = Image.fromarray(np.clip(np.rint(canvas), 0, 255).astype(np.uint8))
     if effect == "模糊":
-        image = image.filter(ImageFilter.GaussianBlur(min(size) / 64))
+        blurred = _to_image(canvas).filter(ImageFilter.GaussianBlur(min(size) / 64))
+        canvas = np.asarray(blurred, np.float32)
+    noise = rng.standard_normal(canvas.shape, dtype=np.float32)  # a sensor's, so it is not blurred
+    image = _to_image(canvas + (30 if effect == "noisy" else 2.5) * noise)
     if grey:
         image = image.convert("L").convert("RGB")
         tags = tags - set(COLOURS) | {GREY}
     return image, tuple(tag for tag in TAGS if tag in tags)
+
+
+def _to_image(canvas: Float32Array) -> Image.Image:
+    return Image.fromarray(np.clip(np.rint(canvas), 0, 255).astype(np.uint8))
 
 
 def _pick(rng: np.random.Generator, shares: Mapping[T, float]) -> T:

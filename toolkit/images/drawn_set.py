@@ -1,7 +1,7 @@
-"""A small multi-label data set drawn for the demo: labelled pictures and new ones to predict.
+"""A small multi-label data set for the demo: labelled pictures, and new ones to predict.
 
-The files are stored in as many ways as those of a real collection (CMYK, palette, 16 bits, turned by EXIF, an
-awkward name, ...), and one of them is truncated. `toolkit.images.drawn` draws the pictures.
+Files are stored in as many ways as in a real collection (CMYK, palette, 16 bits, turned by EXIF, an awkward
+name, ...), and one is truncated. `toolkit.images.drawn` draws the pictures.
 """
 
 import io
@@ -21,7 +21,7 @@ from toolkit.runtime.progress import Progress, silent
 N_NEW = 40
 """Number of pictures to predict."""
 
-_LEAST = 20  # so that every way of storing occurs, and plain JPEG too
+_LEAST = 20  # pictures, so that every way of storing occurs
 _ODD_NAME = "演示 图片, 第一张.jpg"
 
 
@@ -34,14 +34,11 @@ class DemoData:
     images, new : Path
         Folders of the labelled pictures and of those to predict.
     labels, new_labels : Path
-        Csv files ``img_path,tags`` (comma-joined; paths relative to the csv). The second is the truth about
-        the pictures in `new`.
+        Csv files ``img_path,tags`` with the tags of both; paths are relative to the csv.
     tags : Path
         All tags, one a line.
     unreadable : Path
         The truncated picture; it has a row in `labels` like the others.
-    n_images, n_new : int
-        Files in `images` and in `new`.
     """
 
     images: Path
@@ -64,21 +61,9 @@ def draw_demo_images(
 ) -> DemoData:
     """Draw `n` labelled pictures and `N_NEW` new ones into `folder`, which is made if it is missing.
 
-    Parameters
-    ----------
-    folder : Path
-        Files of an earlier call are overwritten. Its ``images`` and ``new`` may hold nothing else.
-    n : int
-        Number of labelled pictures, at least 20.
-    seed : int
-        The same seed, `n` and `size` give the same pixels with the same Pillow and numpy.
-    size : tuple of int
-        Width and height in pixels, each at least 32.
-
-    Raises
-    ------
-    OptionError
-        `n` or `size` is too small, or the folder holds other files.
+    Files of an earlier call are overwritten. The same `seed`, `n` and `size` (width, height) give the same
+    pixels with the same Pillow and numpy. `OptionError` if `n` is below 20 or a side below 32, or the folders
+    hold other files.
     """
     if n < _LEAST:
         raise OptionError(
@@ -123,14 +108,11 @@ def _choose_ways(n: int, seed: list[int]) -> list[str]:
 
 
 def _make_folder(folder: Path, names: Sequence[str]) -> None:
-    """Make `folder`; an error if it holds files that this call will not write."""
+    """Make `folder`; `OptionError` if it holds files other than `names`."""
     folder.mkdir(parents=True, exist_ok=True)
     others = sorted({path.name for path in folder.iterdir()} - set(names))
     if others:
         raise OptionError(f"{folder} holds another file, {others[0]!r}; name a new folder or empty this one")
-
-
-# ---------------------------------------------------------------------- ways of storing
 
 
 def _encode(image: Image.Image, format: str, **options: Any) -> bytes:
@@ -165,7 +147,7 @@ def _truncated(image: Image.Image, number: int) -> bytes:
     return whole[: len(whole) // 2]
 
 
-# share of the pictures, ending, and what encodes a picture of a number
+# share of the pictures, ending, and the encoder, which takes a picture and its number
 _STORED: dict[str, tuple[float, str, Callable[[Image.Image, int], bytes]]] = {
     "cmyk": (0.07, ".jpg", lambda image, _: _encode(image.convert("CMYK"), "JPEG", quality=92)),
     "turned": (0.07, ".jpg", _turned),

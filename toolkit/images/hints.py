@@ -1,4 +1,4 @@
-"""Reasons for ``failed.csv``: what an unreadable file seems to be, by name or first bytes, and a remedy."""
+"""Kinds of files by ending and first bytes, and the reasons for unreadable ones in ``failed.csv``."""
 
 import posixpath
 import re
@@ -14,7 +14,7 @@ NOT_IMAGES = frozenset((
     ".mp3", ".m4a", ".aac", ".wav", ".flac", ".ogg", ".opus", ".wma", ".aiff", ".srt", ".vtt",
 ))
 # fmt: on
-"""Endings (in lower case) of files that are not images; a folder's are skipped."""
+"""Endings, in lower case, of files that are not images."""
 
 _SYSTEM_FILES = frozenset(("__macosx", "thumbs.db", "desktop.ini"))
 
@@ -88,7 +88,7 @@ _CUT_OFF = re.compile(
 
 
 def is_ignored(name: str) -> bool:
-    """Return whether a file or folder is hidden, or made by an operating system, such as ``__MACOSX``."""
+    """Return whether a file or folder is hidden or an operating system's, such as ``__MACOSX``."""
     return name.startswith(".") or name.lower() in _SYSTEM_FILES
 
 
@@ -107,7 +107,7 @@ def picture_kind(data: bytes) -> str | None:
 
 
 def _other_kind(data: bytes) -> tuple[str, str] | None:
-    """Return (what the data look like, what to do) for a file that is not a picture, or None."""
+    """Return (kind, what to do) for data that are not a picture's, or None."""
     for offset, magic, kind in _OTHERS:
         if _starts(data, offset, magic):
             return kind

@@ -1,18 +1,18 @@
-"""Lists of images: a folder, a csv or a single file becomes ids and paths.
+"""Lists of images: ids and paths from a folder, a csv or one image file.
 
-*Folder*: every file below it, as content decides what is an image. Hidden and system files (``.git``,
-``__MACOSX``, ``Thumbs.db``) are ignored. Label files, archives, code, video and sound (by their ending, see
-`NOT_IMAGES`), pipes and devices are skipped and listed in `Manifest.skipped`. Links are followed. A folder
-that can be reached in several ways is listed once, under its real path if that is inside the source, so loops
+*Folder*: every file below it, as its content decides later whether it is an image. Hidden and system files
+(``.git``, ``__MACOSX``, ``Thumbs.db``) are ignored. Label files, archives, code, video and sound (by their
+ending, see `NOT_IMAGES`), pipes and devices are skipped and listed in `Manifest.skipped`. Links are followed.
+A folder reached in several ways is listed once, under its real path if that is inside the source, so loops
 end. A broken link is listed and fails when it is read.
 
-*Csv*: the first column named as one of `toolkit.files.text.IMAGE_COLUMNS`, one path a row, relative to the
+*Csv*: the first column with a name in `toolkit.files.text.IMAGE_COLUMNS`, one path a row, relative to the
 csv's folder or to `root`. Paths written on another machine are repaired, in this order:
 
-1. backslashes become slashes if the file exists only so (Windows);
-2. if no row exists as written, the leading folders common to all rows are removed, as few as make a file
-   exist (a contest's ``/visual_china/train/1.jpg`` beside ``train/1.jpg``, or beside ``1.jpg``). All rows
-   lose the same folders, so two rows never become one image.
+1. backslashes become slashes if only that path exists (Windows);
+2. if no path exists as written, leading folders common to all rows are removed, as few as make a file exist
+   (``/visual_china/train/1.jpg`` beside ``train/1.jpg``, or beside ``1.jpg``). All rows lose the same
+   folders, so two rows never become one image.
 
 Rows without a file stay and fail later with a reason; if no row has a file the csv is refused.
 """
@@ -48,11 +48,10 @@ class Manifest:
 
     Attributes
     ----------
-    source : Path
     kind : {"folder", "csv"}
-        A single image file counts as a folder with one file.
+        One image file counts as a folder with one file.
     root : Path
-        The folder ids are relative to. An image of a csv outside of it has its absolute path as id.
+        The folder that ids are relative to. An image of a csv outside of it has its absolute path as id.
     entries : tuple of Entry
         Unique ids; a folder's sorted by code point, a csv's in order of first appearance.
     inputs : tuple of str
@@ -70,14 +69,12 @@ class Manifest:
 
 
 def read_manifest(source: Path, *, root: Path | None = None, encoding: str = "utf-8") -> Manifest:
-    """List the images of `source`.
+    """List the images of `source`: a folder, a ``.csv`` file or one image file.
 
     Parameters
     ----------
-    source : Path
-        A folder, a ``.csv`` file or one image file.
     root : Path, optional
-        For a csv: the folder its paths are relative to, by default the csv's own.
+        The folder that the paths of a csv are relative to, by default its own.
     encoding : str
         Encoding of a csv; UTF-8 may have a byte order mark.
 
@@ -86,8 +83,6 @@ def read_manifest(source: Path, *, root: Path | None = None, encoding: str = "ut
     ManifestError
         `source` does not exist, cannot be read in full, or lists no image; a csv has no image column, an
         empty cell in it, or only paths that do not exist.
-    OptionError
-        `encoding` is not known.
     """
     try:
         exists = source.exists()
@@ -121,9 +116,6 @@ def _missing(source: Path) -> str:
     return f"{source} does not exist; {hint}"
 
 
-# ---------------------------------------------------------------------- folder
-
-
 def _read_folder(source: Path) -> Manifest:
     images: list[str] = []
     skipped: list[str] = []
@@ -152,8 +144,8 @@ def _no_images(source: Path, skipped: list[str]) -> str:
 def walk(source: Path, *, error: type[ToolkitError]) -> Iterator[tuple[str, int]]:
     """Yield (id, mode) of the files below `source` in no particular order.
 
-    The mode is that of `os.stat_result`, 0 for a broken link. Hidden and system files are ignored. A folder
-    that cannot be listed raises `error`.
+    The mode is that of `os.stat_result`, 0 for a broken link. Hidden and system files are ignored. `error` is
+    raised for a folder that cannot be listed.
     """
     seen = {_identity(folder) for folder in source.resolve().parents}  # a link to one of these is a loop too
     real: list[str] = [""]
@@ -180,7 +172,7 @@ def _identity(folder: Path) -> tuple[int, int]:
 def _scan(
     source: Path, prefix: str, seen: set[tuple[int, int]], error: type[ToolkitError]
 ) -> list[os.DirEntry[str]]:
-    """Return what is in the folder `prefix`, or nothing if it is in `seen`, to which it is added."""
+    """Return the contents of the folder `prefix` and add it to `seen`; nothing if it is there already."""
     try:
         identity = _identity(source / prefix)
         if identity in seen:
@@ -199,11 +191,8 @@ def _scan(
 def _mode(item: os.DirEntry[str]) -> int:
     try:
         return item.stat().st_mode
-    except OSError:  # a broken link, or a file just deleted: fails with a reason when it is read
+    except OSError:  # a broken link or a file just deleted: reading it fails with a reason
         return 0
-
-
-# ---------------------------------------------------------------------- csv
 
 
 def _read_csv(source: Path, root: Path, encoding: str) -> Manifest:
@@ -242,9 +231,9 @@ def _cells(source: Path, encoding: str) -> Iterator[str]:
 
 
 def _find_repair(cells: list[str], source: Path, root: Path) -> Callable[[str], str]:
-    """Return the function from a cell to a path below `root`, as described at the top of this module.
+    """Return the function from a cell to a path below `root`, see the docstring of this module.
 
-    If the first row exists the disk is read only once: a list of millions is not checked here.
+    If the first row exists no other is checked: there may be millions.
     """
 
     def with_slashes(cell: str) -> str:

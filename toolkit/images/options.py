@@ -12,8 +12,8 @@ Truncated = Literal["fail", "keep"]
 class ImagePolicy(Options):
     """Limits on accepted images.
 
-    The default of `max_pixels` is Pillow's own limit, half a GiB of RGB pixels: a guard against decompression
-    bombs. By default a truncated file fails, because the missing part of the picture would be made up.
+    The default of `max_pixels` is Pillow's own limit against decompression bombs, half a GiB of RGB pixels.
+    By default a truncated file fails, because the missing part of the picture would be invented.
     """
 
     truncated: Annotated[

@@ -1,6 +1,6 @@
-"""A loaded picture of any Pillow mode to 8-bit sRGB on white: bit depth, profiles, alpha, orientation.
+"""Conversion of a loaded picture of any mode to 8-bit sRGB on white: bit depth, profiles, alpha, orientation.
 
-A broken colour profile or EXIF block is ignored and the picture kept.
+A broken colour profile or EXIF block is ignored.
 """
 
 import functools
@@ -113,7 +113,7 @@ def turn_upright(image: Image.Image) -> bool:
     return sideways
 
 
-@functools.lru_cache(maxsize=64)  # building one takes milliseconds, and a collection has few profiles
+@functools.lru_cache(maxsize=64)  # building one takes milliseconds; a collection has few profiles
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     """Return the transform from `profile` to sRGB, which threads may share; None for plain conversion."""
     if mode not in ("RGB", "L", "CMYK"):

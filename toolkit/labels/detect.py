@@ -1,4 +1,4 @@
-"""Detecting the format of a label file or folder by its suffix and content."""
+"""Detection of a label file's or folder's format by suffix and content."""
 
 from pathlib import Path
 from posixpath import splitext
@@ -19,12 +19,7 @@ def detect_format(path: Path, encoding: str = "utf-8") -> str:
 
     A folder with ``.xml`` files is ``voc``, one with a ``.txt`` beside an image ``sidecar``, one with images
     in at least two folders ``folders``. A csv with a tag column is ``csv``, one whose other columns hold 0
-    and 1 is ``onehot``.
-
-    Raises
-    ------
-    LabelError
-        No format fits, or several do; the message names those considered.
+    and 1 is ``onehot``. `LabelError` if no format fits, or several do.
     """
     if path.is_dir():
         return _detect_folder(path)

@@ -1,4 +1,4 @@
-"""Finding the label file beside or in what was embedded."""
+"""The label file of an embedded folder or csv."""
 
 import logging
 import os
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from toolkit.labels.readers._csv import peek_csv
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _TRAIN_NAMES = ("train.csv", "visual_china_train.csv")
 _NOT_TRAIN = ("val", "valid", "validation", "dev", "test", "testing")
@@ -15,18 +15,12 @@ _NOT_TRAIN = ("val", "valid", "validation", "dev", "test", "testing")
 def find_label_file(source: Path, *, name: str) -> Path | None:
     """Return the label file of `source`, or None.
 
-    A csv `source` with tags is its own label file. Otherwise the first of ``labels.csv``, ``<name>.csv``,
-    ``train.csv`` and ``visual_china_train.csv`` (the reference contest's) that has an image column and tags:
-    in the folder `source`, then in its parent; or beside a csv `source`. The two train files are not used
-    for a folder called ``val``, ``valid``, ``validation``, ``dev``, ``test`` or ``testing``: contests number
-    the images of each part alike, and base names would match.
-
-    Parameters
-    ----------
-    source : Path
-        The folder or csv that was embedded; it may no longer exist.
-    name : str
-        The name of its store.
+    `source` is the folder or csv that was embedded, which may no longer exist, `name` that of its store. A
+    csv with tags is its own label file. Otherwise it is the first of ``labels.csv``, ``<name>.csv``,
+    ``train.csv`` and ``visual_china_train.csv`` (the reference contest's) with an image column and tags: in
+    the folder, then in its parent; or beside the csv. The two train files are not used for a folder called
+    ``val``, ``valid``, ``validation``, ``dev``, ``test`` or ``testing``: contests number the images of every
+    part from 1, so base names would match.
     """
     source = Path(os.path.abspath(source))  # noqa: PTH100 - resolve() would follow a link
     if source.is_file():
@@ -42,7 +36,7 @@ def find_label_file(source: Path, *, name: str) -> Path | None:
         files = [place / each for each in dict.fromkeys(names) if _has_labels(place / each)]
         if len(files) > 1:
             others = ", ".join(other.name for other in files[1:])
-            _log.warning("labels from %s; %s beside it not read (--labels chooses)", files[0], others)
+            logger.warning("labels from %s; %s beside it not read (--labels chooses)", files[0], others)
         if files:
             return files[0]
     return None

@@ -1,4 +1,4 @@
-"""Joining images and labels on the image id."""
+"""Images matched with label rows by their ids."""
 
 import posixpath
 from collections import Counter
@@ -24,20 +24,20 @@ BY_NAME = "base name"
 
 @dataclass(frozen=True, eq=False)
 class LabelMatch:
-    """The label row of each image.
+    """The M images with labels, and what did not match.
 
     Attributes
     ----------
     store_rows : ndarray (M,) intp
         Positions in the images' ids, ascending.
     table_rows : ndarray (M,) intp
-        The row of the label table for each of them.
+        Their rows in the label table.
     unlabelled_images : tuple of str
-        Images without labels, in their order.
+        Ids of images without labels.
     missing_images : tuple of str
-        Labels without an image, in their order.
+        Ids of label rows without an image.
     how : dict of str to int
-        The number of images matched in each way, for all ways.
+        Number of images matched in each way.
     ambiguous_names : tuple of str
         Base names that did not match because several images or label rows have them.
     """
@@ -50,7 +50,7 @@ class LabelMatch:
     ambiguous_names: tuple[str, ...] = ()
 
     def summary(self) -> str:
-        """Return one line for the user: how many matched in which way, and how many did not."""
+        """Return one line for the user."""
         matched = len(self.store_rows)
         ways = ", ".join(f"{number:,} by {way}" for way, number in self.how.items() if number)
         parts = [
@@ -66,23 +66,11 @@ class LabelMatch:
 def match_labels(ids: Sequence[str], table: LabelTable, *, source_root: Path | None) -> LabelMatch:
     """Match image ids with the rows of a label table.
 
-    Four ways, each for what the ones before did not match: the id as it is in the label file; absolute paths
-    on both sides (below `source_root` and the table's root); either of these in another spelling (Unicode
-    NFC, backslashes read as slashes); the base name, if only one image and one label row have it. Of the
-    first two ways the one that matches more images comes first.
-
-    Parameters
-    ----------
-    ids : sequence of str, length N
-        POSIX paths relative to `source_root`.
-    table : LabelTable
-    source_root : Path or None
-        The folder the ids are relative to; None if it is not known.
-
-    Raises
-    ------
-    LabelError
-        Nothing matches; the message shows an id of either side.
+    Ids are POSIX paths relative to `source_root`, None if that is unknown. They are matched in four ways,
+    each for the images and rows that are left: the same id; the same absolute path, below `source_root` and
+    the table's root; either of these in another spelling (Unicode NFC, backslashes read as slashes); the base
+    name, if only one image and one label row have it. Of the first two ways the one that matches more images
+    comes first. `LabelError` if nothing matches.
     """
     join = _Join(ids, table.ids)
     ways: list[tuple[str, Key, Key]] = [(BY_SOURCE, str, str)]
@@ -108,7 +96,7 @@ def match_labels(ids: Sequence[str], table: LabelTable, *, source_root: Path | N
 
 
 class _Join:
-    """The matches (`rows`, image to label row) and what has none (`images`, `labels`)."""
+    """The label row of each matched image (`rows`), and the `images` and `labels` not matched yet."""
 
     def __init__(self, ids: Sequence[str], label_ids: Sequence[str]) -> None:
         self.ids, self.label_ids = ids, label_ids
@@ -133,7 +121,7 @@ class _Join:
         self._keep(way, {row: lookup[key] for row, key in keys if key in lookup})
 
     def match_names(self) -> tuple[str, ...]:
-        """Match the remaining rows on base names unique on both sides; return those that are not."""
+        """Match the remaining rows on base names unique on both sides; return the ambiguous ones."""
         if not self.images or not self.labels:
             return ()
         image_names, label_names = (list(map(_base_name, ids)) for ids in (self.ids, self.label_ids))
@@ -153,7 +141,7 @@ class _Join:
 
 
 def _below(root: Path) -> Key:
-    """Return the key that makes an id absolute; the root is resolved, so that links to one folder agree."""
+    """Return the key that makes an id absolute; the root is resolved, so links to one folder agree."""
     prefix = root.resolve().as_posix().rstrip("/")
 
     def key(image: str) -> str:

@@ -13,7 +13,7 @@ HEADER = ("img_path", "tags")
 
 
 def check_tags(tags: Sequence[str], separator: str) -> None:
-    """Raise `LabelError` if a tag holds the separator: such tags could not be read back."""
+    """Raise `LabelError` if a tag contains the separator: it could not be read back."""
     holding = [tag for tag in tags if separator in tag]
     if holding:
         raise LabelError(
@@ -37,10 +37,10 @@ def write_predictions(
     separator: str = ",",
     bom: bool = False,
 ) -> None:
-    """Write one row an image in the order of `names`, its tags joined in one cell.
+    """Write one row an image, its tags joined in one cell; the file is complete or absent.
 
-    The file is complete or absent. `bom` puts a byte order mark in front, for Excel.
+    `bom` writes a byte order mark, for Excel.
     """
-    rows = ((name, separator.join(own)) for name, own in zip(names, tags, strict=True))
+    rows = ((name, separator.join(its_tags)) for name, its_tags in zip(names, tags, strict=True))
     with replacing(path) as fresh:
         write_csv(fresh, HEADER, rows, bom=bom)

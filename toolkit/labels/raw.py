@@ -1,4 +1,4 @@
-"""What a reader of a label format gets and returns."""
+"""What a reader of a label format takes and returns."""
 
 from array import array
 from collections.abc import Iterable, Sequence
@@ -30,30 +30,25 @@ _SEPARATORS = {",": ",", "|": "|", ";": ";", " ": " ", "space": " ", "\t": "\t",
 
 @dataclass(frozen=True)
 class ReaderOptions:
-    """The options of a label file, with the separator parsed and the tag list read."""
+    """`toolkit.labels.options.LabelOptions` with the separator parsed and the tag list read."""
 
     separator: str = ","
     encoding: str = "utf-8"
     tags: LabelSpace | None = None
-    tags_path: Path | None = None
+    tags_name: str = "the tag list"  # its path, in messages
     ignore_unknown_tags: bool = False
-
-    @property
-    def tags_name(self) -> str:
-        """The tag list's name in messages."""
-        return str(self.tags_path or "the tag list")
 
 
 @dataclass(frozen=True, eq=False)
 class RawLabels:
-    """Labels as they are in a file: repeated rows not merged, tags in the order of the file.
+    """Labels of a file before repeated rows are merged and tags put in order.
 
     Attributes
     ----------
     ids : sequence of str, length R
         The image of each row, as written; repeats are allowed.
     tags : sequence of str, length K
-        All tags of the file, used or declared, as written.
+        All tags of the file, used or not, as written.
     Y : csr_array (R, K) bool
         Canonical (columns sorted and unique); column k is ``tags[k]``.
     root : Path
@@ -61,11 +56,11 @@ class RawLabels:
     places : sequence, length R
         The line or file of each row, for messages.
     unit : str
-        The kind of `places`: ``line``, ``file``, ...
+        What `places` are: ``line``, ``file``, ...
     ordered : bool
-        The order of `tags` is the order of columns (the contest's ``.npz``).
+        Whether the table keeps the order of `tags`, as for an ``.npz``.
     notes : tuple of str
-        For the user.
+        Notes for the user.
     """
 
     ids: Sequence[str]
@@ -84,7 +79,7 @@ class RawLabels:
 
 @dataclass
 class RowCollector:
-    """Collects rows of tags into a `RawLabels`; of each tag one string is kept."""
+    """Collects rows of tags for a `RawLabels`; one string is kept of each tag."""
 
     ids: list[str] = field(default_factory=list)
     places: list[object] = field(default_factory=list)

@@ -51,7 +51,7 @@ def read_labels(options: ReadLabelsOptions) -> LabelTable:
 
 
 def read_label_file(path: Path, options: LabelOptions) -> LabelTable:
-    """Do what `read_labels` does."""
+    """Read a label file or folder, as `read_labels` does."""
     if not path.exists():
         raise LabelError(f"there is no label file {path}; check the path")
     tags = None if options.tags is None else Path(options.tags)
@@ -59,7 +59,7 @@ def read_label_file(path: Path, options: LabelOptions) -> LabelTable:
         separator=parse_separator(options.separator),
         encoding=options.encoding,
         tags=None if tags is None else LabelSpace.read(tags, encoding=options.encoding),
-        tags_path=tags,
+        tags_name=str(tags or ""),
         ignore_unknown_tags=options.ignore_unknown_tags,
     )
     format = detect_format(path, options.encoding) if options.format == "auto" else options.format

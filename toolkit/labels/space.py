@@ -1,4 +1,4 @@
-"""The ordered list of tags, which are the columns of Y; read from and written to a file."""
+"""The ordered list of tags, which are the columns of Y."""
 
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -29,12 +29,7 @@ class LabelSpace:
     """Ordered tag names: the columns of Y (N, L).
 
     Tags are kept as written and compared in Unicode NFC: composed and decomposed spellings are one tag,
-    full-width and half-width forms are two.
-
-    Attributes
-    ----------
-    tags : tuple of str
-        Column j is ``tags[j]``. Unique and not blank, or `LabelError` is raised.
+    full-width and half-width forms are two. `LabelError` if a tag is blank or there twice.
 
     Examples
     --------
@@ -49,17 +44,15 @@ class LabelSpace:
     _columns: dict[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        tags = tuple(self.tags)
         columns: dict[str, int] = {}
-        for column, tag in enumerate(tags):
+        for column, tag in enumerate(self.tags):
             if not tag.strip():
-                raise LabelError(f"tag {column + 1} of {len(tags)} is blank; drop it")
+                raise LabelError(f"tag {column + 1} of {len(self)} is blank; drop it")
             first = columns.setdefault(nfc(tag), column)
             if first != column:
                 raise LabelError(
-                    f"tag {tag!r} is given twice, as number {first + 1} and {column + 1}; drop one"
+                    f"tag {tag!r} is listed twice, as number {first + 1} and {column + 1}; drop one"
                 )
-        object.__setattr__(self, "tags", tags)
         object.__setattr__(self, "_columns", columns)
 
     def __len__(self) -> int:
@@ -74,13 +67,7 @@ class LabelSpace:
         return np.array([self._columns.get(nfc(tag), -1) for tag in tags], dtype=np.intp)
 
     def encode(self, rows: Iterable[Iterable[str]]) -> sp.csr_array:
-        """Return the boolean CSR array (N, L) of N rows of tags; a tag repeated in a row counts once.
-
-        Raises
-        ------
-        LabelError
-            A tag is not in the space.
-        """
+        """Return the boolean CSR array (N, L) of N rows of tags; `LabelError` for a tag not in the space."""
         columns: list[int] = []
         ends = [0]
         for number, row in enumerate(rows):
@@ -112,14 +99,9 @@ class LabelSpace:
     def read(cls, path: Path, *, encoding: str = "utf-8") -> Self:
         """Read one tag a line, or the column ``name`` of a csv such as wd-tagger's ``selected_tags.csv``.
 
-        A list that is not UTF-8 is read in `encoding`, the option for the labels, which may come from
-        elsewhere. Lines are stripped; blank ones at the end are ignored.
-
-        Raises
-        ------
-        LabelError
-            A blank line before the last tag, a tag that is there twice, no tag at all, or a file that cannot
-            be read or decoded.
+        A list that is not UTF-8 is read in `encoding`, that of the labels, which may have another origin.
+        Lines are stripped; blank ones at the end are ignored. `LabelError` for a blank line before the last
+        tag, a tag that is there twice, no tag at all, or a file that cannot be read or decoded.
         """
         lines = _tag_lines(path, encoding)
         while lines and not lines[-1][1]:
@@ -162,7 +144,7 @@ def map_columns(Y: sp.csr_array, target: RowNumbers, width: int) -> sp.csr_array
 def _canonical(
     data: BoolArray, columns: NDArray[np.integer], ends: NDArray[np.integer], width: int
 ) -> sp.csr_array:
-    """Return a CSR of sorted, unique columns, with 32-bit indices if possible (liblinear needs those)."""
+    """Return a CSR of sorted, unique columns, with 32-bit indices if possible: liblinear needs those."""
     kind = np.int32 if max(len(data), width) < np.iinfo(np.int32).max else np.int64
     Y = sp.csr_array((data, columns.astype(kind), ends.astype(kind)), shape=(len(ends) - 1, width))
     Y.sum_duplicates()

@@ -1,4 +1,4 @@
-"""A reader's `RawLabels` to a `LabelTable`: repeated rows merged, tags checked and put in order."""
+"""From a reader's `RawLabels` to a `LabelTable`: repeated rows merged, tags checked and put in order."""
 
 import posixpath
 from dataclasses import dataclass, replace
@@ -21,13 +21,12 @@ class LabelTable:
     Attributes
     ----------
     ids : tuple of str, length N
-        Unique image ids as the file has them, POSIX paths relative to `root` or bare names.
+        Unique: POSIX paths relative to `root`, or bare names.
     space : LabelSpace
         The L tags, in the order of the user's tag list, of the list beside an ``.npz``, or of code points.
     Y : csr_array (N, L) bool
-        Row i belongs to ``ids[i]``.
     source : Path
-        The file or folder read.
+        The file or folder.
     root : Path
         The folder the ids are relative to.
     notes : tuple of str
@@ -45,10 +44,8 @@ class LabelTable:
 def build_table(raw: RawLabels, *, source: Path, options: ReaderOptions) -> LabelTable:
     """Return the table of `raw`, with the columns of the user's tag list, if any.
 
-    Raises
-    ------
-    LabelError
-        There is no row or no tag, an image is listed twice with different tags, or has a tag not in the list.
+    `LabelError` without rows or tags, and for an image listed twice with different tags or with a tag not in
+    the list.
     """
     if not len(raw.ids):
         raise LabelError(f"{source} holds no images; a label file needs at least one row")
@@ -95,8 +92,6 @@ def _merge_repeats(raw: RawLabels, source: Path) -> RawLabels:
                 f"{source}: {image!r} has different tags on {raw.place(before)} and {raw.place(row)}; "
                 "keep the right row"
             )
-    if len(first) == len(raw.ids):
-        return replace(raw, ids=list(first))
     kept = list(first.values())
     return replace(raw, ids=list(first), Y=raw.Y[kept], places=[raw.places[row] for row in kept])
 

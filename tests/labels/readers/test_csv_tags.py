@@ -2,27 +2,13 @@
 
 import pytest
 
+from tests.labels.readers.tables import as_dict, write
 from toolkit.errors import LabelError, OptionError
 from toolkit.labels.options import LabelOptions, ReadLabelsOptions
 from toolkit.labels.read import read_label_file, read_labels
 from toolkit.labels.table import LabelTable
 
 E_ACUTE, E_COMBINED = "caf\u00e9", "cafe\u0301"
-
-
-def write(path, text, encoding="utf-8"):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text.encode(encoding))
-    return path
-
-
-def as_dict(table):
-    return dict(zip(table.ids, table.space.decode(table.Y), strict=True))
-
-
-@pytest.fixture
-def labels(tmp_path):
-    return tmp_path / "labels.csv"
 
 
 def test_csv__the_contest_form(labels):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.labels.readers.tables import as_dict
 from toolkit.errors import LabelError
 from toolkit.images.manifest import read_manifest
 from toolkit.labels.read import read_labels
@@ -19,10 +20,6 @@ def tree(root, files):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return root
-
-
-def as_dict(table):
-    return dict(zip(table.ids, table.space.decode(table.Y), strict=True))
 
 
 def coco(images, annotations, categories):

@@ -1,28 +1,14 @@
-"""read_labels on one-hot csv files, the registry of readers, and telling the format of a file."""
+"""read_labels on one-hot csv files, the registry of readers, and detecting the format of a file."""
 
 from pathlib import Path
 from pkgutil import resolve_name
 
 import pytest
 
+from tests.labels.readers.tables import as_dict, write
 from toolkit.errors import LabelError, OptionError
 from toolkit.labels.read import read_labels
 from toolkit.labels.registry import READERS
-
-
-def write(path, text, encoding="utf-8"):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text.encode(encoding))
-    return path
-
-
-def as_dict(table):
-    return dict(zip(table.ids, table.space.decode(table.Y), strict=True))
-
-
-@pytest.fixture
-def labels(tmp_path):
-    return tmp_path / "labels.csv"
 
 
 def test_onehot__every_spelling_of_a_bit(labels):

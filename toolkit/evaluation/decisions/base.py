@@ -1,4 +1,4 @@
-"""The protocol of decision rules, and passes over scores that hold one block in memory at a time."""
+"""The protocol of decision rules, and passes over scores with one block in memory at a time."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Protocol, Self
@@ -14,7 +14,7 @@ BLOCK_BYTES = 2**25  # of float32 scores at a time: 1,200 rows of 6,941 tags
 
 
 class ScoreMatrix(Protocol):
-    """Scores (N, L) in memory or not: an array, a mapped file, or anything that gives blocks."""
+    """Scores (N, L): an array, a mapped file, or anything that is read in blocks."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -35,11 +35,14 @@ class DecisionRule(Protocol):
         Whether `fit` learns from scores.
     per_tag : bool
         Whether each tag has a threshold, so that new tags need new ones (`extended`).
+    min_tags : int
+        Tags every image gets at least.
     """
 
     name: ClassVar[str]
     tuned: ClassVar[bool] = True
     per_tag: ClassVar[bool] = False
+    min_tags: int
 
     @classmethod
     def from_text(cls, value: str, *, min_tags: int) -> Self | None:
@@ -56,7 +59,7 @@ class DecisionRule(Protocol):
         """Return boolean CSR predictions."""
 
     def extended(self, new: Self) -> Self:  # noqa: ARG002, RUF100 - `per_tag` rules use it
-        """Return the rule for more tags; `new` is a rule of this kind tuned for the added tags alone."""
+        """Return the rule for more tags; `new` is a rule of the same class tuned on the added tags alone."""
         return self
 
     def n_needed(self, n_tags: int) -> int:
@@ -68,7 +71,12 @@ class DecisionRule(Protocol):
         return {"rule": self.name, **vars(self)}
 
     def describe(self) -> str:
-        """Return a short text for a table, such as ``global 0.312``."""
+        """Return a short text for a table, such as ``global 0.312, at least 1``."""
+        minimum = f", at least {self.min_tags}" if self.min_tags else ""
+        return f"{self.name}{self._tuned_text()}{minimum}"
+
+    def _tuned_text(self) -> str:
+        return ""
 
 
 class ChosenRows:
@@ -117,18 +125,15 @@ def decide_by_blocks(scores: ScoreMatrix, decide: Callable[[Float32Array], BoolA
     """Apply `decide`, scores (n, L) to bool (n, L), to blocks of rows; only one block is dense at a time."""
     no_rows = sp.csr_array((0, scores.shape[1]), dtype=bool)
     decided = (sp.csr_array(decide(block)) for _, block in row_blocks(scores))
-    stacked: Any = sp.vstack([no_rows, *decided], format="csr")
-    predicted: sp.csr_array = stacked
-    return predicted
+    return sp.csr_array(sp.vstack([no_rows, *decided], format="csr"))
 
 
 def positives(Y: Any) -> sp.csr_array:
     """Return the truth (N, L), dense or sparse, as boolean CSR without stored zeros, columns ascending."""
-    truth: Any = sp.csr_array(Y, dtype=bool, copy=True)
+    truth = sp.csr_array(Y, dtype=bool, copy=True)
     truth.sum_duplicates()
     truth.eliminate_zeros()
-    out: sp.csr_array = truth
-    return out
+    return truth
 
 
 def positive_scores(scores: ScoreMatrix, truth: sp.csr_array) -> Float32Array:
@@ -143,10 +148,4 @@ def positive_scores(scores: ScoreMatrix, truth: sp.csr_array) -> Float32Array:
 
 def logits(thresholds: Any) -> Float64Array:
     """Return log(p / (1 - p)), p clipped to [1e-7, 1 - 1e-7]."""
-    out: Float64Array = logit(np.clip(np.asarray(thresholds, np.float64), 1e-7, 1 - 1e-7))
-    return out
-
-
-def with_minimum(text: str, min_tags: int) -> str:
-    """Add the least number of tags, if any, to the description of a rule."""
-    return f"{text}, at least {min_tags}" if min_tags else text
+    return np.asarray(logit(np.clip(np.asarray(thresholds, np.float64), 1e-7, 1 - 1e-7)))

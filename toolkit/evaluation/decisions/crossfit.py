@@ -24,23 +24,9 @@ def cross_fitted(
 ) -> sp.csr_array:
     """Return predictions (N, L), bool, each row's by a copy of the rule tuned on the other folds.
 
-    Parameters
-    ----------
-    rule : DecisionRule
-        Not changed.
-    scores : (N, L) float32
-    Y : (N, L), dense or sparse
-        The truth.
-    folds : int
-        Parts of equal size that rows are dealt into at random, 2 or more.
-    groups : ndarray (N,), optional
-        Rows of one group, such as near-duplicates, go into one fold.
-    seed : int
-
-    Raises
-    ------
-    OptionError
-        There are fewer than 2 folds, or fewer rows or groups than folds.
+    Scores are (N, L) float32, the truth Y (N, L) is dense or sparse. Rows are dealt into `folds` of equal
+    size at random; those of one group of `groups` (N,), such as near-duplicates, go into one fold.
+    `OptionError` for fewer than 2 folds, or fewer rows or groups than folds.
     """
     truth = positives(Y)
     numbers, n_groups = group_numbers(scores.shape[0], groups)
@@ -52,31 +38,22 @@ def cross_fitted(
     fold_of = np.random.default_rng(seed).permutation(np.arange(n_groups) % folds)[numbers]
     predicted, rows = [], []
     for fold in range(folds):
-        here, others = np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of != fold)
+        held_out, others = np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of != fold)
         tuned = rule_from_dict(rule.to_dict()).fit(ChosenRows(scores, others), truth[others])
-        predicted.append(tuned.apply(ChosenRows(scores, here)))
-        rows.append(here)
-    stacked: Any = sp.vstack(predicted, format="csr")
-    return sp.csr_array(stacked[np.argsort(np.concatenate(rows))])
+        predicted.append(tuned.apply(ChosenRows(scores, held_out)))
+        rows.append(held_out)
+    return sp.csr_array(sp.vstack(predicted, format="csr"))[np.argsort(np.concatenate(rows))]
 
 
-def optimism(
-    rule: DecisionRule,
-    scores: ScoreMatrix,
-    Y: Any,
-    folds: int = 2,
-    groups: NDArray[Any] | None = None,
-    *,
-    seed: int = 0,
-) -> dict[str, float]:
-    """Return the F1 of the rule on the very rows it is tuned on, less its `cross_fitted` F1.
+def optimism(rule: DecisionRule, scores: ScoreMatrix, Y: Any, **options: Any) -> dict[str, float]:
+    """Return the F1 of the rule on the rows it is tuned on, less its `cross_fitted` F1.
 
-    Takes the parameters of `cross_fitted`. The keys are ``micro_f1``, ``macro_f1`` (tags with a positive) and
-    ``samples_f1``; nan if that F1 is.
+    `options` are those of `cross_fitted`. The keys are ``micro_f1``, ``macro_f1`` (tags with a positive) and
+    ``samples_f1``; a value is nan if that F1 is.
     """
     truth = positives(Y)
     tuned = rule_from_dict(rule.to_dict()).fit(scores, truth).apply(scores)
     inside = evaluate(truth, tuned)
-    outside = evaluate(truth, cross_fitted(rule, scores, truth, folds, groups, seed=seed))
+    outside = evaluate(truth, cross_fitted(rule, scores, truth, **options))
     names = ("micro_f1", "macro_f1", "samples_f1")
     return {name: getattr(inside, name) - getattr(outside, name) for name in names}

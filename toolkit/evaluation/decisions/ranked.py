@@ -12,19 +12,12 @@ from toolkit.arrays.ranking import best_columns
 from toolkit.arrays.types import BoolArray, Float32Array, Float64Array, RowNumbers
 from toolkit.errors import OptionError
 from toolkit.evaluation.calibration import CLIP, clipped_logits, non_negative_logistic, tuning_rows
-from toolkit.evaluation.decisions.base import (
-    DecisionRule,
-    ScoreMatrix,
-    checked,
-    decide_by_blocks,
-    positives,
-    with_minimum,
-)
+from toolkit.evaluation.decisions.base import DecisionRule, ScoreMatrix, checked, decide_by_blocks, positives
 
 logger = logging.getLogger(__name__)
 
 CLIPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
-STEP = 0.005  # logits are counted in steps: millions of them are a few thousand different ones
+STEP = 0.005  # logits are rounded to steps: millions of them become a few thousand different values
 RANKED = 256  # tags of an image ranked at first; more if its set turns out larger
 
 
@@ -48,7 +41,7 @@ class TopK(DecisionRule):
         return cls(k=k, min_tags=min_tags) if k >= 1 else None
 
     def fit(self, scores: ScoreMatrix, Y: Any) -> Self:  # noqa: ARG002, RUF100 - the protocol's signature
-        """Return itself: it has nothing to tune."""
+        """Return itself: nothing is tuned."""
         return self
 
     def apply(self, scores: ScoreMatrix) -> sp.csr_array:
@@ -143,10 +136,6 @@ class ExpectedF1(DecisionRule):
         picked[np.repeat(rows, K)[inside.ravel()], columns[inside]] = True
         if not settled.all():
             self._choose(block, total, rows[~settled], 4 * K, picked)
-
-    def describe(self) -> str:
-        """Return the name."""
-        return with_minimum(self.name, self.min_tags)
 
 
 def _calibrated(logits: Float32Array, y: BoolArray, clip: float) -> tuple[float, float, float]:

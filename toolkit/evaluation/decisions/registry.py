@@ -81,7 +81,7 @@ def parse_rule(text: str, *, min_tags: int = 0) -> "DecisionRule":
 
 
 def rule_from_dict(document: dict[str, Any]) -> "DecisionRule":
-    """Build the rule that `to_dict` described; `OptionError` if it is not in `RULES`."""
+    """Build the rule of a `DecisionRule.to_dict`; `OptionError` if it is not in `RULES`."""
     options = {key: value for key, value in document.items() if key != "rule"}
     if document.get("rule") not in RULES:
         raise OptionError(f"there is no decision rule {document.get('rule')!r}; there are {', '.join(RULES)}")

@@ -1,59 +1,49 @@
-"""Counts over sorted columns of scores, tag by tag: each tag's own best cut, and the adjusted grid.
+"""Each tag's own best threshold, and thresholds adjusted by the tags' priors: counts over sorted columns.
 
-A block of columns is in memory at a time. Each is sorted once, by fold if there are folds, and then searched
-for how many of its scores reach a threshold.
+A block of columns is in memory at a time. Each column is sorted once in each fold, then searched for how many
+of its scores reach a threshold.
 """
 
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy.special import expit
 
-from toolkit.arrays.types import Float32Array, Float64Array, Int64Array, RowNumbers
-from toolkit.evaluation.decisions.base import (
-    ScoreMatrix,
-    column_blocks,
-    logits,
-    positive_scores,
-    positives,
-)
+from toolkit.arrays.types import Float32Array, Float64Array, RowNumbers
+from toolkit.evaluation.decisions.base import ScoreMatrix, column_blocks, logits, positive_scores, positives
 from toolkit.evaluation.decisions.cuts import between
 from toolkit.runtime.devices import usable_cores
 
 TAUS = np.linspace(0, 1, 11)
-"""From one threshold for all tags to the full step of Menon et al. (arXiv 2007.07314)."""
-OFFSETS = np.linspace(-4, 4, 81)  # logits about the threshold that is best for micro-F1
+"""0 is one threshold for all tags, 1 the full adjustment of Menon et al. (arXiv 2007.07314)."""
+OFFSETS = np.linspace(-4, 4, 81)  # in logits, from the threshold that is best for micro-F1
 WORKERS = 4  # threads, at most: each holds two blocks of scores
 
 
-@dataclass(frozen=True, eq=False)
 class RankedPositives:
-    """The P positives of all tags, tag by tag, highest score first."""
+    """The P positives of the truth Y (N, L), dense or sparse, tag by tag, highest of the scores (N, L) first.
 
-    starts: Int64Array  # (L + 1,): tag l's are those from starts[l] to starts[l + 1]
-    score: Float32Array  # (P,)
-    row: RowNumbers  # (P,)
-    n_rows: int  # of the scores
+    Attributes
+    ----------
+    score, row : ndarray (P,)
+    support : ndarray (L,) int64
+        Positives of each tag.
+    starts : ndarray (L + 1,) int64
+        Those of tag l are from ``starts[l]`` to ``starts[l + 1]``.
+    """
 
-    @classmethod
-    def of(cls, scores: ScoreMatrix, Y: Any) -> "RankedPositives":
-        """Rank the positives of the truth Y (N, L), dense or sparse, by their scores (N, L)."""
+    def __init__(self, scores: ScoreMatrix, Y: Any) -> None:
         truth = positives(Y)
-        N, L = truth.shape
+        self.n_rows, L = truth.shape
         unordered = positive_scores(scores, truth)
         order = np.lexsort((-unordered, truth.indices))
-        rows = np.repeat(np.arange(N), np.diff(truth.indptr))
-        starts = np.append(0, np.cumsum(np.bincount(truth.indices, minlength=L)))
-        return cls(starts, unordered[order], rows[order], N)
-
-    @property
-    def support(self) -> Int64Array:
-        """Positives of each tag, (L,)."""
-        return np.diff(self.starts)
+        self.score = unordered[order]
+        self.row = np.repeat(np.arange(self.n_rows), np.diff(truth.indptr))[order]
+        self.support = np.bincount(truth.indices, minlength=L)
+        self.starts = np.append(0, np.cumsum(self.support))
 
     def of_tag(self, tag: int) -> slice:
         """Return the slice of a tag's positives."""
@@ -61,21 +51,23 @@ class RankedPositives:
 
 
 def each_sorted_block(
-    scores: ScoreMatrix, folds: list[RowNumbers], count: Callable[[slice, list[Float32Array]], None]
+    scores: ScoreMatrix, folds: list[RowNumbers], *counts: Callable[[slice, list[Float32Array]], None]
 ) -> None:
-    """Call `count` with the columns of each block of scores (N, L), from several threads.
+    """Call each of `counts` with the columns of every block of scores (N, L), from several threads.
 
-    Its second argument is, for each of `folds`, the fold's scores (l, n), each tag's sorted. Calls overlap,
-    each for other columns.
+    The second argument has, for each of `folds`, the scores (l, n) of its rows, sorted tag by tag. Calls for
+    different blocks overlap.
     """
 
     def sort(columns: slice, block: Float32Array) -> None:
-        count(columns, [np.sort(block[:, rows], axis=1) for rows in folds])
+        parts = [np.sort(block[:, rows], axis=1) for rows in folds]
+        for count in counts:
+            count(columns, parts)
 
     workers = min(WORKERS, usable_cores())
     waiting: deque[Future[None]] = deque()
     with ThreadPoolExecutor(workers) as pool:
-        # the blocks are read here, one after the other: `scores` need not be thread-safe
+        # blocks are read in this thread: `scores` need not be thread-safe
         for columns, block in column_blocks(scores):
             waiting.append(pool.submit(sort, columns, block))
             if len(waiting) > workers:  # limits the blocks in memory
@@ -87,8 +79,8 @@ def each_sorted_block(
 class FoldedCuts:
     """Each tag's best threshold by its own F1, tuned without each fold in turn.
 
-    An F1 can only peak at a cut just at a positive's score (see the module `cuts`). So for each of the
-    P positives it is counted how many scores of its tag reach it, and the highest that does not is kept.
+    An F1 can only peak at a cut just at a positive's score (see the module `cuts`). So for each of the P
+    positives, the scores of its tag that reach it are counted, and the highest below it is kept.
     """
 
     def __init__(self, ranked: RankedPositives, folds: list[RowNumbers]) -> None:
@@ -100,12 +92,12 @@ class FoldedCuts:
     def count(self, columns: slice, parts: list[Float32Array]) -> None:
         """Count in a block of columns, sorted by fold."""
         for number, tag in enumerate(range(columns.start, columns.stop)):
-            own = self.ranked.of_tag(tag)
-            cuts = self.ranked.score[own]
+            span = self.ranked.of_tag(tag)
+            cuts = self.ranked.score[span]
             for fold, part in enumerate(parts):
                 at = np.searchsorted(part[number], cuts, side="left")
-                self._predicted[fold, own] = part.shape[1] - at
-                self._below[fold, own] = np.where(at > 0, part[number].take(at - 1, mode="clip"), 0)
+                self._predicted[fold, span] = part.shape[1] - at
+                self._below[fold, span] = np.where(at > 0, part[number].take(at - 1, mode="clip"), 0)
 
     def thresholds(self) -> Float64Array:
         """Return the mean over folds, in logits, of the thresholds best on the other folds, (L,).
@@ -118,9 +110,7 @@ class FoldedCuts:
             tags, best = self._best([other for other in range(n_folds) if other != fold or n_folds == 1])
             total[tags] += logits(best)
             times[tags] += 1
-        mean = np.divide(total, times, out=np.full(L, np.nan), where=times > 0)
-        out: Float64Array = expit(mean)
-        return out
+        return np.asarray(expit(np.divide(total, times, out=np.full(L, np.nan), where=times > 0)))
 
     def _best(self, used: list[int]) -> tuple[RowNumbers, Float64Array]:
         """Return the tags with positives in the folds used, and their best midpoints there."""
@@ -128,7 +118,7 @@ class FoldedCuts:
         inside = np.isin(ranked.row, np.concatenate([self.folds[fold] for fold in used]))
         before = np.append(0, np.cumsum(inside))
         support = np.diff(before[ranked.starts])
-        # of equal scores the last has all hits, so the highest F1; the others may be counted lower
+        # of equal scores the last counts all hits, so it has the highest F1
         hits = before[1:] - np.repeat(before[ranked.starts[:-1]], ranked.support)
         counted = self._predicted[used].sum(axis=0) + np.repeat(support, ranked.support)
         f1 = 2 * hits / np.maximum(counted, 1)  # 0 of 0 if a tag has no positive in these folds
@@ -143,9 +133,9 @@ class FoldedCuts:
 class AdjustedGrid:
     """Macro and micro F1 of thresholds that one number moves by the tags' priors, over a grid.
 
-    ``logit t_l = logit t + offset + tau (logit pi_l - mean)``: to cut ``z_l - tau logit pi_l`` at one value.
-    The mean is over positives: with it ``offset`` means about the same for every tau. `common` is the
-    threshold t that is best for micro-F1.
+    ``logit t_l = logit t + offset + tau (logit pi_l - mean)``: ``z_l - tau logit pi_l`` is cut at one value.
+    The mean is over positives, so an offset means about the same for every tau. `common` is the threshold t
+    that is best for micro-F1.
     """
 
     def __init__(self, ranked: RankedPositives, common: float) -> None:
@@ -165,8 +155,8 @@ class AdjustedGrid:
         for number, tag in enumerate(range(columns.start, columns.stop)):
             for part in parts:
                 predicted[number] += part.shape[1] - np.searchsorted(part[number], cuts[number])
-            own = self.ranked.score[self.ranked.of_tag(tag)]
-            hits[number] = len(own) - np.searchsorted(own[::-1], cuts[number])
+            positive = self.ranked.score[self.ranked.of_tag(tag)]
+            hits[number] = len(positive) - np.searchsorted(positive[::-1], cuts[number])
         f1 = 2 * hits / np.maximum(predicted + support[:, None], 1)
         self._sums[columns.start] = np.stack([each.sum(axis=0) for each in (f1, hits, predicted)])
 

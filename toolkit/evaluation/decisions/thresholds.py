@@ -1,5 +1,6 @@
 """Rules that compare scores with thresholds: a fixed one, one for all tags, or one for each tag."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -10,34 +11,26 @@ from scipy.special import expit
 from toolkit.arrays.ranking import best_columns
 from toolkit.arrays.types import BoolArray, Float32Array, RowNumbers
 from toolkit.errors import OptionError
-from toolkit.evaluation.decisions.base import (
-    DecisionRule,
-    ScoreMatrix,
-    decide_by_blocks,
-    logits,
-    with_minimum,
-)
+from toolkit.evaluation.decisions.base import DecisionRule, ScoreMatrix, decide_by_blocks, logits
 from toolkit.evaluation.decisions.cuts import best_threshold
 from toolkit.evaluation.decisions.tagcuts import AdjustedGrid, FoldedCuts, RankedPositives, each_sorted_block
 from toolkit.runtime.messages import counted
 
 SHRINK = 20.0
-"""Positives at which a tag's own threshold and the adjusted one weigh the same.
+"""Number of positives at which a tag's own threshold and the adjusted one have equal weight.
 
 On the sets of `PerTag` values of 2 to 50 give macro-F1s within a point of one another; what grows with it is
 micro-F1 (corel5k, knn: .09 at 2, .15 at 20, .19 at 50).
 """
-FOLDS = 3  # as many as LibMultiLabel averages thresholds over
+FOLDS = 3  # LibMultiLabel's number of folds
 
 
 @dataclass(kw_only=True, eq=False)
 class Thresholds(DecisionRule):
-    """Base of the rules that compare scores with thresholds.
+    """Base of rules that compare scores with thresholds.
 
     Attributes
     ----------
-    min_tags : int
-        Tags every image gets at least.
     thresholds : list of float, or None
         One for all tags, or one for each; None until tuned.
     """
@@ -48,14 +41,14 @@ class Thresholds(DecisionRule):
     def fit(self, scores: ScoreMatrix, Y: Any) -> Self:
         """Tune the thresholds on scores (N, L) and the truth Y (N, L), dense or sparse."""
         if self.tuned:
-            self.thresholds = self._tune(scores, Y)
+            self.thresholds = [float(value) for value in self._tune(scores, Y)]
         return self
 
-    def _tune(self, scores: ScoreMatrix, Y: Any) -> list[float]:
+    def _tune(self, scores: ScoreMatrix, Y: Any) -> Iterable[float]:
         raise NotImplementedError
 
     def cuts(self, n_tags: int) -> Float32Array:
-        """Return the thresholds as scores are compared with them, (1,) or (L,); `OptionError` if untuned."""
+        """Return the thresholds, (1,) or (L,) float32; `OptionError` if the rule is not tuned."""
         if self.thresholds is None:
             raise OptionError(f"decision rule {self.name!r} is not tuned; call fit(scores, Y) first")
         cut = np.asarray(self.thresholds, dtype=np.float32)
@@ -79,16 +72,12 @@ class Thresholds(DecisionRule):
         return decide_by_blocks(scores, decide)
 
     def extended(self, new: Self) -> Self:
-        """Return the rule with the thresholds of `new` after its own if each tag has one, else itself."""
+        """Return the rule with the thresholds of `new` after its own, or itself if one serves all tags."""
         if not self.per_tag:
             return self
         return replace(self, thresholds=[*(self.thresholds or ()), *(new.thresholds or ())])
 
-    def describe(self) -> str:
-        """Return the name and what was tuned, in short."""
-        return with_minimum(f"{self.name}{self._summary()}", self.min_tags)
-
-    def _summary(self) -> str:
+    def _tuned_text(self) -> str:
         return f" (median {np.median(self.thresholds):.3f})" if self.thresholds else ""
 
 
@@ -107,7 +96,7 @@ class Fixed(Thresholds):
             return None
         return cls(min_tags=min_tags, thresholds=[threshold]) if 0 <= threshold <= 1 else None
 
-    def _summary(self) -> str:
+    def _tuned_text(self) -> str:
         return f" {self.cuts(1)[0]:.3g}"
 
 
@@ -116,10 +105,10 @@ class Global(Thresholds):
 
     name = "global"
 
-    def _tune(self, scores: ScoreMatrix, Y: Any) -> list[float]:
+    def _tune(self, scores: ScoreMatrix, Y: Any) -> Iterable[float]:
         return [best_threshold(scores, Y)[0]]
 
-    def _summary(self) -> str:
+    def _tuned_text(self) -> str:
         return f" {self.thresholds[0]:.3f}" if self.thresholds else ""
 
 
@@ -138,18 +127,18 @@ class LogitAdjusted(Thresholds):
 
     tau: float | None = None
 
-    def _tune(self, scores: ScoreMatrix, Y: Any) -> list[float]:
+    def _tune(self, scores: ScoreMatrix, Y: Any) -> Iterable[float]:
         common = best_threshold(scores, Y)[0]
-        ranked = RankedPositives.of(scores, Y)
+        ranked = RankedPositives(scores, Y)
         if not len(ranked.score):
             self.tau = 0.0
             return [common] * scores.shape[1]
         grid = AdjustedGrid(ranked, common)
         each_sorted_block(scores, [np.arange(ranked.n_rows)], grid.count)
         self.tau, thresholds = grid.best()
-        return [float(value) for value in thresholds]
+        return thresholds
 
-    def _summary(self) -> str:
+    def _tuned_text(self) -> str:
         return f" tau {self.tau:.1f}" if self.tau is not None else ""
 
 
@@ -166,7 +155,7 @@ class PerTag(Thresholds):
     thresholds                                scene          yeast          corel5k, knn   corel5k, logreg
     ========================================  =============  =============  =============  ==============
     one for all (`Global`)                    .7389 / .7292  .4210 / .6708  .0609 / .2928  .0550 / .2812
-    own, shrunk to `Global`, rare ones its    .7400 / .7291  .4762 / .6484  .0683 / .2626  .0602 / .2696
+    own, shrunk to `Global` (rare: `Global`)  .7400 / .7291  .4762 / .6484  .0683 / .2626  .0602 / .2696
     own                                       .7361 / .7259  .4880 / .6161  .0824 / .0270  .0765 / .0417
     own, in folds                             .7432 / .7307  .4917 / .6184  .0836 / .0880  .0775 / .0833
     micro and macro together, in folds [1]_   .7439 / .7321  .4803 / .6502  .0838 / .0881  .0766 / .0902
@@ -181,29 +170,24 @@ class PerTag(Thresholds):
     name = "per-tag"
     per_tag = True
 
-    def _tune(self, scores: ScoreMatrix, Y: Any) -> list[float]:
+    def _tune(self, scores: ScoreMatrix, Y: Any) -> Iterable[float]:
         common = best_threshold(scores, Y)[0]
-        ranked = RankedPositives.of(scores, Y)
+        ranked = RankedPositives(scores, Y)
         if not len(ranked.score):
             return [common] * scores.shape[1]
         folds = _folds(ranked.n_rows)
-        grid, own = AdjustedGrid(ranked, common), FoldedCuts(ranked, folds)
-
-        def count(columns: slice, parts: list[Float32Array]) -> None:
-            grid.count(columns, parts)
-            own.count(columns, parts)
-
-        each_sorted_block(scores, folds, count)
+        grid, folded = AdjustedGrid(ranked, common), FoldedCuts(ranked, folds)
+        each_sorted_block(scores, folds, grid.count, folded.count)
         _, thresholds = grid.best()
-        best = own.thresholds()
+        best = folded.thresholds()
         weight = ranked.support / (ranked.support + SHRINK)
         known = np.isfinite(best)
         thresholds[known] = expit((weight * logits(best) + (1 - weight) * logits(thresholds))[known])
-        return [float(value) for value in thresholds]
+        return thresholds
 
 
 def _folds(n: int) -> list[RowNumbers]:
-    """Deal n rows into `FOLDS` folds at random; into one if they are too few to leave any out."""
+    """Deal n rows into `FOLDS` folds at random; into one if there are fewer than two a fold."""
     if n < 2 * FOLDS:
         return [np.arange(n)]
     fold = np.random.default_rng(0).permutation(np.arange(n) % FOLDS)

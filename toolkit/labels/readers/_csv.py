@@ -1,4 +1,4 @@
-"""What the readers of csv files share: the image column, and the first rows to detect the format."""
+"""Shared by the readers of csv files: the image column, and the first rows to detect the format."""
 
 import csv
 from collections.abc import Iterator
@@ -7,14 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from toolkit.errors import LabelError
-from toolkit.files.text import (
-    IMAGE_COLUMNS,
-    codec_name,
-    find_column,
-    marked_encoding,
-    need_column,
-    read_csv,
-)
+from toolkit.files.text import IMAGE_COLUMNS, codec_name, find_column, marked_encoding, need_column, read_csv
 from toolkit.labels.raw import TAG_COLUMNS, ReaderOptions
 
 BITS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1, "False": 0, "True": 1}
@@ -37,7 +30,7 @@ class Peek:
 
     @property
     def image(self) -> int | None:
-        """The image column, if there is one."""
+        """Position of the image column, or None."""
         return find_column(self.header, IMAGE_COLUMNS)
 
     @property

@@ -1,4 +1,4 @@
-"""COCO instances json: images, categories, and annotations that connect them."""
+"""COCO instances json: images, categories, and annotations of images with categories."""
 
 from pathlib import Path
 
@@ -35,12 +35,8 @@ class _Instances(BaseModel):
 def read(path: Path, options: ReaderOptions) -> RawLabels:
     """Read the categories annotated in each image; an image without annotations has no tags.
 
-    Every category is a tag, used or not. ``iscrowd`` is ignored.
-
-    Raises
-    ------
-    LabelError
-        The json is not COCO's, an id is there twice, or an annotation names an unknown image or category.
+    Every category is a tag, used or not. ``iscrowd`` is ignored. `LabelError` if the json is not COCO's, an
+    id is there twice, or an annotation names an unknown image or category.
     """
     text = read_text(path, error=LabelError, encoding=options.encoding)
     try:

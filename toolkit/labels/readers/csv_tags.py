@@ -16,11 +16,7 @@ def read(path: Path, options: ReaderOptions) -> RawLabels:
     """Read the image column and the tag column, known by any of their names; other columns are ignored.
 
     ``N/A``, ``null``, ``nan`` and numbers are tags like any other; an empty cell is an image without tags.
-
-    Raises
-    ------
-    LabelError
-        A column is missing, a row has more or fewer cells than the header, or the file cannot be decoded.
+    `LabelError` if a column is missing, or for the reasons of `read_csv`.
     """
     header, image, rows = image_rows(path, options)
     column = need_column(header, TAG_COLUMNS, what="tag", path=path, error=LabelError)

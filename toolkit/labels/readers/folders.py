@@ -12,12 +12,7 @@ from toolkit.runtime.messages import counted
 def read(path: Path, options: ReaderOptions) -> RawLabels:
     """Read the name of the top folder as the tag, however deep the image is, as torchvision does.
 
-    Images in no folder are not labelled and have no row.
-
-    Raises
-    ------
-    LabelError
-        `path` is not a folder or has no images in folders.
+    Images in no folder are not labelled and have no row. `LabelError` if `path` has no images in folders.
     """
     labels = RowCollector()
     loose = 0

@@ -23,8 +23,8 @@ KEY = "tag_train"
 TAG_LISTS = ("valid_tags.txt", "tags.txt")
 """Tag lists looked for beside the matrix; the first is the contest's."""
 
-_DAMAGE = (zipfile.BadZipFile, zlib.error)
 _BLOCK_BYTES = 64 << 20
+_DAMAGE = (ValueError, EOFError, OSError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 
 def read(path: Path, options: ReaderOptions) -> RawLabels:
@@ -34,11 +34,9 @@ def read(path: Path, options: ReaderOptions) -> RawLabels:
     one with an image column. Column j is line j of the user's tag list, or of ``valid_tags.txt`` or
     ``tags.txt`` beside the file. The tags in that csv, if any, are compared with the matrix.
 
-    Raises
-    ------
-    LabelError
-        The matrix cannot be read without pickle, holds values other than 0 and 1, or differs from csv or tag
-        list in size; csv or tag list are missing or ambiguous; csv and matrix disagree about most images.
+    `LabelError` if the matrix cannot be read without pickle, holds values other than 0 and 1, or differs from
+    csv or tag list in size; csv or tag list are missing or ambiguous; csv and matrix disagree about most
+    images.
     """
     Y = _read_matrix(path)
     space, tags_name = _tag_list(path, options)
@@ -70,7 +68,7 @@ def _read_matrix(path: Path) -> sp.csr_array:
                     f"{path} holds the arrays {listed(keys)}; name the matrix {KEY!r} or keep it alone"
                 )
             return _from_dense(archive[KEY if KEY in keys else keys[0]], path)
-    except (ValueError, EOFError, OSError, KeyError, NotImplementedError, *_DAMAGE) as reason:
+    except _DAMAGE as reason:
         if "allow_pickle" in str(reason):
             raise LabelError(
                 f"{path} holds pickled objects, which could run code and are never loaded; "
@@ -132,7 +130,7 @@ def _rows_beside(path: Path, n_rows: int, options: ReaderOptions) -> tuple[Path,
     peeks = {
         other: peek_csv(other, options.encoding)
         for other in sorted(path.parent.glob("*.csv"))
-        if other.is_file() and other != options.tags_path
+        if other.is_file() and str(other) != options.tags_name
     }
     tagged = [other for other, peek in peeks.items() if peek.has_tags]
     candidates = tagged or [other for other, peek in peeks.items() if peek.image is not None]
@@ -164,14 +162,14 @@ def _compare(Y: sp.csr_array, space: LabelSpace, rows: RawLabels, path: Path, or
     """Compare the matrix with the tags of its csv: a tag list in another order would mislabel every image."""
     if not rows.tags:
         return ()
-    own = map_columns(rows.Y, space.columns(rows.tags), len(space))
-    difference = sp.csr_array(Y.astype(np.int8) - own.astype(np.int8))  # without stored zeros
+    in_csv = map_columns(rows.Y, space.columns(rows.tags), len(space))
+    difference = sp.csr_array(Y.astype(np.int8) - in_csv.astype(np.int8))  # without stored zeros
     differing = np.flatnonzero(np.diff(difference.indptr))
     if not len(differing):
         return ()
     first = f"first {rows.ids[differing[0]]!r}, line {rows.places[differing[0]]}"
-    share = f"{len(differing):,} of {len(rows.ids):,} images"
-    text = f"{path} and {order} disagree about the tags of {share} ({first})"
+    count = f"{len(differing):,} of {len(rows.ids):,} images"
+    text = f"{path} and {order} disagree about the tags of {count} ({first})"
     if 2 * len(differing) > len(rows.ids):
         raise LabelError(
             f"{text}; give the tag list the matrix was made with by --tags, the separator of the csv by "

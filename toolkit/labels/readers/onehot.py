@@ -13,11 +13,8 @@ from toolkit.labels.space import nfc
 def read(path: Path, options: ReaderOptions) -> RawLabels:
     """Read the image column; every other column is a tag, whether an image has it or not.
 
-    Raises
-    ------
-    LabelError
-        There is no image column or no other, a column has no name or that of another, or a cell is not one of
-        `BITS`: a blank or -1 could mean "no" or "not known", so neither is guessed.
+    `LabelError` if there is no image column or no other, a column has no name or that of another, or a cell
+    is not one of `BITS`: a blank or -1 could mean "no" or "not known", so neither is guessed.
     """
     header, image, rows = image_rows(path, options)
     tags = _tag_names(header, image, path)
@@ -53,11 +50,11 @@ def _bits(cells: list[str], tags: list[str], place: str) -> list[int]:
     try:
         return [BITS[cell] for cell in cells]
     except KeyError:
-        bits = [BITS.get(cell.strip().casefold()) for cell in cells]
-    if None in bits:
-        column = bits.index(None)
+        bits = [BITS.get(cell.strip().casefold(), -1) for cell in cells]
+    if -1 in bits:
+        column = bits.index(-1)
         raise LabelError(
             f"{place}, column {tags[column]!r}: {cells[column]!r} is neither 0 nor 1 "
             "(0.0, 1.0, true, false are accepted too); correct the cell"
         )
-    return [bit for bit in bits if bit is not None]
+    return bits

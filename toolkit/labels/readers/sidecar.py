@@ -15,12 +15,8 @@ def read(path: Path, options: ReaderOptions) -> RawLabels:
     """Read ``a.txt`` as the tags of ``a.jpg``, separated by the separator, one a line, or both.
 
     An image without a ``.txt`` is not labelled and has no row; an empty ``.txt`` means that it has no tags.
-    Images whose names differ only in the ending share a ``.txt``.
-
-    Raises
-    ------
-    LabelError
-        `path` is not a folder, no image in it has a ``.txt``, or a ``.txt`` cannot be decoded.
+    Images whose names differ only in the ending share a ``.txt``. `LabelError` if no image has a ``.txt``, or
+    one cannot be decoded.
     """
     names = files_of(path, "sidecar")
     texts = {splitext(name)[0]: name for name in names if name.lower().endswith(".txt")}

@@ -17,12 +17,8 @@ def read(path: Path, options: ReaderOptions) -> RawLabels:
     """Read the ``<name>`` of every ``<object>``, difficult ones too, as the tags of the image ``<filename>``.
 
     An id is the ``<filename>`` in the folder of its ``.xml``. In VOC's own layout (``Annotations/`` and
-    ``JPEGImages/``) images match by base name.
-
-    Raises
-    ------
-    LabelError
-        `path` is not a folder or has no ``.xml``, or one is not a VOC annotation.
+    ``JPEGImages/``) images match by base name. `LabelError` if `path` has no ``.xml``, or one is not a VOC
+    annotation.
     """
     labels = RowCollector()
     for name in files_of(path, "voc"):
