@@ -22,8 +22,8 @@ from toolkit.runtime.progress import Progress, silent
 
 HOLD_OUT = 0.15
 
-Val = tuple[Any, sp.csr_array] | None
-"""X (n, D), an array or `Features`, and the tags Y (n, L) of rows to choose options on, if any."""
+Val = tuple[Any, sp.csr_array] | None  # validation rows X (n, D), an array or `Features`, and tags Y (n, L)
+Views = Sequence[Any] | None  # arrays or `Features` (N, D)
 
 
 class Head(Protocol):
@@ -56,13 +56,7 @@ class Head(Protocol):
         """Set options by name; `HeadError` on an unknown one."""
 
     def fit(
-        self,
-        X: Any,
-        Y: sp.csr_array,
-        *,
-        val: Val = None,
-        views: Sequence[Any] | None = None,
-        progress: Progress = silent,
+        self, X: Any, Y: sp.csr_array, *, val: Val = None, views: Views = None, progress: Progress = silent
     ) -> Self:
         """Learn from X (N, D) float16/32 and Y (N, L) CSR; a second call starts from scratch.
 
@@ -142,13 +136,7 @@ class HeadBase:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.get_params().items())})"
 
     def fit(
-        self,
-        X: Any,
-        Y: sp.csr_array,
-        *,
-        val: Val = None,
-        views: Sequence[Any] | None = None,
-        progress: Progress = silent,
+        self, X: Any, Y: sp.csr_array, *, val: Val = None, views: Views = None, progress: Progress = silent
     ) -> Self:
         """Check the options and the arrays, then learn; see `Head.fit`."""
         check_options(self)

@@ -45,7 +45,8 @@ class Knn(HeadBase):
     scaling.
 
     `fit` chooses options that are None by micro-F1 at the best global threshold (the calibration by
-    log-loss), on at most `TUNING_ROWS` rows of `val`, or of X. A row of X does not vote on itself; its duplicates do.
+    log-loss), on at most `TUNING_ROWS` rows of `val`, or of X. There a row does not vote on itself, but its
+    duplicates do.
 
     Parameters
     ----------

@@ -31,7 +31,7 @@ class History:
             history.append(new)
             del history[:-MEMORY]
 
-    def cut(self, kept: DeviceArray) -> None:
+    def keep(self, kept: DeviceArray) -> None:
         """Drop the tags that a mask (tags,) does not keep."""
         self.scale = self.scale[kept]
         for history in (self._steps, self._changes, self._inverse):

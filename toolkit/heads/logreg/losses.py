@@ -37,7 +37,7 @@ class Losses:
         self._flat = arrays.put(self._tags * self.N + positives.indices.astype(np.int64))  # in (tags, N)
 
     def _tiles(self) -> Iterator[tuple[slice, RowNumbers, DeviceArray]]:
-        """Yield slices of tags, with the tag (in the slice) and the place (in the tile) of their positives."""
+        """Yield slices of tags, with the tag in the slice and the place in the tile of each positive."""
         size = max(1, self.arrays.tile // self.N)
         count = len(self._ends) - 1
         for first in range(0, count, size):
