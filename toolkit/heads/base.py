@@ -1,4 +1,4 @@
-"""What every head is: the protocol, the checks of its arguments, and saving as json and npy, without pickle.
+"""The protocol of heads, and a base class that checks arguments and saves as json and npy, without pickle.
 
 A new head is one file with a class that inherits `HeadBase`, and one line in `toolkit.heads.registry`.
 """
@@ -22,8 +22,8 @@ from toolkit.runtime.progress import Progress, silent
 
 HOLD_OUT = 0.15
 
-Val = tuple[Any, sp.csr_array] | None
-"""X (n, D), an array or `Features`, and the tags Y (n, L) of rows to choose options on, if any."""
+Val = tuple[Any, sp.csr_array] | None  # validation rows X (n, D), an array or `Features`, and tags Y (n, L)
+Views = Sequence[Any] | None  # arrays or `Features` (N, D)
 
 
 class Head(Protocol):
@@ -38,9 +38,9 @@ class Head(Protocol):
     uses_views : bool
         Whether `fit` learns from `views`.
     keeps_rows : bool
-        Whether it keeps the rows it was fitted on, so that tags can be added to these only.
+        Whether the head keeps the rows of `fit`, so that tags can be added to these rows only.
     n_features_, n_tags_ : int
-        Numbers of columns of X and Y, once it is fitted.
+        Numbers of columns of X and Y; set by `fit`.
     """
 
     name: ClassVar[str]
@@ -56,15 +56,9 @@ class Head(Protocol):
         """Set options by name; `HeadError` on an unknown one."""
 
     def fit(
-        self,
-        X: Any,
-        Y: sp.csr_array,
-        *,
-        val: Val = None,
-        views: Sequence[Any] | None = None,
-        progress: Progress = silent,
+        self, X: Any, Y: sp.csr_array, *, val: Val = None, views: Views = None, progress: Progress = silent
     ) -> Self:
-        """Learn from X (N, D) float16/32 and Y (N, L) CSR; a second call starts afresh.
+        """Learn from X (N, D) float16/32 and Y (N, L) CSR; a second call starts from scratch.
 
         Parameters
         ----------
@@ -76,6 +70,13 @@ class Head(Protocol):
             the rows are held out for that, and the head is then fitted on all rows.
         views : sequence of array or Features (N, D), optional
             The same rows, augmented. A head whose `uses_views` is False ignores them.
+
+        Raises
+        ------
+        HeadError
+            The arrays do not fit together, or hold NaN or infinity.
+        OptionError
+            An option has a value of the wrong type or out of bounds.
         """
 
     def scores(self, X: Any) -> Float32Array:
@@ -85,9 +86,9 @@ class Head(Protocol):
         """Return the options with every choice made by `fit` filled in, for a refit on more rows."""
 
     def add_tags(self, X: Any, Y: sp.csr_array, *, progress: Progress = silent) -> Self:
-        """Learn the columns of Y (N, M) from X (N, D) too; the scores of the present tags stay as they are.
+        """Learn the tags Y (N, M) from X (N, D) as columns after the present ones, whose scores stay equal.
 
-        The new columns follow the present ones. `HeadError` if the head cannot do that.
+        `HeadError` if the head cannot do that.
         """
 
     @property
@@ -95,7 +96,7 @@ class Head(Protocol):
         """The epochs of the fit, or the options it tried; may be empty."""
 
     def diagnostics(self) -> dict[str, Any]:
-        """Return how well the head solved its task, in values that json can hold."""
+        """Return measures of the fit's quality, such as convergence, in values that json can hold."""
 
     def save(self, folder: Path) -> None:
         """Write ``head.json`` and ``*.npy`` into an existing folder; nothing is pickled."""
@@ -106,10 +107,10 @@ class Head(Protocol):
 
 
 class HeadBase:
-    """A `Head` that is an estimator to scikit-learn and is saved as json and npy.
+    """Base of heads: an estimator of scikit-learn, saved as json and npy.
 
     A subclass is a dataclass (``kw_only=True, eq=False, repr=False``) whose fields are its options. It sets
-    `name` and writes `_fit`, `scores`, `_arrays`, `_facts` and `_restore`.
+    `name` and defines `_fit`, `scores`, `_arrays`, `_facts` and `_restore`.
     """
 
     name: ClassVar[str]
@@ -135,23 +136,9 @@ class HeadBase:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.get_params().items())})"
 
     def fit(
-        self,
-        X: Any,
-        Y: sp.csr_array,
-        *,
-        val: Val = None,
-        views: Sequence[Any] | None = None,
-        progress: Progress = silent,
+        self, X: Any, Y: sp.csr_array, *, val: Val = None, views: Views = None, progress: Progress = silent
     ) -> Self:
-        """Learn from X (N, D) and Y (N, L); see `Head.fit`.
-
-        Raises
-        ------
-        HeadError
-            The arrays do not fit together, or hold NaN or infinity.
-        OptionError
-            An option has a value that is not allowed.
-        """
+        """Check the options and the arrays, then learn; see `Head.fit`."""
         check_options(self)
         features, labels = check_fit(X, Y)
         D, L = features.shape[1], labels.shape[1]
@@ -175,17 +162,17 @@ class HeadBase:
 
     @property
     def classes_(self) -> RowNumbers:
-        """The columns of Y, as scikit-learn's tools ask for them; there is no such attribute before `fit`."""
+        """Column numbers of Y, an attribute that scikit-learn expects of a fitted classifier."""
         if not hasattr(self, "n_tags_"):
             raise AttributeError(f"head {self.name!r} has no classes_ before it is fitted")
         return np.arange(self.n_tags_)
 
     def predict_proba(self, X: Any) -> Float32Array:
-        """Return the scores (N, L), under scikit-learn's name."""
+        """Return the scores (N, L); scikit-learn's name for `scores`."""
         return self.scores(X)
 
     def predict(self, X: Any) -> BoolArray:
-        """Return scores of at least 0.5 (N, L); a tuned decision rule does better."""
+        """Return whether scores are at least 0.5 (N, L); a tuned decision rule does better."""
         return self.predict_proba(X) >= 0.5
 
     def __sklearn_tags__(self) -> Any:
@@ -212,7 +199,7 @@ class HeadBase:
         return []
 
     def diagnostics(self) -> dict[str, Any]:
-        """Return how well the head solved its task, in values that json can hold."""
+        """Return measures of the fit's quality, in values that json can hold."""
         return {}
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
@@ -229,11 +216,11 @@ class HeadBase:
 
     @classmethod
     def _current(cls, options: dict[str, Any]) -> dict[str, Any]:
-        """Return saved options, perhaps of an earlier version, as options of this one."""
+        """Convert saved options of an earlier version to options of this one."""
         return options
 
     def save(self, folder: Path) -> None:
-        """Write ``head.json`` and one ``.npy`` an array into `folder`, which must exist."""
+        """Write ``head.json`` and a ``.npy`` for each array into an existing folder."""
         self._check_fitted()
         arrays = self._arrays()
         for key, array in arrays.items():
@@ -250,7 +237,7 @@ class HeadBase:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read a head from `folder`; `HeadError` if it is another head's, or not as this version saves it."""
+        """Read a head from `folder`; `HeadError` if it holds another head, or files of another version."""
         try:
             document = read_json(folder / "head.json")
             if document["head"] != cls.name:
@@ -270,10 +257,10 @@ class HeadBase:
         if not hasattr(self, "n_features_"):
             raise HeadError(f"head {self.name!r} is not fitted yet; call fit(X, Y) first")
 
-    def _check_X(self, X: Any) -> Float32Array:
-        """Return X as float32 (N, D) with the number of columns the head was fitted on."""
+    def _check_matrix(self, X: Any) -> Matrix:
+        """Return X as `as_matrix` does, with the number of columns the head was fitted on."""
         self._check_fitted()
-        out = as_features(X)
+        out = as_matrix(X)
         if out.shape[1] != self.n_features_:
             raise HeadError(
                 f"head {self.name!r} was fitted on {counted(self.n_features_, 'feature')} a row, "
@@ -281,23 +268,28 @@ class HeadBase:
             )
         return out
 
+    def _check_X(self, X: Any) -> Float32Array:
+        """Return X as `_check_matrix` does, read into memory whatever its size."""
+        out = self._check_matrix(X)
+        return finite(out[:]) if isinstance(out, Features) else out
 
-def as_features(X: Any) -> Float32Array:
-    """Return X as a C-ordered float32 (N, D) array; `HeadError` on another rank, NaN or infinity."""
-    out = np.ascontiguousarray(X[:] if isinstance(X, Features) else X, dtype=np.float32)
+
+def as_matrix(X: Any) -> Matrix:
+    """Return X as a C-ordered float32 (N, D) array, or as `Features` if too large to load.
+
+    `HeadError` on another rank, or on NaN or infinity in an array.
+    """
+    small = loaded(X)
+    if isinstance(small, Features):
+        return small
+    out = np.ascontiguousarray(small, dtype=np.float32)
     if out.ndim != 2:
         raise HeadError(f"X must have two axes (rows, features), it has shape {out.shape}")
     return finite(out)
 
 
-def as_matrix(X: Any) -> Matrix:
-    """Return X as `as_features` does, but `Features` too large to load as they are, to be read in blocks."""
-    small = loaded(X)
-    return small if isinstance(small, Features) else as_features(small)
-
-
 def as_labels(Y: Any) -> sp.csr_array:
-    """Return Y as a boolean CSR (N, L) array; dense 0/1 arrays and any scipy sparse format are taken."""
+    """Return Y, a dense 0/1 array or any scipy sparse format, as a boolean CSR (N, L) array."""
     dense_or_sparse: Any = Y if sp.issparse(Y) else np.atleast_2d(np.asarray(Y))
     out = sp.csr_array(dense_or_sparse)
     if out.data.size and not np.isin(out.data, (0, 1)).all():
@@ -308,7 +300,7 @@ def as_labels(Y: Any) -> sp.csr_array:
 
 
 def check_fit(X: Any, Y: Any) -> tuple[Matrix, sp.csr_array]:
-    """Return (X, Y) checked for fitting: equal, non-zero numbers of rows and at least one tag."""
+    """Return (X, Y) checked for fitting: the same number of rows, one or more, and at least one tag."""
     features, labels = as_matrix(X), as_labels(Y)
     if features.shape[0] != labels.shape[0]:
         raise HeadError(
@@ -322,7 +314,7 @@ def check_fit(X: Any, Y: Any) -> tuple[Matrix, sp.csr_array]:
 
 
 def check_val(val: Any, n_features: int, n_tags: int) -> tuple[Matrix, sp.csr_array]:
-    """Return the validation pair checked as `check_fit` does, and against the training arrays' columns."""
+    """Return the validation pair checked by `check_fit` and against the columns of the training arrays."""
     X, Y = check_fit(*val)
     if X.shape[1] != n_features:
         raise HeadError(

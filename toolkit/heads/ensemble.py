@@ -1,4 +1,4 @@
-"""The weighted mean of other heads' calibrated logits, the weights learned on rows the heads never saw."""
+"""A weighted sum of other heads' logits, its coefficients learned on rows that were not fitted on."""
 
 import copy
 from collections.abc import Mapping
@@ -27,27 +27,26 @@ _BLOCK = 4096
 class Ensemble(HeadBase):
     """``sigmoid(sum_h a_h logit(score_h) + b)`` with ``a_h >= 0``, pooled over all tags.
 
-    The coefficients are one logistic regression of the truth on the heads' logits (Platt scaling and stacked
-    generalisation in one): they calibrate each head and weight it, and a useless head gets 0.
+    A logistic regression of the truth on the heads' logits (Platt scaling and stacked generalisation in one)
+    gives the coefficients: they calibrate and weight each head, and a useless head gets 0.
 
     Without validation rows the coefficients are learned on a stratified hold-out of 15 % of the rows, and the
-    members are then fitted on all rows with the options they chose. Members share this process.
+    members are then fitted on all rows with the options they chose.
 
     Parameters
     ----------
     members : tuple of str
         Names of heads. `fit` makes them with their default options.
     coefficients : tuple of float, optional
-        One a member, then the intercept: nothing is learned on validation rows. None learns them.
+        One for each member, then the intercept. None learns them on validation rows.
     seed : int
-        Of the rows held out if there are no validation rows, and of the members that have a seed.
+        Of the hold-out, and of the members that have a seed.
 
     Attributes
     ----------
     coefficients_ : tuple of float
         The a_h and b in use.
     members_ : dict of str to Head
-        The fitted members.
     """
 
     name: ClassVar[str] = "ensemble"
@@ -62,14 +61,12 @@ class Ensemble(HeadBase):
         options: dict[str, dict[str, Any]] = {}
         if val is None:
             rest, held = hold_out(Y, self.seed)
+            members, pair = dict[str, Head](), (take(X, held), Y[held])
             if len(held):
-                more = {"views": [take(view, rest) for view in views], "progress": progress}
-                pair = take(X, held), Y[held]
-                members = self._fit_members({}, take(X, rest), Y[rest], val=pair, **more)
-                self._weigh(members, *pair)
-                options = {name: head.chosen() for name, head in members.items()}
-            else:
-                self._weigh_equally()
+                more = {"val": pair, "views": [take(view, rest) for view in views], "progress": progress}
+                members = self._fit_members({}, take(X, rest), Y[rest], **more)
+            self._weigh(members, *pair)
+            options = {name: head.chosen() for name, head in members.items()}
         members = self._fit_members(options, X, Y, val=val, views=views, progress=progress)
         if val is not None:
             self._weigh(members, *val)
@@ -88,30 +85,26 @@ class Ensemble(HeadBase):
         return out
 
     def _weigh(self, members: Mapping[str, Head], X: Matrix, Y: sp.csr_array) -> None:
-        """Learn the coefficients on X (n, D) and Y (n, L), scoring no more rows than are learned from."""
+        """Learn the coefficients on a sample of the rows X (n, D) and Y (n, L)."""
         rows = tuning_rows(*Y.shape, self.seed)
         self.combine(_scores_of(members, take(X, rows)), Y[rows])
 
-    def _weigh_equally(self) -> None:
-        self.coefficients_ = self.coefficients or (*[1 / len(self.members)] * len(self.members), 0.0)
-
     def combine(self, scores: Mapping[str, Float32Array], Y: sp.csr_array) -> Self:
-        """Learn the coefficients from the members' scores (n, L) of rows they never saw, and their tags Y."""
+        """Learn the coefficients from members' scores (n, L) of rows not fitted on, with tags Y (n, L)."""
         self.check_members()
+        rows = tuning_rows(*Y.shape, self.seed)
+        truth = Y[rows].toarray().ravel()
         if self.coefficients is not None:
             self.coefficients_ = self.coefficients
-            return self
-        rows = tuning_rows(*Y.shape, self.seed)
-        logits = np.stack([clipped_logits(scores[name][rows]).ravel() for name in self.members], axis=1)
-        truth = Y[rows].toarray().ravel()
-        if truth.all() or not truth.any():  # one class only: nothing can be learned
-            self._weigh_equally()
+        elif truth.all() or not truth.any():  # of one class or none, nothing can be learned: equal weights
+            self.coefficients_ = (*[1 / len(self.members)] * len(self.members), 0.0)
         else:
+            logits = np.stack([clipped_logits(scores[name][rows]).ravel() for name in self.members], axis=1)
             self.coefficients_ = non_negative_logistic(logits.astype(np.float64), truth)
         return self
 
     def attach(self, members: Mapping[str, Head]) -> Self:
-        """Take fitted heads as the members; `HeadError` if one is missing or of other columns."""
+        """Use fitted heads as the members; `HeadError` if one is missing or has other columns."""
         missing = [name for name in self.members if name not in members]
         if missing:
             raise HeadError(f"the ensemble's member {missing[0]!r} is not among {', '.join(members)}")
@@ -125,9 +118,9 @@ class Ensemble(HeadBase):
         return self
 
     def mix(self, scores: Mapping[str, Float32Array], out: Float32Array | None = None) -> Float32Array:
-        """Return the ensemble's scores (n, L) float32 from its members' (n, L), in `out` if it is passed.
+        """Return the ensemble's scores (n, L) float32 from its members' (n, L), written to `out` if passed.
 
-        All of them may be mapped files: they are read a block of rows at a time.
+        The arrays may be memory-mapped files: they are read a block of rows at a time.
         """
         *slopes, intercept = self.coefficients_
         first = scores[self.members[0]]
@@ -143,16 +136,15 @@ class Ensemble(HeadBase):
 
     def scores(self, X: Any) -> Float32Array:
         """Return the mixed scores of X (N, D): (N, L) float32."""
-        features = self._check_X(X)  # first: an unfitted head has no members_
-        return self.mix(_scores_of(self.members_, features))
+        rows = self._check_matrix(X)  # first: an unfitted head has no members_
+        return self.mix(_scores_of(self.members_, rows))
 
     def add_tags(self, X: Any, Y: sp.csr_array, *, progress: Progress = silent) -> Self:
-        """Have every member learn the further tags Y (N, M) of X (N, D); the coefficients stay.
+        """Add the tags Y (N, M) of X (N, D) to every member; the coefficients stay.
 
-        If a member cannot, the ensemble stays as it was.
+        If one member cannot learn them, no member changes.
         """
         self._check_fitted()
-        # of copies: heads replace their state, so the members in use stay whole if a later one fails
         copies = {name: copy.copy(head) for name, head in self.members_.items()}
         return self.attach({name: head.add_tags(X, Y, progress=progress) for name, head in copies.items()})
 
@@ -168,7 +160,7 @@ class Ensemble(HeadBase):
         return self.get_params() | {"coefficients": self.coefficients_}
 
     def check_members(self) -> None:
-        """Raise `OptionError` unless the members are other heads, each once, and fit the coefficients."""
+        """Raise `OptionError` unless members are other heads, each once, as many as there are slopes."""
         if len(set(self.members)) != len(self.members) or not self.members or self.name in self.members:
             raise OptionError(
                 f"option 'members' of head 'ensemble' got {','.join(self.members)!r}; "
@@ -177,11 +169,11 @@ class Ensemble(HeadBase):
         if self.coefficients is not None and len(self.coefficients) != len(self.members) + 1:
             raise OptionError(
                 f"option 'coefficients' of head 'ensemble' has {counted(len(self.coefficients), 'number')}; "
-                f"it takes {len(self.members) + 1}: one a member, then the intercept"
+                f"it takes {len(self.members) + 1}: one for each member, then the intercept"
             )
 
     def save(self, folder: Path) -> None:
-        """Write ``head.json``, and each member into a folder of its name."""
+        """Write ``head.json``, and each member into a folder with its name."""
         super().save(folder)
         for name, head in self.members_.items():
             (folder / name).mkdir(exist_ok=True)
@@ -212,7 +204,7 @@ class Ensemble(HeadBase):
 
 
 def _scores_of(members: Mapping[str, Head], X: Matrix) -> dict[str, Float32Array]:
-    """Return each member's scores (n, L) of X (n, D), of which a block of rows is read at a time."""
+    """Return each member's scores (n, L) for X (n, D), reading a block of rows at a time."""
     out = {name: np.empty((len(X), head.n_tags_), np.float32) for name, head in members.items()}
     for part, rows in blocks(X, _BLOCK):
         for name, head in members.items():

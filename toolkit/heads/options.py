@@ -1,8 +1,7 @@
 """Head options as text (``-o hidden=512,256 -o C=none``), checked against the head's constructor.
 
-The annotations of the constructor (of a dataclass: of its fields) are the only description of an option.
-pydantic checks the values, so bounds are written as ``Annotated[float, Ge(0), Lt(1)]`` and hold on the
-command line and in Python alike.
+The annotations of the constructor, such as ``Annotated[float, Ge(0), Lt(1)]``, are the only description of an
+option. pydantic checks the values, in Python as on the command line.
 """
 
 import difflib
@@ -17,25 +16,17 @@ from annotated_types import Ge, Gt, Le, Lt
 from toolkit.errors import OptionError
 from toolkit.runtime.options import members
 
-_NONE_WORDS = ("none", "auto")
-_ONE = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "text",
-    types.NoneType: "none",
-}
+_ONE = {bool: "true or false", int: "a whole number", float: "a number", str: "text", types.NoneType: "none"}
 _MANY = {int: "whole numbers", float: "numbers", str: "words"}
 _SIGNS = {Ge: ">=", Gt: ">", Le: "<=", Lt: "<"}
 
 
 def parse_options(head_cls: type[Any], items: Sequence[str]) -> dict[str, Any]:
-    """Turn ``["hidden=512,256", "C=none"]`` into constructor options of `head_cls`.
+    """Convert ``["hidden=512,256", "C=none"]`` to constructor options of `head_cls`.
 
     Parameters
     ----------
     head_cls : type
-        A head; its constructor's annotations say what each option takes.
     items : sequence of str
         ``name=value`` each. ``none`` or ``auto`` stands for None where None is allowed; a tuple is
         comma-separated and may be empty.
@@ -69,16 +60,17 @@ def parse_options(head_cls: type[Any], items: Sequence[str]) -> dict[str, Any]:
 def check_options(head: Any) -> None:
     """Raise `OptionError` for the first option of a head with a value of the wrong type or out of bounds."""
     for name in option_types(type(head)):
-        _checked(type(head), name, getattr(head, name), getattr(head, name))
+        value = getattr(head, name)
+        _checked(type(head), name, value, value)
 
 
 def options_from_json(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return constructor options as they were before json made lists of their tuples."""
+    """Return options read from json with their lists as tuples again."""
     return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
 
 
 def option_types(head_cls: type[Any]) -> dict[str, Any]:
-    """Return the constructor's options and their annotations, in order; `str` for one without."""
+    """Return the annotation of each constructor option, in order; `str` for an option without."""
     return {
         name: str if parameter.annotation is Parameter.empty else parameter.annotation
         for name, parameter in signature(head_cls, eval_str=True).parameters.items()
@@ -86,7 +78,7 @@ def option_types(head_cls: type[Any]) -> dict[str, Any]:
 
 
 def describe_options(head_cls: type[Any]) -> dict[str, str]:
-    """Return each option with what it takes and its default, in words (for help texts)."""
+    """Return the type and default of each option in words, for help texts."""
     return {
         name: f"{_in_words(annotation)}, default {_default(head_cls, name)}"
         for name, annotation in option_types(head_cls).items()
@@ -102,9 +94,9 @@ def _unknown(head_cls: type[Any], name: str) -> str:
 
 
 def _from_text(annotation: Any, text: str) -> Any:
-    """Do what pydantic's lax mode does not: words for None, and comma lists."""
+    """Convert words for None and comma-separated lists; pydantic converts the rest."""
     allowed = members(annotation)
-    if types.NoneType in allowed and text.lower() in _NONE_WORDS:
+    if types.NoneType in allowed and text.lower() in ("none", "auto"):
         return None
     if any(get_origin(each) is tuple for each in allowed):
         return tuple(part.strip() for part in text.split(",") if part.strip())
@@ -125,7 +117,7 @@ def _checked(head_cls: type[Any], name: str, value: Any, shown: Any) -> Any:
 
 
 def _in_words(annotation: Any) -> str:
-    """Describe an annotation to someone who does not know Python."""
+    """Describe an annotation for users who do not know Python."""
     origin = get_origin(annotation)
     if origin is Annotated:
         inner, *extras = get_args(annotation)
@@ -141,7 +133,7 @@ def _in_words(annotation: Any) -> str:
 
 
 def _default(head_cls: type[Any], name: str) -> str:
-    """Write an option's default the way `parse_options` reads it."""
+    """Return the default of an option as text that `parse_options` reads."""
     default = signature(head_cls).parameters[name].default
     if default is Parameter.empty:
         return "required"

@@ -1,7 +1,7 @@
-"""The heads, by name. To add one: write its file (see `toolkit.heads.base`) and one line in `HEADS`.
+"""The heads by name. To add one, write its file (see `toolkit.heads.base`) and one line in `HEADS`.
 
-The registry holds import strings, so naming a head imports neither torch nor faiss. Another package adds its
-own heads through the entry-point group ``toolkit.heads``, and any ``package.module:Class`` is a name too.
+The registry holds import strings, so naming a head imports neither torch nor faiss. Other packages add heads
+through the entry-point group ``toolkit.heads``; a ``package.module:Class`` is a name too.
 """
 
 import difflib
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from toolkit.errors import HeadError, OptionError
 from toolkit.files.json import read_json
 
-if TYPE_CHECKING:  # numpy and scipy, which naming a head does not need
+if TYPE_CHECKING:  # naming a head does not need numpy and scipy
     from toolkit.heads.base import Head
 
 HEADS: Mapping[str, str] = MappingProxyType(
@@ -30,25 +30,25 @@ MEMBERS = (
     *("name", "fit", "scores", "chosen", "save", "load", "get_params", "set_params", "add_tags", "history"),
     *("diagnostics", "uses_views", "keeps_rows"),
 )
-"""What a class must have to be a head; `toolkit.heads.base.HeadBase` has most of it."""
+"""Attributes that make a class a head."""
 
 
 def _registry() -> dict[str, str]:
-    """Return every known name and its import string; a plug-in cannot replace the toolkit's own."""
+    """Return the import string of every name; a plug-in cannot replace the toolkit's own heads."""
     from importlib.metadata import entry_points  # 20 ms, and `toolkit --help` imports this module
 
     return {point.name: point.value for point in entry_points(group=ENTRY_POINTS)} | dict(HEADS)
 
 
 def head_names() -> tuple[str, ...]:
-    """Return the names `get_head` knows: the toolkit's own first, then those of other packages."""
+    """Return the registered names: the toolkit's own, then those of other packages."""
     return tuple(HEADS) + tuple(sorted(set(_registry()) - set(HEADS)))
 
 
 def get_head(name: str) -> "type[Head]":
-    """Return the head class called `name`, or the one an import string ``package.module:Class`` points at.
+    """Return the head class of a registered name or of an import string ``package.module:Class``.
 
-    `OptionError` if no head has that name, or the import string cannot be resolved or is not a head's.
+    `OptionError` if the name is unknown, or the import string cannot be resolved or names no head.
 
     Examples
     --------
@@ -77,14 +77,10 @@ def get_head(name: str) -> "type[Head]":
 
 
 def load_head(folder: Path, name: str = "") -> "Head":
-    """Load the head that was saved into `folder`; `HeadError` if it is not readable, or of no registry.
+    """Load the head saved in `folder`; `HeadError` if it is not readable or not registered.
 
-    Parameters
-    ----------
-    folder : Path
-    name : str
-        The name by which the user asks for it. Only a class named here, as ``package.module:Class``, is
-        imported by its name: to import a class because a folder names it would run the folder's code.
+    A head that is not registered needs its ``package.module:Class`` as `name`: a name in the folder alone
+    must not import code.
     """
     if ":" in name:
         return get_head(name).load(folder)

@@ -1,7 +1,7 @@
-"""Feature transforms: what a head does to X before anything else.
+"""Feature transforms, the first step of a head.
 
-A frozen ResNet50's pooled features are non-negative and skewed. A square root evens them out; it is applied
-as ``sign(x) * sqrt(|x|)`` so that imported features with negative values are legal too.
+Pooled features of a ResNet50 are non-negative and skewed; a square root reduces the skew. It is applied as
+``sign(x) * sqrt(|x|)``, since imported features may be negative.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ def signed_sqrt(X: Float32Array) -> Float32Array:
 
 @dataclass
 class FeatureTransform:
-    """One of `TRANSFORMS`, with the training mean and scale it learned.
+    """A transform with the mean and scale of the training rows.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class FeatureTransform:
         (square root first), ``l2`` (unit rows), ``centered-sqrt-l2`` (square root, minus the column mean,
         then unit rows).
     mean, scale : ndarray (D,) float32
-        Learned by `fit`; zeros and ones where the transform does not use them. A constant column has scale 1.
+        Zeros and ones if the transform does not use them. A constant column has scale 1.
 
     Examples
     --------
@@ -48,7 +48,7 @@ class FeatureTransform:
 
     @classmethod
     def fit(cls, name: TransformName, X: Matrix) -> Self:
-        """Learn the column statistics of X (N, D), read in blocks, in float64 sums."""
+        """Learn the column statistics of X (N, D), read in blocks, by float64 sums."""
         N, D = X.shape
         mean, scale = np.zeros(D, np.float32), np.ones(D, np.float32)
         if name in ("standardize", "sqrt-standardize", "centered-sqrt-l2") and N:
@@ -58,7 +58,7 @@ class FeatureTransform:
             if name != "centered-sqrt-l2":
                 squares = sum(((prepare(rows) - exact) ** 2).sum(axis=0) for _, rows in blocks(X))
                 std = np.sqrt(squares / N)
-                # a column that varies by rounding alone carries nothing: dividing by it would amplify noise
+                # dividing a column that varies only by rounding would amplify noise
                 flat = std <= 1e-6 * np.maximum(np.abs(mean), 1e-12)
                 scale = np.where(flat, 1.0, std).astype(np.float32)
         return cls(name, mean, scale)

@@ -260,7 +260,7 @@ def test_add_tags__needs_a_fitted_head_and_features_as_wide():
     X, Y = tagged(50, 10, [5])
     with pytest.raises(HeadError, match="head 'logreg' is not fitted yet"):
         Logreg().add_tags(X, Y)
-    with pytest.raises(HeadError, match="fitted on 10 features a row, those of the new tags have 9"):
+    with pytest.raises(HeadError, match="fitted on 10 features a row, these have 9"):
         Logreg(C=1.0).fit(X, Y).add_tags(X[:, :9], Y)
 
 

@@ -1,4 +1,4 @@
-"""Nearest neighbours: the tags of the most similar training rows, each weighted by its similarity."""
+"""Nearest neighbours: votes of the most similar training rows, weighted by similarity."""
 
 import itertools
 from dataclasses import dataclass
@@ -23,16 +23,15 @@ from toolkit.runtime.progress import Progress, silent
 
 IndexName = Literal["auto", "exact", "approximate"]
 
-# Largest first: of two equally good values the one that smooths more is kept.
+# largest first: of two equally good values the one that smooths more is kept
 K_GRID = (200, 150, 100, 70, 50, 30, 20, 15, 10, 7, 5, 3)
 T_GRID = (5.0, 1.0, 0.5, 0.3, 0.2, 0.15, 0.1, 0.07, 0.05, 0.03, 0.02)
 BALANCE_GRID = (0.0, 0.1, -0.1, -0.25)
 DEFAULT_K, DEFAULT_T = 20, 0.07  # without rows to choose on; T as in DINO's kNN evaluation
-TUNING_ROWS = 2000  # rows that k and T are chosen on, at most: 35,000 left-out searches would take minutes
-EXACT_VALUES = 2**28
-"""Values in the training rows up to which `index=auto` compares all: 131,072 rows of 2,048."""
-SAME_ROW = 0.01  # distance of two unit rows up to which they count as one row, at float16 precision
-_BLOCK = 16_000_000  # scores held densely at once while voting
+TUNING_ROWS = 2000  # rows on which k and T are chosen: more would take minutes
+EXACT_VALUES = 2**28  # values up to which `index=auto` compares all rows: 131,072 rows of 2,048
+SAME_ROW = 0.01  # distance up to which two unit rows are equal at float16 precision
+_BLOCK = 16_000_000  # scores computed at once
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -40,32 +39,33 @@ class Knn(HeadBase):
     """Similarity-weighted, calibrated voting of the k nearest training rows.
 
     ``vote = sum_j w_j y_j / sum_j w_j`` over the k nearest rows j with ``w_j = exp((s_j - max s) / T)`` and s
-    the cosine of transformed rows. ``score = sigmoid(a (logit(smoothed vote) - balance logit(share)) + b)``,
-    share being the tag's of the training rows and the numbers the same for all tags. The balance divides odds
-    by a power of the share's, as logit adjustment does (Menon et al., ICLR 2021); a and b are Platt scaling.
+    the cosine of transformed rows. ``score = sigmoid(a (logit(smoothed vote) - balance logit(share)) + b)``
+    with the tag's share of the training rows; balance, a and b are the same for all tags. The balance divides
+    odds by a power of the share's, as logit adjustment does (Menon et al., ICLR 2021); a and b are Platt
+    scaling.
 
     `fit` chooses options that are None by micro-F1 at the best global threshold (the calibration by
-    log-loss), on at most `TUNING_ROWS` rows of `val`, or else of X, each voted on by all others (left out by
-    row number, so a duplicate of a row still counts).
+    log-loss), on at most `TUNING_ROWS` rows of `val`, or of X. There a row does not vote on itself, but its
+    duplicates do.
 
     Parameters
     ----------
     k : int, optional
-        Neighbours that vote; None chooses among `K_GRID`. More than there are rows means all rows.
+        Neighbours that vote, at most all rows. None chooses among `K_GRID`.
     temperature : float, optional
         Small: the nearest rows decide; large: all k vote alike. None chooses among `T_GRID`.
     balance : float, optional
         Above 0 rare tags weigh more than their votes, below 0 less. None chooses among `BALANCE_GRID`.
     calibration : tuple of float, optional
-        The numbers a >= 0 and b; ``1,0`` with a balance of 0 leaves smoothed votes as they are. None learns
+        The numbers a >= 0 and b; ``1,0`` with a balance of 0 leaves smoothed votes unchanged. None learns
         them.
     index : str
-        ``exact`` compares every row; ``approximate`` those an index proposes (`recall_` is the share of
-        neighbours it finds); ``auto`` is exact up to `EXACT_VALUES` values in the training rows.
+        ``exact`` compares all rows; ``approximate`` those that an index proposes; ``auto`` is exact up to
+        `EXACT_VALUES` values in the training rows.
     transform : str
-        What is done to the features before rows are scaled to length 1. On pooled ResNet50 features of
-        ucmerced ``l2`` and ``centered-sqrt-l2`` tie once k and temperature are tuned; on coco_small the
-        latter is ahead by .2 points of micro-F1.
+        Applied before rows are scaled to length 1. On pooled ResNet50 features of ucmerced ``l2`` and
+        ``centered-sqrt-l2`` tie once k and temperature are tuned; on coco_small the latter is ahead by .2
+        points of micro-F1.
     seed : int
         Of the choice of `TUNING_ROWS` rows, and of the index.
 
@@ -74,19 +74,17 @@ class Knn(HeadBase):
     k_, temperature_, balance_, calibration_ : int, float, float, tuple of float
         The values in use.
     recall_ : float
-        The share of true neighbours that the search finds; 1 if it is exact.
+        The share of true neighbours in the results of the search; 1 if it is exact.
     tuning_ : list of dict
-        ``k``, ``temperature``, ``balance`` and ``micro_f1`` (at the best global threshold) of every
-        combination tried.
+        ``k``, ``temperature``, ``balance`` and ``micro_f1`` of every combination tried.
 
     Notes
     -----
-    `Features` too large to load are transformed whenever they are read. `save` copies the transformed rows as
-    float16, the precision in which they are compared before and after.
+    `Features` too large to load are transformed whenever they are read, and compared and saved as float16.
 
     Choosing the balance by log-loss, together with a and b, lost .8 points of micro-F1 on corel5k. Counting
-    only the nearest few rows of every tag instead (2PKNN, Verma and Jawahar, ECCV 2012) lost up to 2.7 points
-    on scene and yeast.
+    only the nearest few rows of every tag (2PKNN, Verma and Jawahar, ECCV 2012) lost up to 2.7 points on
+    scene and yeast.
     """
 
     name: ClassVar[str] = "knn"
@@ -117,9 +115,9 @@ class Knn(HeadBase):
                 self._choose(neighbours, truth, progress)
 
     def _choose(self, neighbours: Neighbours, truth: sp.csr_array, progress: Progress) -> None:
-        """Choose on rows with their neighbours (n, K) and tags (n, L)."""
-        widest, best = neighbours[0].shape[1], -1.0
-        ks = [self.k] if self.k else sorted({min(k, widest) for k in K_GRID}, reverse=True)
+        """Choose the options that are None on rows with these neighbours (n, K) and tags (n, L)."""
+        most, best = neighbours[0].shape[1], -1.0
+        ks = [self.k] if self.k else sorted({min(k, most) for k in K_GRID}, reverse=True)
         pairs = list(itertools.product(ks, [self.temperature] if self.temperature else T_GRID))
         for number, (k, temperature) in enumerate(pairs, 1):
             known = KnownVotes(votes(*neighbours, self._Y, k, temperature), truth, self._shares)
@@ -134,7 +132,7 @@ class Knn(HeadBase):
             self.calibration_ = winner.fit(self.balance_)
 
     def _tuning_rows(self, val: Val) -> tuple[Neighbours, sp.csr_array]:
-        """Return neighbours of `val`'s rows, or of training rows among the others, and these rows' tags."""
+        """Return the neighbours of rows of `val`, or of training rows without themselves, and their tags."""
         rows = draw(len(self._rows if val is None else val[0]), TUNING_ROWS, self.seed)
         queries = self._rows[rows] if val is None else unit_rows(self.transform_(val[0][rows]))
         nonzero = queries.any(axis=1)
@@ -144,7 +142,7 @@ class Knn(HeadBase):
         k = min(k, len(self._rows) - 1)
         sims, ids = self._search(queries, k + 1)
         other = ids != rows[:, None]
-        other[other.all(axis=1), -1] = False  # so many duplicates that the row itself was not found
+        other[other.all(axis=1), -1] = False  # a row with so many duplicates that it is not in the results
         others = sims[other].reshape(len(rows), k), ids[other].reshape(len(rows), k)
         return others, self._Y[rows].astype(bool)
 
@@ -161,10 +159,7 @@ class Knn(HeadBase):
         return nearest(queries, self._rows, k, self._index)
 
     def scores(self, X: Any) -> Float32Array:
-        """Return the calibrated votes on each tag, (N, L) float32 in [0, 1].
-
-        The scores of a row that is all zero after the transform are the tags' shares of all rows.
-        """
+        """Return the calibrated votes (N, L) float32; for a row of zeros, the tags' shares of all rows."""
         queries = self._prepared(X)
         sims, ids = self._search(queries, self.k_)
         out = np.empty((len(queries), self.n_tags_), np.float32)
@@ -190,10 +185,9 @@ class Knn(HeadBase):
         return ids, sims
 
     def add(self, X: Any, Y: sp.csr_array) -> Self:
-        """Let further rows X (n, D) with tags Y (n, L) vote too; their numbers follow the present ones.
+        """Add rows X (n, D) with tags Y (n, L), numbered after the present ones, to those that vote.
 
-        Transform, k, temperature, balance, calibration and the index's lists stay; the tags' shares are those
-        of all rows.
+        Only the tags' shares are learned anew.
         """
         self._check_fitted()
         features, labels = check_val((X, Y), self.n_features_, self.n_tags_)
@@ -206,9 +200,9 @@ class Knn(HeadBase):
         return self
 
     def add_tags(self, X: Any, Y: sp.csr_array, *, progress: Progress = silent) -> Self:
-        """Learn further tags Y (N, M) of the rows X (N, D) that the head holds; present tags score as before.
+        """Learn tags Y (N, M) of the rows X (N, D) that the head holds; the scores of present tags stay.
 
-        Balance and calibration are for any tag. `HeadError` if X are not these rows, in their order.
+        `HeadError` if X are not these rows, in their order.
         """
         self._check_fitted()
         features, labels = check_fit(X, Y)
@@ -219,10 +213,8 @@ class Knn(HeadBase):
         return self
 
     def _check_same(self, X: Matrix, progress: Progress) -> None:
-        """Raise `HeadError` unless the rows of X are those held."""
-        N = len(self._rows)
         if X.shape != self._rows.shape:
-            held = f"{counted(N, 'row')} of {counted(self.n_features_, 'feature')}"
+            held = f"{counted(len(self._rows), 'row')} of {counted(self.n_features_, 'feature')}"
             raise HeadError(
                 f"tags are added to the {held} that the head holds, "
                 f"X has {X.shape[0]} of {X.shape[1]}; give the same rows in the same order"
@@ -235,11 +227,11 @@ class Knn(HeadBase):
                     "tags are added to the rows that the head holds, but row "
                     f"{part.start + other[0]} of X is another; give the same rows in the same order"
                 )
-            progress("compare rows", part.stop, N)
+            progress("compare rows", part.stop, len(X))
 
     @property
     def recall_(self) -> float:
-        """The share of true neighbours that the search finds."""
+        """The share of true neighbours in the results of the search."""
         return 1.0 if self._index is None else self._index.recall
 
     @property
@@ -252,7 +244,7 @@ class Knn(HeadBase):
         return {"recall": self.recall_}
 
     def chosen(self) -> dict[str, Any]:
-        """Return the options with the k, temperature, balance and calibration in use filled in."""
+        """Return the options with the k, temperature, balance and calibration in use."""
         self._check_fitted()
         return self.get_params() | self._choices()
 
@@ -260,13 +252,13 @@ class Knn(HeadBase):
         return {name: getattr(self, f"{name}_") for name in ("k", "temperature", "balance", "calibration")}
 
     def save(self, folder: Path) -> None:
-        """Write what `HeadBase.save` does, and the rows block by block into ``rows.npy``."""
+        """Write the files of `HeadBase.save`, and the rows into ``rows.npy``."""
         super().save(folder)
         write_rows(folder / "rows.npy", self._rows)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote; rows too large for memory are read from `folder` when needed."""
+        """Read what `save` wrote; rows too large for memory stay in `folder`."""
         head = super().load(folder)
         head._rows = loaded(Features([folder / "rows.npy"]))
         return head

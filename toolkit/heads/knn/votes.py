@@ -1,4 +1,4 @@
-"""Votes of neighbours, and their calibration to probabilities: a few numbers, pooled over all tags."""
+"""Votes of neighbours, and their calibration to probabilities by a few numbers for all tags."""
 
 import numpy as np
 import scipy.sparse as sp
@@ -10,20 +10,19 @@ from toolkit.evaluation.calibration import non_negative_logistic
 
 Coefficients = tuple[float, float]
 
-RAW: Coefficients = (1.0, 0.0)
-"""The coefficients that leave smoothed votes as they are."""
+RAW: Coefficients = (1.0, 0.0)  # leave smoothed votes unchanged
 SMOOTHING = 0.1
 """Prior votes, as a share of all, added to each tag in proportion to its share of the training rows.
 
-No vote means "seldom", and for a rare tag "more seldom", not "never" (ML-kNN, Zhang and Zhou 2007, smooths
-its counts likewise). Of 0 to 1 this gave the least log-loss on unseen rows that cost no micro-F1, over scene,
-yeast and corel5k.
+A tag without votes is unlikely, not impossible (ML-kNN, Zhang and Zhou 2007, smooths its counts likewise). Of
+0 to 1 this value gave the least log-loss on unseen rows without loss of micro-F1, over scene, yeast and
+corel5k.
 """
-_CELLS = 50  # to a unit of logit, in which votes are counted to learn coefficients
+_CELLS = 50  # in a unit of logit: votes are counted by cells to learn coefficients
 
 
 def as_coefficients(calibration: tuple[float, ...] | None) -> Coefficients | None:
-    """Return the option `calibration` checked; `OptionError` if it is no slope and intercept."""
+    """Return the option `calibration` as slope and intercept; `OptionError` if it is something else."""
     if calibration is None:
         return None
     if len(calibration) != 2 or calibration[0] < 0:
@@ -38,14 +37,7 @@ def votes(sims: Float32Array, ids: Int64Array, Y: sp.csr_array, k: int, temperat
     """Return the weighted share (n, L) of the first k neighbours that have each tag.
 
     ``vote = sum_j w_j y_j / sum_j w_j`` with ``w_j = exp((s_j - max s) / T)``, the weights of DINO's kNN
-    evaluation (arXiv 2104.14294).
-
-    Parameters
-    ----------
-    sims, ids : ndarray (n, K)
-        Similarities, descending, and row numbers in Y.
-    Y : csr_array (N, L) float32
-        The tags of the training rows.
+    evaluation (arXiv 2104.14294). Similarities (n, K) descend, `ids` are row numbers in Y (N, L) float32.
     """
     nearest, rows = sims[:, :k].astype(np.float64), ids[:, :k]
     weights = np.exp((nearest - nearest[:, :1]) / temperature)
@@ -57,7 +49,7 @@ def votes(sims: Float32Array, ids: Int64Array, Y: sp.csr_array, k: int, temperat
 
 
 def shares(Y: sp.csr_array) -> Float32Array:
-    """Return each tag's share of the rows of Y (N, L), (L,) float32, half a row added to both sides."""
+    """Return each tag's share (L,) of the rows of Y (N, L), with half a row added to either side."""
     support = np.bincount(Y.indices, minlength=Y.shape[1])
     return ((support + 0.5) / (Y.shape[0] + 1)).astype(np.float32)
 
@@ -65,10 +57,9 @@ def shares(Y: sp.csr_array) -> Float32Array:
 def calibrated(
     votes: Float32Array, share: Float32Array, balance: float, coefficients: Coefficients
 ) -> Float32Array:
-    """Return ``sigmoid(a (logit(smoothed vote) - balance logit(share)) + b)`` of votes (n, L), same shape.
+    """Return ``sigmoid(a (logit(smoothed vote) - balance logit(share)) + b)``, (n, L).
 
-    `share` (L,) is that of the tags (`shares`), the coefficients are (a, b); with a balance above 0 rare tags
-    weigh more.
+    Votes are (n, L), shares of the tags (L,), coefficients (a, b).
     """
     slope, intercept = map(np.float32, coefficients)
     out = _smoothed_logits(votes, share)
@@ -79,7 +70,6 @@ def calibrated(
 
 
 def _smoothed_logits(votes: Float32Array, share: Float32Array) -> Float32Array:
-    """Return the logits of votes smoothed as `SMOOTHING` describes."""
     out = votes + np.float32(SMOOTHING) * share
     out /= np.float32(1 + SMOOTHING)
     logit(out, out=out)
@@ -87,10 +77,9 @@ def _smoothed_logits(votes: Float32Array, share: Float32Array) -> Float32Array:
 
 
 class KnownVotes:
-    """The votes on n rows whose tags are known, kept sparse, to calibrate them and to measure them by F1.
+    """Votes (n, L) on rows with known tags (n, L), to learn the calibration and to measure F1.
 
-    Made from the votes (n, L), the truth (n, L) bool and the tags' shares (L,). All votes of 0 on one tag
-    have the same score, so they are counted and never written out.
+    Votes stay sparse: all votes of 0 on one tag have the same score, so they are only counted.
     """
 
     def __init__(self, votes: sp.csr_array, truth: sp.csr_array, share: Float32Array) -> None:
@@ -108,9 +97,9 @@ class KnownVotes:
         return [logits - weight * prior for logits, prior in self._logits]
 
     def fit(self, balance: float) -> Coefficients:
-        """Return the (a, b) of least log-loss, ``a >= 0``; `RAW` where the truths are all the same.
+        """Return the (a, b) of least log-loss, ``a >= 0``; `RAW` if the truths are all the same.
 
-        Platt scaling (1999) pooled over all tags. Balanced logits are counted in cells of 1 / `_CELLS`.
+        Platt scaling (1999) pooled over all tags, on balanced logits counted in cells of 1 / `_CELLS`.
         """
         cells = [np.rint(_CELLS * z).astype(np.int64) for z in self._balanced(balance)]
         low = min(part.min(initial=0) for part in cells)
@@ -129,7 +118,7 @@ class KnownVotes:
     def best_f1(self, balance: float) -> float:
         """Return micro-F1 at the best single threshold, 0 without positives; (a, b) do not change it.
 
-        It equals what `toolkit.evaluation.decisions.cuts.best_threshold` computes from the dense scores.
+        `toolkit.evaluation.decisions.cuts.best_threshold` computes the same from dense scores.
         """
         positive, true, zero = self._balanced(balance)
         if not true.size:

@@ -1,4 +1,4 @@
-"""One-vs-rest L2 logistic regression: scikit-learn's optimum for every tag, all tags solved together."""
+"""One-vs-rest L2 logistic regression: scikit-learn's optimum, all tags solved together."""
 
 import logging
 from dataclasses import dataclass
@@ -13,9 +13,8 @@ from scipy.special import expit
 from toolkit.arrays.features import Matrix, blocks, take
 from toolkit.arrays.sampling import draw
 from toolkit.arrays.types import Float32Array
-from toolkit.errors import HeadError
 from toolkit.evaluation.decisions.cuts import best_threshold
-from toolkit.heads.base import HeadBase, Val, as_matrix, check_fit, hold_out
+from toolkit.heads.base import HeadBase, Val, check_fit, hold_out
 from toolkit.heads.logreg.arrays import arrays_on
 from toolkit.heads.logreg.rows import centred_rows
 from toolkit.heads.logreg.solver import solve
@@ -29,25 +28,25 @@ logger = logging.getLogger(__name__)
 STRENGTHS = (0.2, 0.6, 2.0, 6.0, 20.0, 60.0, 200.0, 600.0, 2000.0, 6000.0, 20000.0)
 """Values of C tried, times the mean squared length of a centred row.
 
-C weighs a sum of losses against squared coefficients, so the same model needs a C that much smaller when its
-features are that much longer: on standardised 2048-d features these are C = .0001 to 10.
+C weighs a sum of losses against squared coefficients, so rows that are longer need a smaller C for the same
+model: on standardised 2048-d features these are C = .0001 to 10.
 """
 DEFAULT_STRENGTH = 20.0  # without rows to choose on
 PATIENCE = 2  # worse values of C in a row after which larger ones, which take longest, are not tried
-CHOOSING_TOL = 1e-5  # of the optima C is chosen by: scores within .01 of the exact ones rank C alike
-CONSTANT_LOGIT = 30.0  # of a tag that all or none of the rows have: a score of 1 or 0 in float32
+CHOOSING_TOL = 1e-5  # of the optima on which C is chosen: scores within .01 of the exact ones rank C alike
+CONSTANT_LOGIT = 30.0  # of a tag that all or no rows have: a score of 1 or 0 in float32
 CHOOSING_BYTES = 2**28
-"""Most bytes of the scores, and of the features, of the validation rows C is chosen on.
+"""Most bytes of the scores, and of the features, of the validation rows on which C is chosen.
 
-At 6,941 tags these are 9,668 rows; more only sharpen an F1 that is known to a fraction of a point.
+At 6,941 tags these are 9,668 rows, which give F1 to a fraction of a point.
 """
 _ROWS = 8192  # rows scored at once
-_LEARNED = ("coef", "intercept", "iterations", "gap", "constant", "unconverged")  # of each tag
+_LEARNED = ("coef", "intercept", "iterations", "gap", "constant", "unconverged")
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Logreg(HeadBase):
-    """L2-regularised logistic regression, one for each tag, unpenalised intercept.
+    """L2-regularised logistic regression with an unpenalised intercept for each tag.
 
     Minimises scikit-learn's objective ``C sum_i loss_i + |w|^2 / 2``; see `toolkit.heads.logreg.solver`.
 
@@ -57,16 +56,15 @@ class Logreg(HeadBase):
         Inverse of the regularisation, one for all tags. None chooses it by micro-F1 at the best global
         threshold on validation rows, from small to large, each optimum starting the next.
     transform : str
-        What is done to the features first. Over random splits of ucmerced ``standardize`` and
-        ``sqrt-standardize`` tie.
+        Applied first. Over random splits of ucmerced ``standardize`` and ``sqrt-standardize`` tie.
     tol : float
         A tag is solved when its objective is within this share of the optimum, as estimated by half the
         squared Newton decrement. The default keeps scores within .001 of the exact ones.
     max_iter : int
-        Iterations a tag and C; tags that need more are listed in `unconverged_`, with a warning.
+        Iterations for each tag and C; `unconverged_` lists tags that need more, and a warning counts them.
     device : str
-        That solves the tags: ``auto`` (a CUDA GPU if there is one, else the CPU), ``cpu``, ``cuda`` or
-        ``cuda:N``; ``mps`` is the CPU, since sums are taken in float64.
+        ``auto`` (a CUDA GPU if there is one, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``; ``mps`` is the
+        CPU, since sums need float64.
     seed : int
         Of the rows held out to choose C if there are no validation rows.
 
@@ -76,10 +74,8 @@ class Logreg(HeadBase):
         The value in use.
     tuning_ : list of dict
         ``C`` and ``micro_f1`` of every value tried.
-    coef_ : ndarray (L, D) float32
-    intercept_ : ndarray (L,) float32
-        Of transformed features. Tags that all or no training rows have get coefficients 0 and an intercept of
-        +-30.
+    coef_, intercept_ : ndarray (L, D) and (L,), float32
+        For transformed features; 0 and +-30 for tags that all or no training rows have.
     iterations_ : ndarray (L,) int64
     gap_ : ndarray (L,) float64
         The certificate: at most `tol` if the tag is solved.
@@ -98,17 +94,14 @@ class Logreg(HeadBase):
 
     def _fit(self, X: Matrix, Y: sp.csr_array, val: Val, views: list[Any], progress: Progress) -> None:
         self.tuning_: list[dict[str, Any]] = []
-        problem, start, C = None, None, self.C
+        C, start = self.C, None
         if C is None and val is None:
             rest, held = hold_out(Y, self.seed)
             if len(held):
-                part = self._problem(take(X, rest), Y[rest])
-                C, _ = self._choose(part, take(X, held), Y[held], progress)
-                del part
-        elif C is None and val is not None:
-            problem = self._problem(X, Y)
+                C, _ = self._choose(self._problem(take(X, rest), Y[rest]), take(X, held), Y[held], progress)
+        problem = self._problem(X, Y)
+        if C is None and val is not None:
             C, start = self._choose(problem, *val, progress)
-        problem = problem or self._problem(X, Y)
         self.C_ = problem.C(DEFAULT_STRENGTH) if C is None else C
         self._solve(problem, self.C_, self.tol, progress, start)
         self._warn()
@@ -119,14 +112,12 @@ class Logreg(HeadBase):
     def _choose(
         self, problem: "_Problem", X: Matrix, Y: sp.csr_array, progress: Progress
     ) -> tuple[float, Float32Array]:
-        """Solve for ever larger C until F1 on (X, Y) stops growing; return the best C and its optima."""
+        """Solve for increasing C until F1 on (X, Y) stops growing; return the best C and its optima."""
         most = CHOOSING_BYTES // (4 * max(X.shape[1], Y.shape[1]))
         if len(X) > most:
             rows = draw(len(X), most, self.seed)
             X, Y = take(X, rows), Y[rows]
-        best: tuple[float, Float32Array] | None = None
-        start: Float32Array | None = None
-        best_f1, worse = -1.0, 0
+        start, best_f1, worse = None, -1.0, 0
         for strength in STRENGTHS:
             C = problem.C(strength)
             start = self._solve(problem, C, max(self.tol, CHOOSING_TOL), progress, start)
@@ -135,20 +126,14 @@ class Logreg(HeadBase):
             worse += 1
             if f1 > best_f1:
                 best, best_f1, worse = (C, start), f1, 0
-            if worse >= PATIENCE:
+            if worse == PATIENCE:
                 break
-        assert best is not None
         return best
 
     def _solve(
-        self,
-        problem: "_Problem",
-        C: float,
-        tol: float,
-        progress: Progress,
-        start: Float32Array | None = None,
+        self, problem: "_Problem", C: float, tol: float, progress: Progress, start: Float32Array | None = None
     ) -> Float32Array:
-        """Set the learned state to the optima, of transformed features; return them in the basis."""
+        """Set the learned state to the optima for transformed features; return them in the basis."""
         solution = solve(
             problem.rows, problem.Y, C, start, tol=tol, max_iter=self.max_iter, progress=progress
         )
@@ -157,7 +142,7 @@ class Logreg(HeadBase):
         self.coef_ = np.zeros((L, len(basis.mean)), np.float32)
         self.coef_[varied] = solution.params[:, :-1] @ basis.axes.T
         self.intercept_ = np.where(problem.full, CONSTANT_LOGIT, -CONSTANT_LOGIT).astype(np.float32)
-        # the optimum is one of centred rows
+        # from centred rows to rows
         self.intercept_[varied] = solution.params[:, -1] - self.coef_[varied] @ basis.mean
         self.iterations_ = np.zeros(L, np.int64)
         self.iterations_[varied] = solution.iterations
@@ -181,18 +166,9 @@ class Logreg(HeadBase):
             )
 
     def add_tags(self, X: Any, Y: sp.csr_array, *, progress: Progress = silent) -> Self:
-        """Solve further tags, the columns of Y (N, M), on X (N, D); present tags stay exactly as they are.
-
-        C and the transform, with its mean and scale, are those in use.
-        """
+        """Solve the tags Y (N, M) on X (N, D) with the C and the fitted transform; present tags stay."""
         check_options(self)
-        self._check_fitted()
-        features, labels = check_fit(X, Y)
-        if features.shape[1] != self.n_features_:
-            raise HeadError(
-                f"head {self.name!r} was fitted on {counted(self.n_features_, 'feature')} a row, "
-                f"those of the new tags have {features.shape[1]}"
-            )
+        features, labels = check_fit(self._check_matrix(X), Y)
         problem = _Problem(features, self.transform_, labels, self.device)
         before, first = self._arrays(), self.n_tags_
         self._solve(problem, self.C_, self.tol, progress)
@@ -205,7 +181,7 @@ class Logreg(HeadBase):
 
     @property
     def convergence_(self) -> dict[str, float]:
-        """Certificates, summed up, of the tags that are not constant."""
+        """A summary of the certificates of tags that are not constant."""
         self._check_fitted()
         solved = np.setdiff1d(np.arange(self.n_tags_), self.constant_)
         iterations, gap = self.iterations_[solved], self.gap_[solved]
@@ -223,15 +199,12 @@ class Logreg(HeadBase):
         return self.tuning_
 
     def diagnostics(self) -> dict[str, Any]:
-        """Return `convergence_`, and the columns of `unconverged_` tags."""
+        """Return `convergence_` and the columns of unconverged tags."""
         return {"convergence": self.convergence_, "unconverged": self.unconverged_.tolist()}
 
     def scores(self, X: Any) -> Float32Array:
         """Return each tag's probability for X (N, D): (N, L) float32."""
-        self._check_fitted()
-        rows = as_matrix(X)
-        self._check_X(rows[:0])
-        return self._scores(rows)
+        return self._scores(self._check_matrix(X))
 
     def _scores(self, X: Matrix) -> Float32Array:
         out = np.empty((len(X), len(self.coef_)), np.float32)
@@ -259,14 +232,14 @@ class Logreg(HeadBase):
 
 
 class _Problem:
-    """Rows in their basis, and the tags that have both a positive and a negative."""
+    """Rows in their basis, and the tags with both positives and negatives."""
 
     def __init__(self, X: Matrix, transform: FeatureTransform, Y: sp.csr_array, device: str) -> None:
         N, L = Y.shape
         support = np.bincount(Y.indices, minlength=L)
         self.transform = transform
         self.rows = centred_rows(X, transform, arrays_on(device))
-        self.full = support == N  # (L,): tags of every row
+        self.full = support == N  # (L,): tags that all rows have
         self.varied = np.flatnonzero((support > 0) & (support < N))
         self.Y = sp.csr_array(Y[:, self.varied])
 

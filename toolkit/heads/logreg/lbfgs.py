@@ -9,19 +9,19 @@ MEMORY = 10  # pairs of steps and gradient changes kept
 
 
 class History:
-    """The last pairs of steps and changes of the gradient, all (tags, P) float32: an approximate Hessian.
+    """An approximate Hessian: the last steps and changes of the gradient, all (tags, P) float32.
 
-    `scale` (tags, P), positive, is its diagonal approximation.
+    `scale` (tags, P) is its positive diagonal approximation.
     """
 
     def __init__(self, scale: DeviceArray, arrays: Arrays) -> None:
         self.arrays, self.scale = arrays, scale
         self._steps: list[DeviceArray] = []
         self._changes: list[DeviceArray] = []
-        self._inverse: list[DeviceArray] = []  # 1 / (step . change), (tags, 1); 0 for a pair not to be used
+        self._inverse: list[DeviceArray] = []  # 1 / (step . change), (tags, 1); 0 for an unusable pair
 
     def remember(self, step: DeviceArray, change: DeviceArray) -> None:
-        """Add a pair and forget the oldest beyond `MEMORY`."""
+        """Add a pair and drop the oldest beyond `MEMORY`."""
         product = self.dots(step, change)
         usable = product > 1e-10 * np.sqrt(self.dots(step, step) * self.dots(change, change))
         inverse = np.zeros_like(product)
@@ -31,8 +31,8 @@ class History:
             history.append(new)
             del history[:-MEMORY]
 
-    def cut(self, kept: DeviceArray) -> None:
-        """Forget the tags not `kept`, a boolean (tags,)."""
+    def keep(self, kept: DeviceArray) -> None:
+        """Drop the tags that a mask (tags,) does not keep."""
         self.scale = self.scale[kept]
         for history in (self._steps, self._changes, self._inverse):
             history[:] = [array[kept] for array in history]
@@ -47,7 +47,7 @@ class History:
         return out
 
     def _times(self, vector: DeviceArray, tags: slice) -> DeviceArray:
-        """Return the product for some tags; its core is 1 / `scale`, rescaled by the last pair."""
+        """Return the product for some tags; it starts from 1 / `scale`, rescaled by the last pair."""
         xp = self.arrays.xp
         pairs = [
             (step[tags], change[tags], inverse[tags])

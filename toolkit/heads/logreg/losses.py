@@ -1,7 +1,6 @@
-"""Tiled logistic loss and line search of a block of tags.
+"""Logistic loss and line search of a block of tags, computed in tiles.
 
-A tile holds a few tags, so that temporaries stay in the cache: over (tags, N) at once each of some twenty
-elementwise operations would go through main memory.
+A tile holds a few tags, so that the temporaries of some twenty elementwise operations stay in the cache.
 """
 
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ import numpy as np
 from toolkit.arrays.types import BoolArray, Float64Array, RowNumbers
 from toolkit.heads.logreg.arrays import Arrays, DeviceArray
 
-TRIALS = 12  # of a line search; after them the longest step known to go down is taken
+TRIALS = 12  # of a line search; after them the longest step that still ended downhill is taken
 SUFFICIENT = 0.5  # a step is too long if it ends uphill, steeper than this share of the slope at its start
 TOO_SHORT = 0.9  # and too short if it ends downhill, steeper than this share
 
@@ -26,25 +25,19 @@ class Point:
     residual: Float64Array  # sum of p - y: the intercept's gradient
     step: Float64Array  # as a multiple of the direction
 
-    @classmethod
-    def empty(cls, tags: int) -> "Point":
-        """Return a point of that many tags, not initialised."""
-        return cls(*np.empty((3, tags)))
-
 
 class Losses:
-    """The losses of some tags, of which `positives`, CSC (N, tags), holds the rows that have each."""
+    """The losses of some tags, the columns of `positives` CSC (N, tags)."""
 
     def __init__(self, positives: Any, arrays: Arrays) -> None:
         self.N = positives.shape[0]
         self.arrays = arrays
         self._ends = positives.indptr
-        tags = np.repeat(np.arange(positives.shape[1]), np.diff(positives.indptr))
-        self._tags = tags
-        self._flat = arrays.put(tags * self.N + positives.indices.astype(np.int64))  # in a flat (tags, N)
+        self._tags = np.repeat(np.arange(positives.shape[1]), np.diff(positives.indptr))
+        self._flat = arrays.put(self._tags * self.N + positives.indices.astype(np.int64))  # in (tags, N)
 
     def _tiles(self) -> Iterator[tuple[slice, RowNumbers, DeviceArray]]:
-        """Yield slices of tags, and of their positives the tag within the slice and the place in the tile."""
+        """Yield slices of tags, with the tag in the slice and the place in the tile of each positive."""
         size = max(1, self.arrays.tile // self.N)
         count = len(self._ends) - 1
         for first in range(0, count, size):
@@ -55,14 +48,13 @@ class Losses:
     def at(self, z: DeviceArray) -> tuple[DeviceArray, Point, Float64Array]:
         """Return residuals (tags, N) at logits z, the point, and the mean curvature ``p (1 - p)``."""
         residual = self.arrays.empty(*z.shape)
-        point, curvature = Point.empty(len(z)), np.empty(len(z))
+        point, curvature = Point(*np.zeros((3, len(z)))), np.empty(len(z))
         for tags, of, flat in self._tiles():
             probability, loss = self._logistic(z[tags])
             curvature[tags] = self._dots(probability, 1 - probability) / self.N
             residual[tags] = probability
             point.loss[tags] = loss - self._gather(z[tags], of, flat)
             point.residual[tags] = self._subtract(residual[tags], flat)
-        point.step[:] = 0
         return residual, point, curvature
 
     def search(
@@ -71,10 +63,10 @@ class Losses:
         """Move z (tags, N) along dz to nearly the least objective, and put the residuals into dz.
 
         The penalty's slope after a step t is ``linear + t square``; `slope` (tags,) is the whole objective's
-        at t = 0. The search uses slopes: for a convex function their sign shows the side of the minimum, and
-        near the optimum they lose no digits, while differences of objectives are lost in rounding.
+        at t = 0. The search compares slopes, whose sign shows the side of a convex function's minimum:
+        differences of objectives near the optimum would be lost in rounding.
         """
-        out = Point.empty(len(z))
+        out = Point(*np.zeros((3, len(z))))
         for tags, of, flat in self._tiles():
             bracket = _Bracket(slope[tags], linear[tags] - self._gather(dz[tags], of, flat), square[tags])
             out.loss[tags] = self._search_tile(z[tags], dz[tags], bracket)
@@ -88,7 +80,7 @@ class Losses:
         put, loss = self.arrays.put, np.empty(len(z))
         todo = np.arange(len(z))
         while len(todo):
-            # a slice for all tags, not an index array: no copies
+            # for all tags a slice: no copies
             chosen = slice(None) if len(todo) == len(z) else put(todo)
             change = dz[chosen]
             moved = put(bracket.t[todo, None].astype(np.float32)) * change
@@ -108,7 +100,7 @@ class Losses:
     def _logistic(self, z: DeviceArray) -> tuple[DeviceArray, Float64Array]:
         """Return the probabilities (tags, N) and the sums (tags,) of ``log(1 + exp z)``."""
         xp = self.arrays.xp
-        small = xp.exp(-xp.abs(z))  # never overflows; both come from it
+        small = xp.exp(-xp.abs(z))  # never overflows
         # log(1 + exp z) = max(z, 0) + log(1 + exp -|z|)
         losses = xp.log1p(small)
         losses += xp.clip(z, 0, None)
@@ -146,7 +138,7 @@ class _Bracket:
         self._trials = 0
 
     def narrow(self, todo: RowNumbers, fit: Float64Array) -> BoolArray:
-        """Judge the steps of tags `todo` by the data's part of their slopes; return which to try again."""
+        """Check the steps of tags `todo` by the data's part of their slopes; return which to try again."""
         self._trials += 1
         if self._trials > TRIALS:
             return np.zeros(len(todo), bool)
@@ -162,7 +154,7 @@ class _Bracket:
         return again
 
     def _next(self, left: RowNumbers) -> Float64Array:
-        """Return steps where the slope should be 0: by the secant in the interval, or four times as long."""
+        """Return the next steps to try: by the secant in the interval, or four times as long."""
         low, high = self._low[left], self._high[left]
         down, up = self._slope_low[left], self._slope_high[left]
         out: Float64Array = 4 * low

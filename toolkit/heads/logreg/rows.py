@@ -1,4 +1,4 @@
-"""Rows for the one-vs-rest solver: centred, in the eigenbasis of their covariance, held or streamed."""
+"""Rows of the one-vs-rest solver, centred and in the eigenbasis of their covariance."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,11 +13,7 @@ from toolkit.heads.logreg.arrays import Arrays, DeviceArray
 from toolkit.heads.transforms import FeatureTransform
 
 RANK_EPS = 1e-10  # eigenvalues below this share of the largest are rounding
-
-
-def transformed(X: Matrix, transform: FeatureTransform) -> Iterator[tuple[slice, Float32Array]]:
-    """Yield slices of rows and those rows transformed, (n, D) float32; they are not to be written to."""
-    return ((part, transform(rows)) for part, rows in blocks(X))
+TINY = np.finfo(float).tiny
 
 
 @dataclass(frozen=True)
@@ -25,7 +21,7 @@ class Basis:
     """The eigenbasis of the rows' covariance; its rank R is at most min(N - 1, D)."""
 
     mean: Float32Array  # (D,)
-    axes: Float32Array  # (D, R): orthonormal columns, that of the largest spread first
+    axes: Float32Array  # (D, R): orthonormal columns, by descending spread
     spread: Float32Array  # (R,): sum of squares of the centred rows along each axis
 
     @classmethod
@@ -33,27 +29,21 @@ class Basis:
         """Decompose the smaller of X'X and XX' of transformed, centred rows, in float64 and by blocks."""
         N, D = X.shape
         total = np.zeros(D)
-        for _, rows in transformed(X, transform):
-            total += rows.sum(axis=0, dtype=np.float64)
+        for _, rows in blocks(X):
+            total += transform(rows).sum(axis=0, dtype=np.float64)
         mean = (total / N).astype(np.float32)
-        centred = ((rows - mean).astype(np.float64) for _, rows in transformed(X, transform))
-        spread, axes = _tall(centred, D) if N > D else _wide(centred)
-        kept = np.flatnonzero(spread > RANK_EPS * max(spread.max(initial=0), np.finfo(float).tiny))[::-1]
+        centred = ((transform(rows) - mean).astype(np.float64) for _, rows in blocks(X))
+        if N > D:
+            gram = np.zeros((D, D))
+            for rows in centred:
+                gram += rows.T @ rows
+            spread, axes = _eigh(gram)
+        else:
+            whole = np.vstack(list(centred))
+            spread, left = _eigh(whole @ whole.T)
+            axes = whole.T @ (left / np.sqrt(np.maximum(spread, TINY)))
+        kept = np.flatnonzero(spread > RANK_EPS * max(spread.max(initial=0), TINY))[::-1]
         return cls(mean, np.asarray(axes[:, kept], np.float32, order="C"), spread[kept].astype(np.float32))
-
-
-def _tall(centred: Iterator[Float64Array], D: int) -> tuple[Float64Array, Float64Array]:
-    gram = np.zeros((D, D))
-    for rows in centred:
-        gram += rows.T @ rows
-    return _eigh(gram)
-
-
-def _wide(centred: Iterator[Float64Array]) -> tuple[Float64Array, Float64Array]:
-    rows = np.vstack(list(centred))
-    spread, left = _eigh(rows @ rows.T)
-    axes: Float64Array = rows.T @ (left / np.sqrt(np.maximum(spread, np.finfo(float).tiny)))
-    return spread, axes
 
 
 def _eigh(gram: Float64Array) -> tuple[Float64Array, Float64Array]:
@@ -63,13 +53,13 @@ def _eigh(gram: Float64Array) -> tuple[Float64Array, Float64Array]:
 
 
 class HeldRows:
-    """N centred rows in a basis of R axes, rotated once and kept: the two products the solver needs."""
+    """N centred rows, rotated once into a basis of R axes and held in memory."""
 
     def __init__(self, X: Matrix, transform: FeatureTransform, basis: Basis, arrays: Arrays) -> None:
         self.N, self.basis, self.arrays = len(X), basis, arrays
         rotated = np.empty((self.N, basis.axes.shape[1]), np.float32)
-        for part, rows in transformed(X, transform):
-            np.matmul(rows - basis.mean, basis.axes, out=rotated[part])
+        for part, rows in blocks(X):
+            np.matmul(transform(rows) - basis.mean, basis.axes, out=rotated[part])
         self._rows = arrays.put(rotated)
 
     def logits(self, coefficients: DeviceArray) -> DeviceArray:
@@ -83,15 +73,15 @@ class HeldRows:
 
 
 class StreamedRows:
-    """Rows read again for each product and never rotated: coefficients and gradients are rotated instead."""
+    """Rows read again for each product; coefficients and gradients are rotated instead of rows."""
 
     def __init__(self, X: Matrix, transform: FeatureTransform, basis: Basis, arrays: Arrays) -> None:
         self.N, self.basis, self.arrays = len(X), basis, arrays
         self._X, self._transform, self._axes = X, transform, arrays.put(basis.axes)
 
     def _blocks(self) -> Iterator[tuple[slice, DeviceArray]]:
-        for part, rows in transformed(self._X, self._transform):
-            yield part, self.arrays.put(rows - self.basis.mean)
+        for part, rows in blocks(self._X):
+            yield part, self.arrays.put(self._transform(rows) - self.basis.mean)
 
     def logits(self, coefficients: DeviceArray) -> DeviceArray:
         """See `HeldRows`."""
@@ -114,6 +104,6 @@ CentredRows = HeldRows | StreamedRows
 
 
 def centred_rows(X: Matrix, transform: FeatureTransform, arrays: Arrays) -> CentredRows:
-    """Return the rows of X in their own basis: held in memory, or streamed if X is too large to load."""
+    """Return the rows of X in their basis: held in memory, or streamed if X is too large to load."""
     kind = StreamedRows if isinstance(X, Features) else HeldRows
     return kind(X, transform, Basis.of(X, transform), arrays)

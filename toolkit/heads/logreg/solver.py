@@ -1,16 +1,16 @@
 """One-vs-rest L2 logistic regression for all tags at once, by shared matrix products.
 
-For each tag, scikit-learn's objective with an unpenalised intercept::
+The objective of each tag is scikit-learn's, with an unpenalised intercept::
 
     f(w, b) = sum_i log(1 + exp z_i) - y_i z_i  +  |w|^2 / (2 C),      z = X w + b
 
 X is centred (exact: the intercept is free) and rotated into the eigenbasis of its covariance (exact: the
-penalty does not see rotations). There the Hessian of a tag of prevalence p is close to the diagonal
-``p (1 - p) s + 1 / C`` with s the eigenvalues, which preconditions L-BFGS run on a block of tags in step: one
-product with X and one with its transpose an iteration, whatever the number of tags. The line search works on
-cached logits and needs no product.
+penalty is invariant under rotations). There the Hessian of a tag of prevalence p is close to the diagonal
+``p (1 - p) s + 1 / C`` with s the eigenvalues. It preconditions L-BFGS, run on a block of tags in step: each
+iteration takes one product with X and one with its transpose, whatever the number of tags. The line search
+works on cached logits and needs no product.
 
-Values of one number a tag are numpy's, in float64; larger arrays are those of `CentredRows.arrays`.
+Arrays with one number for each tag are numpy's, in float64; larger ones are those of `CentredRows.arrays`.
 """
 
 from dataclasses import dataclass
@@ -27,8 +27,8 @@ from toolkit.heads.logreg.rows import CentredRows
 from toolkit.runtime.progress import Progress, silent
 
 BLOCK = 512  # tags solved in step, at most
-BUDGET = 2**30  # bytes all arrays of a block may take: at a million rows 126 tags
-DROP_AT = 0.9  # finished tags are cut out of the products when fewer than this share are left
+BUDGET = 2**30  # bytes of all arrays of a block: at a million rows 126 tags
+DROP_AT = 0.9  # solved tags are dropped from the products when fewer than this share are left
 
 
 @dataclass
@@ -42,9 +42,9 @@ class Solution:
     iterations : ndarray (L,) int64
     gap : ndarray (L,) float64
         Estimated distance to the optimum's objective, as a share of it: half the squared Newton decrement, by
-        the L-BFGS and by the diagonal approximation of the Hessian, whichever is larger.
+        the L-BFGS or the diagonal approximation of the Hessian, whichever is larger.
     converged : ndarray (L,) bool
-        Whether `gap` came down to the tolerance.
+        Whether `gap` is at most the tolerance.
     """
 
     params: Float32Array
@@ -70,19 +70,18 @@ def solve(
     rows : CentredRows
         X (N, D) in its basis of R axes.
     start : ndarray (L, R + 1), optional
-        Such as the optimum at another C; by default zero and the prevalence's logit.
+        For example the optimum at another C; by default zeros and the prevalence's logit.
     tol : float
         A tag is solved when its `Solution.gap` is at most this.
     max_iter : int
-        Iterations a tag, at most.
+        Of each tag.
     """
     L, R = Y.shape[1], len(rows.basis.spread)
     columns = Y.tocsc()
     out = Solution(np.empty((L, R + 1), np.float32), np.zeros(L, np.int64), np.zeros(L), np.zeros(L, bool))
-    # tags of like prevalence finish together
+    # tags of similar prevalence converge together
     order = np.argsort(np.diff(columns.indptr), kind="stable")
-    size = tags_at_once(rows.N, R)
-    solved, note = 0, f"C {C:.3g}"
+    size, solved, note = tags_at_once(rows.N, R), 0, f"C {C:.3g}"
     progress("fit logreg", solved, L, note)
     with rows.arrays.exact():
         for first in range(0, L, size):
@@ -97,14 +96,14 @@ def solve(
 
 
 def tags_at_once(N: int, R: int) -> int:
-    """Return the number of tags in a block, of N rows and R axes: at most `BLOCK`, within `BUDGET`."""
+    """Return the number of tags in a block for N rows and R axes: at most `BLOCK`, within `BUDGET`."""
     # logits and residuals; history, parameters, gradient, direction, their successors and scale
     a_tag = 4 * (2 * N + (2 * MEMORY + 8) * (R + 1))
     return max(1, min(BLOCK, BUDGET // a_tag))
 
 
 class _Block:
-    """Some tags being solved in step; arrays are (tags, ...), a tag's numbers lying together."""
+    """Tags solved in step; arrays are (tags, ...)."""
 
     def __init__(
         self, rows: CentredRows, columns: Any, tags: RowNumbers, C: float, start: Float32Array | None
@@ -128,17 +127,17 @@ class _Block:
         self.gradient = self._gradient(residual)
 
     def _scale(self, curvature: Float64Array) -> DeviceArray:
-        """Return the Hessian's diagonal (tags, R + 1) as if all rows had this mean curvature (tags,)."""
+        """Return the Hessian's diagonal (tags, R + 1) if all rows had this mean curvature (tags,)."""
         weight = np.maximum(curvature, 1e-12)[:, None].astype(np.float32)
-        ridge = np.float32(self.lam)
-        return self.arrays.put(np.hstack([weight * self.rows.basis.spread + ridge, weight * self.rows.N]))
+        spread = weight * self.rows.basis.spread + np.float32(self.lam)
+        return self.arrays.put(np.hstack([spread, weight * self.rows.N]))
 
     def step(self) -> None:
         """Move every tag along its L-BFGS direction."""
         self.iteration += 1
         direction, dots = self.direction, self.history.dots
         slope = dots(self.gradient, direction)
-        bad = slope >= 0  # rounding near the optimum; the preconditioned gradient always goes down
+        bad = slope >= 0  # by rounding near the optimum; the preconditioned gradient always descends
         if bad.any():
             chosen = self.arrays.put(bad)
             direction[chosen] = -self.gradient[chosen] / self.history.scale[chosen]
@@ -153,7 +152,7 @@ class _Block:
         self.history.remember(direction, self.gradient - before)
 
     def retire(self, out: Solution, tol: float, *, everything: bool = False) -> int:
-        """Write tags that are solved to `out`, and cut them out when they are many; return how many."""
+        """Write solved tags to `out`, drop them if they are many, and return their number."""
         dots = self.history.dots
         self.direction = self.history.newton(self.gradient)
         decrement = np.maximum(
@@ -170,17 +169,17 @@ class _Block:
         out.converged[tags] = converged[fresh]
         left = ~out.converged[self.tags] & (not everything)
         if left.mean() < DROP_AT:
-            self._cut(left)
+            self._keep(left)
         return int(fresh.sum())
 
-    def _cut(self, left: BoolArray) -> None:
+    def _keep(self, left: BoolArray) -> None:
         self.tags = self.tags[left]
         self.losses = Losses(self._columns[:, self.tags], self.arrays)
         self.point = Point(self.point.loss[left], self.point.residual[left], self.point.step[left])
         kept = self.arrays.put(left)
         for name in ("x", "z", "gradient", "direction"):
             setattr(self, name, getattr(self, name)[kept])
-        self.history.cut(kept)
+        self.history.keep(kept)
 
     def _logits(self, params: DeviceArray) -> DeviceArray:
         out = self.rows.logits(params[:, :-1])

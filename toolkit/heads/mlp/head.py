@@ -1,6 +1,6 @@
 """A small neural network on cached features: trained with torch, applied with numpy.
 
-torch is imported by `Mlp.fit` alone: scoring is a few numpy products with the learned weights.
+Only `Mlp.fit` and `Mlp.add_tags` import torch.
 """
 
 from dataclasses import replace
@@ -12,39 +12,27 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from toolkit.arrays.features import Features, Matrix, blocks, take
-from toolkit.arrays.types import Float32Array, RowNumbers
+from toolkit.arrays.types import Float32Array
 from toolkit.errors import OptionError
 from toolkit.heads.base import HeadBase, Val, check_fit, hold_out
-from toolkit.heads.mlp.layers import (
-    IDENTITY,
-    ROWS,
-    Calibration,
-    HiddenRows,
-    Layers,
-    calibrated,
-    last_hidden,
-    learned_calibration,
-    linear,
-    numbered,
-)
+from toolkit.heads.mlp.layers import IDENTITY, ROWS, HiddenRows, Layers, last_hidden, linear, numbered
 from toolkit.heads.mlp.options import EPOCHS, MlpOptions
 from toolkit.heads.transforms import FeatureTransform
 from toolkit.runtime.devices import resolve_device
 from toolkit.runtime.messages import counted
 from toolkit.runtime.progress import Progress, silent
 
-if TYPE_CHECKING:  # it imports torch
+if TYPE_CHECKING:  # imports torch
     from toolkit.heads.mlp.training import Trained, Trainer
 
 
 class Mlp(HeadBase, MlpOptions):
-    """Transform, dropout, hidden layers with ReLU and dropout, one sigmoid a tag.
+    """Transform, dropout, hidden layers with ReLU and dropout, a sigmoid for each tag.
 
-    Its options are those of `MlpOptions`; ``-o hidden=0 -o dropout=.25`` is the notebook's dense sigmoid
-    layer. `fit` keeps the epoch with the best micro-F1 on validation rows. Without these, and with `lr_drops`
-    None, a stratified 15 % of the rows is held out to find the best epoch, and a second training on all rows
-    replays that number of epochs and learning rates. With views, a row is drawn in each epoch from the plain
-    rows or one of the views at random. Rows too large to load are read in every epoch, in training order.
+    ``-o hidden=0 -o dropout=.25`` is the notebook's dense sigmoid layer. `fit` keeps the epoch with the best
+    micro-F1 on validation rows. Without these, and with `lr_drops` None, a stratified 15 % of the rows is
+    held out to find the best epoch; a second training on all rows replays its epochs and learning rates.
+    With views, each epoch draws a row from the plain rows or one of the views at random.
 
     Attributes
     ----------
@@ -70,19 +58,19 @@ class Mlp(HeadBase, MlpOptions):
 
         self._check_calibration(val)
         transform = FeatureTransform.fit(self.transform, X)
-        matrices = [X, *(views if self.views else ())]
-        trainer = Trainer(TrainingRows(matrices, transform, resolve_device(self.device)), Y, progress)
+        rows = TrainingRows([X, *(views if self.views else ())], transform, resolve_device(self.device))
+        trainer = Trainer(rows, Y, progress)
         if val is not None or self.lr_drops is not None:
-            result, calibration = self._train(trainer, np.arange(len(X)), val)
+            trained = trainer.train(self, np.arange(len(X)), val)
         else:
-            result, calibration = self._train_twice(trainer)
-        self.transform_, self.history_ = transform, result.history
-        self._layers: Layers = calibrated(result.layers, calibration)
+            trained = self._train_twice(trainer)
+        self._layers: Layers = trained.layers
         self._added: Layers = []
-        self.epoch_, self.lr_drops_, self.calibration_ = result.epoch, result.lr_drops, calibration
+        self.transform_, self.calibration_ = transform, trained.calibration
+        self.epoch_, self.lr_drops_, self.history_ = trained.epoch, trained.lr_drops, trained.history
 
     def _check_calibration(self, val: Val) -> None:
-        """Raise `OptionError` unless the calibration is two numbers, not needed, or can be learned."""
+        """Raise `OptionError` unless the calibration is two numbers, can be learned, or is not needed."""
         if self.calibration is not None and len(self.calibration) != 2:
             raise OptionError(
                 f"option 'calibration' of head {self.name!r} got {counted(len(self.calibration), 'number')}; "
@@ -94,41 +82,29 @@ class Mlp(HeadBase, MlpOptions):
                 "'calibration' too; give both, as chosen() does, or validation rows"
             )
 
-    def _train(self, trainer: "Trainer", rows: RowNumbers, val: Val) -> tuple["Trained", Calibration]:
-        """Train on some rows; return the result and what calibrates its logits."""
-        result = trainer.train(self, rows, val)
-        if self.calibration is not None:
-            return result, self.calibration
-        if val is None or self.is_plain:
-            return result, IDENTITY
-        return result, learned_calibration(result.layers, trainer.rows.transform, *val, seed=self.seed)
-
-    def _train_twice(self, trainer: "Trainer") -> tuple["Trained", Calibration]:
-        """Find the best epoch on held-out rows, then train on all; of one row alone, only the latter."""
-        X, everything = trainer.rows.matrices[0], np.arange(trainer.rows.shape[0])
+    def _train_twice(self, trainer: "Trainer") -> "Trained":
+        """Find the best epoch on held-out rows, then train on all rows; of one row nothing is held out."""
+        everything = np.arange(trainer.rows.shape[0])
         rest, held = hold_out(trainer.Y, self.seed)
         if not len(held):
-            return self._train(trainer, everything, None)
-        first, calibration = self._train(trainer, rest, (take(X, held), trainer.Y[held]))
-        again = replace(self, epochs=first.epoch, lr_drops=first.lr_drops, calibration=calibration)
-        return replace(again._train(trainer, everything, None)[0], history=first.history), calibration
+            return trainer.train(self, everything)
+        first = trainer.train(self, rest, (take(trainer.rows.matrices[0], held), trainer.Y[held]))
+        fixed = replace(self, epochs=first.epoch, lr_drops=first.lr_drops, calibration=first.calibration)
+        return replace(trainer.train(fixed, everything), history=first.history)
 
     def add_tags(self, X: Any, Y: sp.csr_array, *, progress: Progress = silent) -> Self:
-        """Learn further tags Y (N, M) from X (N, D); the scores of the present ones stay as they are.
+        """Learn the tags Y (N, M) from X (N, D); the scores of the present ones stay equal.
 
-        The new columns are a linear layer on the last hidden layer, which stays fixed. It is trained like a
-        network without hidden layers: the best epoch is found on held-out rows, then all rows are used.
-        `history_`, `epoch_` and `lr_drops_` stay those of the first fit.
+        The new columns are a linear layer on the last hidden layer, which stays fixed. It is trained as a
+        network without hidden layers. `history_`, `epoch_` and `lr_drops_` stay those of `fit`.
         """
-        self._check_fitted()
-        features, labels = check_fit(X, Y)
-        self._check_X(features[:0])
+        features, labels = check_fit(self._check_matrix(X), Y)
         added = replace(
             self,
             hidden=(),
             dropout=self.hidden_dropout if self._layers[1:] else self.dropout,
             transform="raw",
-            epochs=max(self.epochs, EPOCHS),  # after a refit `epochs` is what sufficed for other tags
+            epochs=max(self.epochs, EPOCHS),  # those of a refit sufficed for other tags
             lr_drops=None,
             calibration=None,
         )
@@ -139,12 +115,11 @@ class Mlp(HeadBase, MlpOptions):
 
     def scores(self, X: Any) -> Float32Array:
         """Return the network's sigmoid outputs for X (N, D): (N, L) float32."""
-        rows = self._check_X(X)
+        rows = self._check_matrix(X)
         out = np.empty((len(rows), self.n_tags_), np.float32)
         for part, x in blocks(rows, ROWS):
-            hidden = last_hidden(self._layers, self.transform_(x))
-            first = 0
-            # one product a group of tags: in one with more columns the present ones could round differently
+            hidden, first = last_hidden(self._layers, self.transform_(x)), 0
+            # one product for each group of tags: in a wider one the present tags could round differently
             for layer in (self._layers[-1], *self._added):
                 last = first + len(layer[1])
                 expit(linear(hidden, layer), out=out[part, first:last])
@@ -157,7 +132,7 @@ class Mlp(HeadBase, MlpOptions):
         return self.history_
 
     def chosen(self) -> dict[str, Any]:
-        """Return the options with the best epoch, the learning rates up to it and the calibration, fixed."""
+        """Return the options that replay the best epoch, its learning rates and the calibration."""
         self._check_fitted()
         chosen = {"epochs": self.epoch_, "lr_drops": self.lr_drops_, "calibration": self.calibration_}
         return self.get_params() | chosen
@@ -181,5 +156,5 @@ class Mlp(HeadBase, MlpOptions):
         self.transform_ = FeatureTransform(self.transform, arrays["mean"], arrays["scale"])
         self._layers, self._added = numbered(arrays, ""), numbered(arrays, "added_")
         self.epoch_, self.lr_drops_ = facts["epoch"], tuple(facts["lr_drops"])
-        self.calibration_ = tuple(facts.get("calibration", IDENTITY))  # earlier heads have none
+        self.calibration_ = tuple(facts.get("calibration", IDENTITY))  # absent in older files
         self.history_ = facts["history"]

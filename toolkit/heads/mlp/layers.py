@@ -1,4 +1,4 @@
-"""A trained network as numpy arrays: scoring without torch."""
+"""A trained network as numpy arrays, to score without torch."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ Layers = list[tuple[Float32Array, Float32Array]]
 Calibration = tuple[float, ...]
 """Slope and intercept of all logits, the same for all tags."""
 IDENTITY = (1.0, 0.0)
-ROWS = 4096  # computed at once: bounds the memory of the hidden layers
+ROWS = 4096  # computed at once, to bound the memory of hidden layers
 
 
 def linear(x: Float32Array, layer: tuple[Float32Array, Float32Array]) -> Float32Array:
@@ -52,7 +52,7 @@ class HiddenRows:
 def learned_calibration(
     layers: Layers, transform: FeatureTransform, X: Matrix, Y: sp.csr_array, *, seed: int
 ) -> Calibration:
-    """Return slope and intercept (Platt 1999) for all tags, from rows X (n, D), Y (n, L) not trained on."""
+    """Return slope and intercept (Platt 1999) learned on rows X (n, D), Y (n, L) not trained on."""
     rows = tuning_rows(*Y.shape, seed)
     truth = Y[rows].toarray().ravel()
     if truth.all() or not truth.any():  # one class only: nothing can be learned
@@ -64,7 +64,7 @@ def learned_calibration(
 
 def calibrated(layers: Layers, calibration: Calibration) -> Layers:
     """Return the layers with slope and intercept included in the last."""
-    slope, intercept = (np.float32(each) for each in calibration)
+    slope, intercept = map(np.float32, calibration)
     weight, bias = layers[-1]
     return [*layers[:-1], (weight * slope, bias * slope + intercept)]
 

@@ -1,8 +1,8 @@
 """Losses of the network: the sum of their values, and the gradient by the logits.
 
-All are linear in the target y of an entry: ``y positive(z) + (1 - y) negative(z)``. Of thousands of tags an
-image has a few dozen, so the negative part is computed for all entries and corrected at the targets that are
-not 0: no dense target is made, and autograd keeps nothing of the size of the logits.
+All are linear in the target y of an entry: ``y positive(z) + (1 - y) negative(z)``. Few targets are not 0, so
+the negative part is computed for all entries and corrected at these: no dense target is made, and autograd
+keeps nothing of the size of the logits.
 """
 
 from dataclasses import dataclass
@@ -11,22 +11,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-LEAST = 1e-8
-"""Below this a probability counts as this in the asymmetric loss, as in its authors' code."""
+LEAST = 1e-8  # least probability in the asymmetric loss, as in its authors' code
 
-Part = tuple[Tensor, Tensor]
-"""Values, and derivatives by the logits, of the logits' shape."""
+Part = tuple[Tensor, Tensor]  # values, and derivatives by the logits, of the logits' shape
 
 
 class CrossEntropy:
     """Binary cross-entropy: ``-log p`` and ``-log(1 - p)`` with ``p = sigmoid(z)``."""
 
     def positive(self, z: Tensor) -> Part:
-        """Return values and derivatives at logits z if the target is 1."""
+        """Return values and derivatives at logits z for a target of 1."""
         return softplus(-z), torch.sigmoid(z) - 1
 
     def negative(self, z: Tensor) -> Part:
-        """Return values and derivatives at logits z if the target is 0."""
+        """Return values and derivatives at logits z for a target of 0."""
         return softplus(z), torch.sigmoid(z)
 
 
@@ -34,8 +32,8 @@ class CrossEntropy:
 class Asymmetric:
     """The asymmetric loss of Ridnik et al. 2021 (arXiv 2009.14119), equations 4 to 6.
 
-    ``-(1 - p)^gamma_pos log p`` if the target is 1, ``-m^gamma_neg log(1 - m)`` with ``m = max(p - clip, 0)``
-    if it is 0.
+    ``-(1 - p)^gamma_pos log p`` for a target of 1, ``-m^gamma_neg log(1 - m)`` with ``m = max(p - clip, 0)``
+    for 0.
     """
 
     gamma_pos: float
@@ -72,15 +70,9 @@ def loss_and_gradient(
 ) -> tuple[Tensor, Tensor]:
     """Return the summed loss () and its gradient (B, L) by the logits (B, L).
 
-    Parameters
-    ----------
-    at : Tensor (P,) int64
-        The targets that are not 0, each once, as positions in the flattened logits.
-    targets : Tensor (P,) float32
-        Their values, in (0, 1].
-    smoothing : float
-        Targets y become ``(1 - smoothing) y + smoothing / 2`` (label smoothing, Szegedy et al. 2016, arXiv
-        1512.00567, with two classes).
+    `targets` (P,) float32 in (0, 1] are those that are not 0, `at` (P,) int64 their positions in the
+    flattened logits. Label smoothing (Szegedy et al. 2016, arXiv 1512.00567, with two classes) makes targets
+    y ``(1 - smoothing) y + smoothing / 2``.
     """
     values, gradient = loss.negative(logits)
     total = values.sum()

@@ -1,4 +1,4 @@
-"""Options of the network, which the head, its trainer and its schedule share."""
+"""Options of the network, shared by the head, its trainer and its schedule."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -25,12 +25,11 @@ class MlpOptions:
     hidden : tuple of int
         Widths of the hidden layers; empty (or zeros) means none.
     dropout, hidden_dropout : float
-        Share of the transformed features, and of each hidden layer, zeroed at random while training.
+        Share of the transformed features, and of each hidden layer, zeroed in training.
     lr, weight_decay : float
         Of AdamW; biases do not decay.
     batch_size : int, optional
-        Rows a step; more than there are rows means all rows. None is `FEW_ROWS_BATCH`, or from `MANY_ROWS`
-        rows on `MANY_ROWS_BATCH`.
+        Rows in a step, at most all. None is `FEW_ROWS_BATCH`, or `MANY_ROWS_BATCH` from `MANY_ROWS` rows.
     epochs : int
         Passes over the rows at most; with `lr_drops`, exactly.
     patience : int
@@ -40,15 +39,15 @@ class MlpOptions:
         The learning rate is multiplied by `lr_factor` after `lr_patience` epochs without a gain of
         `min_delta` in validation F1 (the notebook's .5, 2 and 1e-4).
     lr_drops : tuple of int, optional
-        Epochs from which on the learning rate is multiplied by `lr_factor` once more. With it no validation
-        rows are used: `epochs` epochs replay that schedule. None learns both from validation rows.
+        Epochs from which the learning rate is multiplied by `lr_factor` once more: `epochs` epochs replay
+        this schedule without validation. None learns both from validation rows.
     loss : str
         ``bce`` (binary cross-entropy) or ``asymmetric`` (Ridnik et al. 2021, arXiv 2009.14119).
     gamma_neg, gamma_pos, clip : float
-        Of the asymmetric loss: how much less easy negatives and positives count, and the score up to which
-        negatives cost nothing.
+        Of the asymmetric loss: exponents that reduce the weight of easy negatives and positives, and the
+        score up to which negatives cost nothing.
     label_smoothing : float
-        The training targets 1 and 0 become 1 and 0 moved towards a half by half of this share.
+        The training targets 1 and 0 move towards each other by half of this share.
     mixup : float
         Training rows are mixed in pairs, transformed features and targets alike, in shares drawn from
         Beta(mixup, mixup) (Zhang et al. 2018, arXiv 1710.09412). 0 mixes none.
@@ -56,12 +55,12 @@ class MlpOptions:
         Slope and intercept applied to all logits after training. None learns them from validation rows
         unless training is plain: `loss` bce, neither smoothed nor mixed, gives probabilities already.
     transform : str
-        What is done to the features first.
+        Applied first.
     views : bool
         Whether the augmented views passed to `fit` are used.
     seed : int
-        Of the first weights, the order of rows, dropout, the choice of views and the hold-out. On a CPU two
-        fits with one seed give equal scores.
+        Of initial weights, order of rows, dropout, choice of views and hold-out. On a CPU two fits with one
+        seed give equal scores.
     device : str
         Where training runs: ``auto`` (a GPU if torch sees one), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     precision : str

@@ -1,4 +1,4 @@
-"""The rows a network trains on: transformed once and kept on its device, or read from disk in every epoch."""
+"""Training rows of the network: transformed once and kept on its device, or read in every epoch."""
 
 from collections.abc import Iterator, Sequence
 
@@ -16,8 +16,8 @@ from toolkit.heads.transforms import FeatureTransform
 class TrainingRows:
     """The plain rows and any augmented views of them, transformed, in batches of any order.
 
-    Up to `IN_MEMORY` bytes they are transformed once and stay on the device. Beyond, `BLOCK_BYTES` of rows of
-    the order asked for are read at a time. The order, and with it the training, is the same either way.
+    Up to `IN_MEMORY` bytes they are transformed once and stay on the device. Beyond, `BLOCK_BYTES` of rows
+    are read at a time, in the order of the batches: the training is the same.
     """
 
     def __init__(self, matrices: Sequence[Matrix], transform: FeatureTransform, device: str) -> None:
@@ -31,15 +31,11 @@ class TrainingRows:
 
         `HeadError` if one holds NaN or infinity.
         """
-        step = size if self._resident is not None else self._ahead(size)
+        ahead: int = max(1, features.BLOCK_BYTES // (4 * self.shape[1] * size))  # batches read at once
+        step = size if self._resident is not None else size * ahead
         for start in range(0, len(rows), step):
             part = slice(start, start + step)
             yield from torch.split(self._read(rows[part], which[part]), size)
-
-    def _ahead(self, size: int) -> int:
-        """Return the number of rows read at once: whole batches of `size`."""
-        batches: int = features.BLOCK_BYTES // (4 * self.shape[1] * size)
-        return max(1, batches) * size
 
     def _read(self, rows: RowNumbers, which: RowNumbers) -> Tensor:
         if self._resident is not None:
@@ -64,7 +60,7 @@ class TrainingRows:
 
 
 def sparse_targets(Y: sp.csr_array) -> tuple[Int64Array, Float32Array]:
-    """Return the positions of Y's (B, L) non-zeros in the flattened matrix (P,), and their values (P,)."""
+    """Return the positions (P,) of non-zeros in the flattened Y (B, L), and their values (P,)."""
     row = np.repeat(np.arange(Y.shape[0], dtype=np.int64), np.diff(Y.indptr))
     return row * Y.shape[1] + Y.indices, Y.data.astype(np.float32)
 
@@ -72,10 +68,10 @@ def sparse_targets(Y: sp.csr_array) -> tuple[Int64Array, Float32Array]:
 def mixed(
     x: Tensor, Y: sp.csr_array, alpha: float, random: np.random.Generator
 ) -> tuple[Tensor, sp.csr_array]:
-    """Return rows x (B, D) and targets Y (B, L), each mixed with those of another row drawn at random.
+    """Return rows x (B, D) and targets Y (B, L), each mixed with those of a random row.
 
-    One share a batch is drawn from Beta(alpha, alpha), as the authors of mixup do (Zhang et al. 2018, arXiv
-    1710.09412).
+    One share for the batch is drawn from Beta(alpha, alpha), as in the code of mixup's authors (Zhang et al.
+    2018, arXiv 1710.09412).
     """
     share = random.beta(alpha, alpha)
     partner = random.permutation(len(x))

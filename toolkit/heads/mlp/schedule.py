@@ -1,4 +1,4 @@
-"""When the network's learning rate falls, which epoch is best and when training ends."""
+"""The learning rates, the best epoch and the last epoch of a training."""
 
 from toolkit.heads.mlp.options import MlpOptions
 
@@ -6,13 +6,9 @@ LEAST_LR = 0.01  # share of the first learning rate below which training stops: 
 
 
 class Schedule:
-    """Decides learning rates, the best epoch and the end, from validation or by replaying `lr_drops`.
+    """Chooses learning rates, the best and the last epoch by validation, or replays `lr_drops`.
 
-    Parameters
-    ----------
-    options : MlpOptions
-    choosing : bool
-        Whether validation decides; else all epochs are run and the last is the best.
+    Unless it is `choosing`, all epochs run and the last is the best.
     """
 
     def __init__(self, options: MlpOptions, *, choosing: bool) -> None:
@@ -30,9 +26,9 @@ class Schedule:
         return self.options.lr * self.options.lr_factor ** sum(drop <= epoch for drop in self.drops)
 
     def better(self, record: dict[str, float]) -> bool:
-        """Register an epoch; return whether its weights are to be kept.
+        """Register an epoch; return whether it is the best so far.
 
-        Of epochs with equal F1 the one with the lower loss is kept, yet only a higher F1 renews patience.
+        Of epochs with equal F1 the one with the lower loss is better, but only a higher F1 renews patience.
         """
         epoch = int(record["epoch"])
         if not self.choosing:
@@ -49,7 +45,7 @@ class Schedule:
         return True
 
     def _watch(self, f1: float, epoch: int) -> None:
-        """Let the learning rate fall from the next epoch on if F1 has stopped growing."""
+        """Reduce the learning rate from the next epoch if F1 has stopped growing."""
         self._flat += 1
         if f1 > self._plateau_f1 + self.options.min_delta:
             self._plateau_f1, self._flat = f1, 0
@@ -58,9 +54,10 @@ class Schedule:
             self._flat = 0
 
     def over(self, epoch: int) -> bool:
-        """Return whether this epoch is the last: by number, patience or a learning rate too low to matter."""
-        if not self.choosing or epoch == self.options.epochs:
-            return epoch == self.options.epochs
+        """Return whether this epoch is the last: by number, by patience or by a too low learning rate."""
+        last = epoch == self.options.epochs
+        if last or not self.choosing:
+            return last
         spent = self.lr(epoch + 1) < LEAST_LR * self.options.lr
         return spent or epoch - self._best_f1_epoch >= self.options.patience
 

@@ -1,4 +1,4 @@
-"""The training loop of `toolkit.heads.mlp.head`, which imports torch."""
+"""The training of the network with torch."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,7 +13,7 @@ from toolkit.arrays.features import Matrix, blocks
 from toolkit.arrays.types import Float32Array, Int64Array, RowNumbers
 from toolkit.errors import HeadError
 from toolkit.heads.base import Val
-from toolkit.heads.mlp.layers import Layers
+from toolkit.heads.mlp.layers import IDENTITY, Calibration, Layers, calibrated, learned_calibration
 from toolkit.heads.mlp.losses import Asymmetric, CrossEntropy, loss_and_gradient
 from toolkit.heads.mlp.options import MlpOptions, Precision
 from toolkit.heads.mlp.rows import TrainingRows, mixed, sparse_targets
@@ -22,17 +22,16 @@ from toolkit.heads.transforms import FeatureTransform
 from toolkit.runtime.progress import Progress
 
 _VAL_ROWS = 1024
-CUTS = 2**16
-"""Thresholds that validation F1 is compared at: k / CUTS. A power of two, so that counting is exact."""
-BF16_PROCESSORS = ("avx512_bf16", "amx_bf16")
-"""Flags of processors that multiply bf16 matrices faster than float32 ones."""
+CUTS = 2**16  # validation F1 is measured at thresholds k / CUTS; a power of two, so that counting is exact
+BF16_PROCESSORS = ("avx512_bf16", "amx_bf16")  # flags of processors that multiply bf16 faster than float32
 
 
 @dataclass(frozen=True)
 class Trained:
-    """The weights of `epoch`, and the course of the training."""
+    """The calibrated weights of the best epoch, and the record of the training."""
 
     layers: Layers
+    calibration: Calibration
     epoch: int
     lr_drops: tuple[int, ...]
     history: list[dict[str, float]]
@@ -47,8 +46,8 @@ class Trainer:
     def train(self, options: MlpOptions, rows: RowNumbers, val: Val = None) -> Trained:
         """Train a network on some rows (n,); return the weights of its best epoch.
 
-        Epochs are measured on `val`, which chooses the best unless ``options.lr_drops`` makes it the last.
-        `HeadError` if training diverges, or rows read on the way hold NaN or infinity.
+        `val` chooses the best epoch, unless ``options.lr_drops`` makes it the last, and the calibration.
+        `HeadError` if training diverges, or rows hold NaN or infinity.
         """
         random = np.random.default_rng(options.seed)
         network = Network(options, self.rows.shape[1], self.Y[rows], self.device)
@@ -57,7 +56,7 @@ class Trainer:
         while not over:
             epoch += 1
             lr = schedule.lr(epoch)
-            loss = self._epoch(network, options, rows, lr, random) / len(rows)
+            loss = self._epoch(network, rows, lr, random) / len(rows)
             if not np.isfinite(loss):
                 raise HeadError(
                     f"training diverged in epoch {epoch} (loss {loss}); give a lower lr than {lr:g}"
@@ -72,41 +71,37 @@ class Trainer:
                 kept = network.layers()
             over = schedule.over(epoch)
             self.progress("train mlp", epoch, epoch if over else options.epochs, note)
-        return Trained(kept, schedule.best_epoch, schedule.drops_until_best(), history)
+        calibration = options.calibration or IDENTITY
+        if options.calibration is None and val is not None and not options.is_plain:
+            calibration = learned_calibration(kept, self.rows.transform, *val, seed=options.seed)
+        layers = calibrated(kept, calibration)
+        return Trained(layers, calibration, schedule.best_epoch, schedule.drops_until_best(), history)
 
-    def _epoch(
-        self,
-        network: "Network",
-        options: MlpOptions,
-        rows: RowNumbers,
-        lr: float,
-        random: np.random.Generator,
-    ) -> float:
-        """Take one step a batch, rows in random order and each from a random view; return the summed loss."""
+    def _epoch(self, network: "Network", rows: RowNumbers, lr: float, random: np.random.Generator) -> float:
+        """Take a step for each batch of rows, in random order and of random views; return the summed loss."""
         order = random.permutation(rows)
         which = random.integers(len(self.rows.matrices), size=len(rows))
-        size = options.rows_a_step(len(rows))
+        mixup, size = network.options.mixup, network.options.rows_a_step(len(rows))
         total = torch.zeros((), device=self.device)
         for number, x in enumerate(self.rows.batches(order, which, size)):
             y = self.Y[order[number * size : number * size + len(x)]]
-            batch = mixed(x, y, options.mixup, random) if options.mixup else (x, y)
+            batch = mixed(x, y, mixup, random) if mixup else (x, y)
             total += network.step(*batch, lr)
         return float(total)
 
 
 class Network:
-    """Linear layers with ReLU and dropout between them, as plain tensors, and their AdamW.
+    """Linear layers with ReLU and dropout between them, and their AdamW.
 
-    torch's own layers draw from its global generator, these do not. Weights, optimizer state and losses are
-    float32; with bf16 the matrix products of training round their factors.
+    They are plain tensors, since torch's layers draw from its global generator. Weights, optimizer state and
+    losses are float32; with bf16 the matrix products of training round their factors.
     """
 
     def __init__(self, options: MlpOptions, D: int, Y: sp.csr_array, device: torch.device) -> None:
-        self.device = device
+        self.options, self.device = options, device
         self.dtype = working_dtype(options.precision, device)
         asymmetric = Asymmetric(options.gamma_pos, options.gamma_neg, options.clip)
         self.loss = asymmetric if options.loss == "asymmetric" else CrossEntropy()
-        self.smoothing = options.label_smoothing
         self.random = torch.Generator(device).manual_seed(options.seed)
         self.keep = (1 - options.dropout, 1 - options.hidden_dropout)
         widths = [D, *filter(None, options.hidden), Y.shape[1]]
@@ -121,14 +116,12 @@ class Network:
             self.biases.append(torch.zeros(fan_out, device=device).requires_grad_())
         with torch.no_grad():
             self.biases[-1].copy_(torch.from_numpy(prior_logits(Y)))
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": self.weights, "weight_decay": options.weight_decay},
-                {"params": self.biases, "weight_decay": 0.0},
-            ],
-            lr=options.lr,
-            fused=True,  # one pass over weights and state instead of a dozen
-        )
+        groups = [
+            {"params": self.weights, "weight_decay": options.weight_decay},
+            {"params": self.biases, "weight_decay": 0.0},
+        ]
+        # fused: one pass over weights and state instead of a dozen
+        self.optimizer = torch.optim.AdamW(groups, lr=options.lr, fused=True)
 
     def logits(self, x: Tensor, *, training: bool = False) -> Tensor:
         """Return the logits (B, L) float32 of transformed rows x (B, D)."""
@@ -144,15 +137,15 @@ class Network:
         return x.float()
 
     def step(self, x: Tensor, Y: sp.csr_array, lr: float) -> Tensor:
-        """Learn from transformed rows x (B, D) and their targets Y (B, L); return the sum of their losses.
+        """Learn from transformed rows x (B, D) and targets Y (B, L); return the summed loss.
 
-        The loss is summed over tags: averaged over thousands of them, a rare tag's gradient would be lost in
-        Adam's epsilon.
+        The loss is a sum over tags: in a mean of thousands, a rare tag's gradient would be lost in Adam's
+        epsilon.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         logits = self.logits(x, training=True)
-        loss, gradient = self._loss(logits.detach(), Y, self.smoothing)
+        loss, gradient = self._loss(logits.detach(), Y, self.options.label_smoothing)
         self.optimizer.zero_grad()
         torch.autograd.backward(logits, gradient.div_(len(x)))
         self.optimizer.step()
@@ -164,9 +157,9 @@ class Network:
 
     @torch.no_grad()
     def measure(self, transform: FeatureTransform, X: Matrix, Y: sp.csr_array) -> dict[str, float]:
-        """Return the loss, and precision, recall and F1 pooled over all tags, on rows X (n, D), Y (n, L).
+        """Return the loss and micro-averaged precision, recall and F1 on rows X (n, D), Y (n, L).
 
-        Scores are only counted, by the `CUTS` steps they reach: no matrix (n, L) is held.
+        Scores are only counted, in `CUTS` steps: no matrix (n, L) is held.
         """
         loss = 0.0
         reached, hits = (np.zeros(CUTS + 1, np.int64) for _ in range(2))
@@ -192,8 +185,7 @@ def _at_best_cut(reached: Int64Array, hits: Int64Array) -> dict[str, float]:
     """Return F1, precision and recall at the cut with the highest F1, from counts of scores in each step."""
     predicted, true = (np.cumsum(counts[::-1])[::-1] for counts in (reached, hits))
     f1 = 2 * true / np.maximum(predicted + true[0], 1)
-    best = int(len(f1) - 1 - np.argmax(f1[::-1]))  # of equal ones the highest
-    cut = best if true[0] else CUTS // 2
+    cut = int(CUTS - np.argmax(f1[::-1])) if true[0] else CUTS // 2  # of equal ones the highest
     return {
         "val_precision": float(true[cut] / max(predicted[cut], 1)),
         "val_recall": float(true[cut] / max(true[0], 1)),
@@ -204,15 +196,15 @@ def _at_best_cut(reached: Int64Array, hits: Int64Array) -> dict[str, float]:
 
 
 def prior_logits(Y: sp.csr_array) -> Float32Array:
-    """Return each tag's logit of its share of rows (L,) float32, with half a row added to either side."""
+    """Return the logit of each tag's share of rows (L,), with half a row added to either side."""
     positives = np.asarray(Y.sum(axis=0), np.float64)
     return np.log((positives + 0.5) / (Y.shape[0] - positives + 0.5)).astype(np.float32)
 
 
 def working_dtype(precision: Precision, device: torch.device) -> torch.dtype:
-    """Return the type that training rounds the factors of its matrix products to.
+    """Return the type of the factors of matrix products in training.
 
-    ``auto`` is bf16 if the device multiplies it natively: that depends on the machine only, so fits repeat.
+    ``auto`` is bf16 if the device multiplies it natively: it depends on the machine only, so fits repeat.
     """
     if precision != "auto":
         return {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
