@@ -57,9 +57,9 @@ def read_table(path: Path, width: int) -> Iterator[list[str]]:
         raise damaged(str(error)) from error
 
 
-def damaged(what: str) -> StoreError:
+def damaged(reason: str) -> StoreError:
     """Return the error of a store whose files disagree or cannot be read."""
-    return StoreError(f"{what}; the store is damaged, embed again with --force")
+    return StoreError(f"{reason}; the store is damaged, embed again with --force")
 
 
 def read_journal(path: Path) -> Iterator[tuple[int, Row]]:
