@@ -88,7 +88,7 @@ class StoreMeta:
         write_json(path, asdict(self))
 
     def joined(self, earlier: Sequence["StoreMeta"], *, added: bool) -> "StoreMeta":
-        """Return this with the makers of its rows: those of `earlier` and, if it `added` rows, this pass."""
+        """Return this with devices and versions of `earlier` passes, and its own only if it `added` rows."""
         makers = [*earlier, self] if added or not earlier else earlier
         made_with = {name: text for meta in makers for name, text in meta.made_with.items()}
         devices = {meta.made_with["device"]: None for meta in makers if "device" in meta.made_with}
@@ -98,7 +98,7 @@ class StoreMeta:
         return replace(self, made_with=made_with, versions=versions)
 
     def may_be_of(self, root: str) -> bool:
-        """Return whether this may describe the images in `root`: the same folder, or one that was moved."""
+        """Return whether this may describe the images in `root`: the same folder, or a moved one."""
         return not (self.root and root and Path(self.root).exists()) or Path(root).samefile(self.root)
 
     def require_same(self, meta: "StoreMeta", name: str) -> None:
