@@ -46,7 +46,7 @@ def network(folder: Path, device: str) -> dict[str, Any]:
 
 
 def reading(folder: Path, device: str, *, decode: str, processes: int) -> dict[str, Any]:
-    """Read, decode and resize, in as many threads as there are cores, shared by processes as in the pass."""
+    """Read, decode and resize, with one thread a core, divided among processes as in the pass."""
     entries = read_manifest(folder).entries[:READ]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, context, _begin, (context.Barrier(processes),)) as pool:

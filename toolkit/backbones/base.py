@@ -55,8 +55,6 @@ class LoadedNetwork:
     ----------
     options : NetworkOptions
         Weights, device and engine are decided; the precision may still be ``auto``.
-    processor : str
-        Name of the CPU or GPU.
     fast_precisions : tuple of str
         Precisions faster than fp32, the safest first.
     folder : Path

@@ -55,23 +55,24 @@ def cosines(rows: Float32Array, reference: Float32Array) -> Float64Array:
 def check(network: LoadedNetwork, precision: str) -> Fidelity:
     """Compare `precision` with fp32 on drawn pictures, once; the result is kept in the network's folder."""
     side = network.preprocessing.recipe.crop_size
-    what = f"{network.options.engine} on {network.processor} at {side}"
-    path = network.folder / f"fidelity-{precision}-{hashlib.sha256(what.encode()).hexdigest()[:8]}.json"
+    setting = f"{network.options.engine} on {network.processor} at {side}"
+    path = network.folder / f"fidelity-{precision}-{hashlib.sha256(setting.encode()).hexdigest()[:8]}.json"
     try:
         known = _read(path)
         return Fidelity(known["mean"], known["worst"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        logger.debug("the fidelity of %s is not known for %s: %s", precision, what, error)
-    parts = np.stack([sample(seed, side) for seed in range(PICTURES)]).reshape(-1, 4, side, side, 3)
-    measurement = fidelity(
-        *(np.concatenate([*map(network.start(name).forward, parts)]) for name in (precision, "fp32"))
+        logger.debug("the fidelity of %s is not known for %s: %s", precision, setting, error)
+    parts = [np.stack([sample(first + place, side) for place in range(4)]) for first in range(0, PICTURES, 4)]
+    rows, reference = (
+        np.concatenate([*map(network.start(name).forward, parts)]) for name in (precision, "fp32")
     )
+    measurement = fidelity(rows, reference)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         names = {"backbone": network.options.backbone, "weights": network.options.weights}
-        write_json(path, {"precision": precision, **asdict(measurement), "what": what, **names})
+        write_json(path, {"precision": precision, **asdict(measurement), "what": setting, **names})
     except OSError as error:
-        logger.debug("the fidelity of %s cannot be kept: %s", what, error)
+        logger.debug("the fidelity of %s cannot be kept: %s", setting, error)
     return measurement
 
 
@@ -84,10 +85,7 @@ def sample(seed: int, side: int) -> Pixels:
 def measured(folder: Path) -> list[dict[str, Any]]:
     """Return the results that `check` kept in `folder`, with ``faithful``.
 
-    Raises
-    ------
-    OSError, ValueError, KeyError, TypeError
-        One is damaged, or of an earlier version.
+    A damaged one raises `OSError`, `ValueError`, `KeyError` or `TypeError`.
     """
     documents = [_read(path) for path in sorted(folder.glob("fidelity-*.json"))]
     return [one | {"faithful": Fidelity(one["mean"], one["worst"]).faithful} for one in documents]

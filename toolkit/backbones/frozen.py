@@ -59,7 +59,6 @@ class FrozenBackbone:
 def load_backbone(
     options: NetworkOptions,
     *,
-    device: str | None = None,
     graphs: Path | None = None,
     calibration: Calibration | None = None,
     progress: Progress = silent,
@@ -72,8 +71,6 @@ def load_backbone(
         Engine ``auto`` is OpenVINO on CPUs and torch elsewhere. Precision ``auto`` is the fastest of fp32,
         bf16 and fp16 that is native here and faithful (see `toolkit.backbones.fidelity`); ``int8`` calibrates
         a graph, and ``int8-DIGEST`` is a graph calibrated before.
-    device : str, optional
-        One device, if the options name several.
     graphs : Path, optional
         The folder of int8 graphs.
     calibration : callable, optional
@@ -84,7 +81,7 @@ def load_backbone(
     OptionError, WeightsError
         A name, option or file does not exist or does not fit.
     """
-    settled = _settled(options, options.device if device is None else device)
+    settled = _settled(options)
     load = resolve_name(ENGINES[settled.engine].load)
     try:
         network: LoadedNetwork = load(settled, graphs=graphs, calibration=calibration, progress=progress)
@@ -94,9 +91,9 @@ def load_backbone(
         raise OptionError(f"{error}; free some of its memory, or give another --device") from error
 
 
-def _settled(options: NetworkOptions, device: str) -> NetworkOptions:
+def _settled(options: NetworkOptions) -> NetworkOptions:
     """Decide weights, device and engine."""
-    device = resolve_device(device_for(device, options.engine, options.precision))
+    device = resolve_device(device_for(options.device, options.engine, options.precision))
     engine = choose_engine(options.engine, device, precision=options.precision, decode=options.decode)
     weights = options.weights or default_weights(options.backbone)
     if weights.endswith(FILES):

@@ -96,7 +96,7 @@ class DeviceDecoder:
         return [picture for data in files for picture in self._decode([data])]
 
     def _resized(self, pictures: Sequence[torch.Tensor | None]) -> list[Decoded | None]:
-        """Resize pictures (3, H, W), those of one size together: a GPU needs the same time for one."""
+        """Resize pictures (3, H, W), those of one size together, which a GPU does as fast as one of them."""
         by_size: dict[torch.Size, list[int]] = {}
         for place, picture in enumerate(pictures):
             if picture is not None:

@@ -37,7 +37,7 @@ class Network:
 
 
 class FromBytes(nn.Module):
-    """(B, H, W, 3) uint8 to (B, D), normalisation included, so that batches stay bytes until then."""
+    """(B, H, W, 3) uint8 to (B, D). Normalises on the device, so that batches are copied to it as bytes."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()

@@ -79,8 +79,8 @@ class Preprocessing:
     def of(cls, recipe: Recipe, options: NetworkOptions) -> "Preprocessing":
         """Adapt a recipe; the size resized to before a crop changes in proportion to the input size.
 
-        `resize` is by default ``full``, or ``squash`` for a network that takes one size only, which refuses
-        other sizes by an `OptionError`.
+        `resize` is by default ``full``, or ``squash`` for a network that takes one size only. `OptionError`
+        if such a network is to take another size or shape.
         """
         size = options.input_size or recipe.crop_size
         resize = options.resize or (DEFAULT_RESIZE if recipe.any_size else "squash")

@@ -37,7 +37,7 @@ def random_seed(name: str) -> int | None:
 
 
 def weights_file(name: str) -> Path:
-    """Return the path of the weights file `name`; `WeightsError` if it is no such name or does not exist."""
+    """Return `name` as a path; `WeightsError` if it does not end like a weights file or does not exist."""
     path = Path(name)
     if path.suffix not in FILES:
         raise WeightsError(f"--weights got {os.fspath(path)!r}; allowed are {ALLOWED}")
@@ -47,7 +47,7 @@ def weights_file(name: str) -> Path:
 
 
 def file_state(weights: str) -> State | None:
-    """Return the tensors of a weights file, unpickling nothing else, or None for ``random:SEED``."""
+    """Return the tensors of a weights file, unpickling only tensors, or None for ``random:SEED``."""
     import torch
 
     if random_seed(weights) is not None:

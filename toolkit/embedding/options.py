@@ -27,7 +27,7 @@ class BatchOptions(Options):
 
 
 class ViewOptions(SeedOption):
-    """Augmented views beside the plain embedding; `seed` is what they are drawn with."""
+    """Augmented views beside the plain embedding, drawn with `seed`."""
 
     views: Annotated[int, Ge(0), Option("Augmented views to cache for training, by mlp.")] = 0
 

@@ -30,7 +30,7 @@ REMEDY = "name --engine and --precision yourself, or devices of one kind"
 
 
 class Runner(Protocol):
-    """What `toolkit.embedding.run.run_pass` needs: the spec of the rows, and the rows.
+    """Embeds images for `toolkit.embedding.run.run_pass`.
 
     `made_with` is the device and the choice of precision, for people to read.
     """
@@ -99,7 +99,7 @@ class ManyDevices:
         self._ending.atexit = False  # at exit closed pipes end them, and a forked process must not
         try:
             for device in devices:
-                arguments = (network.part(NetworkOptions), device, each, graphs)
+                arguments = (replace(network.part(NetworkOptions), device=device), each, graphs)
                 child = Child("toolkit.embedding.runners:serve", *arguments, inbox=self._inbox)
                 self._children[child] = device
             loaded: dict[Child, tuple[EmbeddingSpec, dict[str, str]]] = {}
@@ -159,10 +159,10 @@ class ManyDevices:
                 return child, answer[1]
 
     def _failure(self, child: Child, error: ChildError) -> OptionError:
-        what = f"the process for {self._children[child]} {error}"
+        failure = f"the process for {self._children[child]} {error}"
         if self._loaded:
-            return OptionError(f"{what}; what is embedded is kept, run the same command to resume")
-        return OptionError(f"while starting, {what}")
+            return OptionError(f"{failure}; what is embedded is kept, run the same command to resume")
+        return OptionError(f"while starting, {failure}")
 
 
 def _end(children: dict[Child, str]) -> None:
@@ -172,11 +172,9 @@ def _end(children: dict[Child, str]) -> None:
         child.close()
 
 
-def serve(
-    channel: Channel, network: NetworkOptions, device: str, options: ReadOptions, graphs: Path | None
-) -> None:
-    """Run in the child for a device: load, then embed lot after lot until an empty one comes."""
-    backbone = load_backbone(network, device=device, graphs=graphs, progress=channel)
+def serve(channel: Channel, network: NetworkOptions, options: ReadOptions, graphs: Path | None) -> None:
+    """Run in the child of a device: load the network, then embed lots until an empty one."""
+    backbone = load_backbone(network, graphs=graphs, progress=channel)
     channel.send((backbone.spec, _made_with(backbone)))
     rows: list[Embedded] = []
     for embedded in embed_entries(_lots(channel), backbone, options):

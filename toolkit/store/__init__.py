@@ -1,4 +1,4 @@
-"""The embedding store: rows on disk, the ids of their images, and the spec of both. Does not import torch.
+"""The embedding store: rows on disk, the ids of their images, and their spec. Does not import torch.
 
 Layout of ``<name>/``::
 

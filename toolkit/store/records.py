@@ -88,7 +88,7 @@ class StoreMeta:
         write_json(path, asdict(self))
 
     def joined(self, earlier: Sequence["StoreMeta"], *, added: bool) -> "StoreMeta":
-        """Return this with the makers of its rows: those of `earlier` and, if it `added` rows, this pass."""
+        """Return this with devices and versions of `earlier` passes, and its own only if it `added` rows."""
         makers = [*earlier, self] if added or not earlier else earlier
         made_with = {name: text for meta in makers for name, text in meta.made_with.items()}
         devices = {meta.made_with["device"]: None for meta in makers if "device" in meta.made_with}
@@ -98,22 +98,22 @@ class StoreMeta:
         return replace(self, made_with=made_with, versions=versions)
 
     def may_be_of(self, root: str) -> bool:
-        """Return whether this may describe the images in `root`: the same folder, or one that was moved."""
+        """Return whether this may describe the images in `root`: the same folder, or a moved one."""
         return not (self.root and root and Path(self.root).exists()) or Path(root).samefile(self.root)
 
-    def require_same(self, meta: "StoreMeta", what: str) -> None:
-        """Raise unless the rows of `what`, which this describes, and a pass of `meta` may be mixed."""
+    def require_same(self, meta: "StoreMeta", name: str) -> None:
+        """Raise unless the rows of `name`, which this describes, and a pass of `meta` may be mixed."""
         other = "another --name, or --force to replace it"
         if not self.may_be_of(meta.root):
             raise StoreError(
-                f"{what} holds the images of {self.root}, these are of {meta.root}; give {other}"
+                f"{name} holds the images of {self.root}, these are of {meta.root}; give {other}"
             )
         remedy = f"give the old options, {other}"
-        self.spec.require(meta.spec, have=what, want="this pass", remedy=remedy)
-        for name in ("dtype", "views", *(["seed"] if meta.views else [])):
-            have, want = getattr(self, name), getattr(meta, name)
+        self.spec.require(meta.spec, have=name, want="this pass", remedy=remedy)
+        for field_name in ("dtype", "views", *(["seed"] if meta.views else [])):
+            have, want = getattr(self, field_name), getattr(meta, field_name)
             if have != want:
-                raise StoreError(f"{what} has {name} {have}, this pass {want}; {remedy}")
+                raise StoreError(f"{name} has {field_name} {have}, this pass {want}; {remedy}")
 
 
 def array_names(views: int) -> list[str]:

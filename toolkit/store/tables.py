@@ -57,16 +57,16 @@ def read_table(path: Path, width: int) -> Iterator[list[str]]:
         raise damaged(str(error)) from error
 
 
-def damaged(what: str) -> StoreError:
+def damaged(reason: str) -> StoreError:
     """Return the error of a store whose files disagree or cannot be read."""
-    return StoreError(f"{what}; the store is damaged, embed again with --force")
+    return StoreError(f"{reason}; the store is damaged, embed again with --force")
 
 
 def read_journal(path: Path) -> Iterator[tuple[int, Row]]:
     """Yield slot and row of the journal's complete lines; a kill may have cut the last one off."""
     with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         text = file.read()
-    # a stream, not splitlines, which cuts at U+2028, U+0085 and form feeds, and names may hold those
+    # not splitlines: it cuts at U+2028, U+0085 and form feeds, which names may hold
     for cells in csv.reader(io.StringIO(text[: text.rfind("\n") + 1], newline="")):
         if len(cells) == len(INDEX_COLUMNS):
             with contextlib.suppress(ValueError):  # no number, as after a crash of the machine

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 class _Source:
     """The finished store or an interrupted pass; `moves` are (slot, place) of the rows kept."""
 
-    what: str
+    name: str
     folder: Path
     meta: StoreMeta
     rows: Mapping[int, Row]
@@ -124,15 +124,15 @@ class StoreWriter:
             if not force:  # else it is replaced, damaged or not
                 raise
         if self.before is not None and not force:
-            what, rows = f"the store at {self.target}", dict(enumerate(self.before.rows))
-            self._sources.append(_Source(what, self.target, self.before.meta, rows))
+            name, rows = f"the store at {self.target}", dict(enumerate(self.before.rows))
+            self._sources.append(_Source(name, self.target, self.before.meta, rows))
         if holds_rows(partial):
             slots = range(len(open_array(partial / "embeddings.npy")))
             rows = {slot: row for slot, row in read_journal(partial / "journal.csv") if slot in slots}
             meta = StoreMeta.read(partial / "meta.json")
             self._sources.append(_Source(f"the interrupted pass at {partial}", partial, meta, rows))
         for source in self._sources:
-            source.meta.require_same(self.meta, source.what)
+            source.meta.require_same(self.meta, source.name)
 
     def todo(self) -> list[int]:
         """Return the slots that still need embedding, in order."""
@@ -168,9 +168,9 @@ class StoreWriter:
         self.failures[slot] = reason
 
     def flush(self) -> None:
-        """Hand what was written to the operating system, then enter it in the journal.
+        """Flush rows to the operating system, then enter them in the journal.
 
-        It survives the end of this process, but not a crash of the machine: nothing is synced.
+        They survive the end of this process, but not a crash of the machine: nothing is synced.
         """
         if self._folder is not None:
             with self._writing():
@@ -248,7 +248,7 @@ class StoreWriter:
         self.lock.release()
 
     def abandon(self) -> None:
-        """Stop and forget the pass; a finished store of that name stays as it is."""
+        """Stop and delete the pass; a finished store of that name stays."""
         self._drop()
         if self._folder is not None:
             with contextlib.suppress(OSError):

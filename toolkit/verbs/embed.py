@@ -93,8 +93,7 @@ def _runner(options: EmbedOptions, devices: tuple[str, ...], graphs: Path, manif
     if len(devices) > 1 and options.precision != "int8":
         return ManyDevices(devices, options, options, graphs=graphs, progress=options.progress)
     backbone = load_backbone(
-        options,
-        device=devices[0],
+        replace(options, device=devices[0]),
         graphs=graphs,
         calibration=_pictures(manifest, options),
         progress=options.progress,
