@@ -102,13 +102,9 @@ def read_csv(
     """Yield ``(line, cells)`` for every row of a comma-separated file, the header first.
 
     The file is streamed. `line` is the physical line on which the row starts, from 1, also after quoted line
-    breaks. Blank lines are skipped. Cells are strings as written.
-
-    Raises
-    ------
-    error
-        The file cannot be read or decoded, is empty, has a quote that never closes, or has a row with more or
-        fewer cells than the header.
+    breaks. Blank lines are skipped. Cells are strings as written. `error` is raised if the file cannot be
+    read or decoded, is empty, has a quote that never closes, or a row with more or fewer cells than the
+    header.
     """
     codec = codec_name(encoding)
     try:

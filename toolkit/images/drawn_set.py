@@ -18,10 +18,8 @@ from toolkit.files.text import write_csv
 from toolkit.images.drawn import TAGS, draw_picture
 from toolkit.runtime.progress import Progress, silent
 
-N_NEW = 40
-"""Number of pictures to predict."""
-
-_LEAST = 20  # pictures, so that every way of storing occurs
+N_NEW = 40  # pictures to predict
+_LEAST = 20  # labelled pictures, so that every way of storing occurs
 _ODD_NAME = "演示 图片, 第一张.jpg"
 
 

@@ -71,18 +71,9 @@ class Manifest:
 def read_manifest(source: Path, *, root: Path | None = None, encoding: str = "utf-8") -> Manifest:
     """List the images of `source`: a folder, a ``.csv`` file or one image file.
 
-    Parameters
-    ----------
-    root : Path, optional
-        The folder that the paths of a csv are relative to, by default its own.
-    encoding : str
-        Encoding of a csv; UTF-8 may have a byte order mark.
-
-    Raises
-    ------
-    ManifestError
-        `source` does not exist, cannot be read in full, or lists no image; a csv has no image column, an
-        empty cell in it, or only paths that do not exist.
+    The paths of a csv in `encoding` are relative to `root`, by default its own folder. `ManifestError` if
+    `source` does not exist, cannot be read in full, or lists no image; for a csv also if it has no image
+    column, an empty cell in it, or only paths that do not exist.
     """
     try:
         exists = source.exists()

@@ -53,10 +53,8 @@ class RawLabels:
         Canonical (columns sorted and unique); column k is ``tags[k]``.
     root : Path
         The folder the ids are relative to.
-    places : sequence, length R
-        The line or file of each row, for messages.
-    unit : str
-        What `places` are: ``line``, ``file``, ...
+    places, unit : sequence, length R, and str
+        Where each row is, for messages: its line or file, and ``line``, ``file``, ...
     ordered : bool
         Whether the table keeps the order of `tags`, as for an ``.npz``.
     notes : tuple of str

@@ -105,8 +105,7 @@ class ExpectedF1(DecisionRule):
         if self.slope is None:
             raise OptionError(f"decision rule {self.name!r} is not tuned; call fit(scores, Y) first")
         logits = clipped_logits(scores, self.clip)
-        p: Float32Array = expit(np.float32(self.slope) * logits + np.float32(self.intercept))
-        return p
+        return np.asarray(expit(np.float32(self.slope) * logits + np.float32(self.intercept)))
 
     def apply(self, scores: ScoreMatrix) -> sp.csr_array:
         """Return each image's best set; of equal scores the first column wins."""

@@ -102,7 +102,7 @@ class FoldedCuts:
     def thresholds(self) -> Float64Array:
         """Return the mean over folds, in logits, of the thresholds best on the other folds, (L,).
 
-        nan for tags without positives. A single fold is used itself.
+        nan for tags without positives. A single fold is not left out.
         """
         L, n_folds = len(self.ranked.support), len(self.folds)
         total, times = np.zeros(L), np.zeros(L)
