@@ -1,5 +1,5 @@
-"""The contract of a head as a pytest class, for heads of other packages too; pytest must be installed."""
-# ruff: noqa: D102 - the names of the tests describe them
+"""The contract of heads as a class of pytest tests, for heads of other packages too."""
+# ruff: noqa: D102 - tests need no docstrings
 
 import json
 from collections.abc import Mapping
@@ -17,18 +17,9 @@ from toolkit.evaluation.decisions.cuts import best_threshold
 from toolkit.heads.base import Head
 from toolkit.heads.options import describe_options, option_types
 
-Rows = tuple[Float32Array, sp.csr_array]
 
-
-def example_rows(N: int = 240, D: int = 12, L: int = 5, seed: int = 0) -> Rows:
-    """Return X (N, D) and Y (N, L + 2): L tags that X predicts, one that no row has and one that all have.
-
-    Examples
-    --------
-    >>> X, Y = example_rows(30)
-    >>> X.shape, Y.shape, Y.toarray()[:, -2:].sum(axis=0).tolist()
-    ((30, 12), (30, 7), [0, 30])
-    """
+def example_rows(N: int = 240, D: int = 12, L: int = 5, seed: int = 0) -> tuple[Float32Array, sp.csr_array]:
+    """Return X (N, D) and Y (N, L + 2): L tags that X predicts, one that no row has and one that all have."""
     random = np.random.default_rng(seed)
     X = random.normal(size=(N, D)).astype(np.float32)
     logits = X @ np.random.default_rng(99).normal(size=(D, L)) * 2 - 1
@@ -37,14 +28,13 @@ def example_rows(N: int = 240, D: int = 12, L: int = 5, seed: int = 0) -> Rows:
 
 
 class HeadContract:
-    """What every head must do. Derive a test class from it in a file of tests.
+    """Tests that every head must pass. Derive a test class from it.
 
     Attributes
     ----------
     head_class : type
-        The head.
     options : mapping, optional
-        Options that make it fast; it must still learn `example_rows`.
+        Options that make the head fast; it must still learn `example_rows`.
 
     Examples
     --------
@@ -54,9 +44,6 @@ class HeadContract:
     >>> class TestMyHead(HeadContract):
     ...     head_class = Knn
     ...     options = {"k": 5, "temperature": 0.1}
-
-    A test can be called without pytest, too:
-
     >>> TestMyHead().test_scores__shape_range_and_better_than_chance()
     """
 
@@ -64,7 +51,7 @@ class HeadContract:
     options: ClassVar[Mapping[str, Any]] = {}
 
     def make(self, **options: Any) -> Head:
-        """Return a new head with `options` of the class and these."""
+        """Return a new head with the `options` of the class and these."""
         return self.head_class(**{**self.options, **options})
 
     @classmethod
@@ -74,7 +61,7 @@ class HeadContract:
 
     @property
     def fitted(self) -> Head:
-        """A head fitted on `example_rows`, the same for all tests; they must not change it."""
+        """A head fitted on `example_rows`, shared by all tests, which must not change it."""
         return self._fitted()
 
     def test_options__are_stored_and_described(self) -> None:
