@@ -60,8 +60,8 @@ class Head(Protocol):
     ) -> Self:
         """Learn from X (N, D) float16/32 and Y (N, L) CSR; a second call starts from scratch.
 
-        `HeadError` if the arrays do not fit together or hold NaN or infinity, `OptionError` if the value of an
-        option is not allowed.
+        `HeadError` if the arrays do not fit together or hold NaN or infinity, `OptionError` if an option's
+        value is not allowed.
 
         Parameters
         ----------
@@ -186,8 +186,9 @@ class HeadBase:
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """The epochs of the fit, or the options it tried."""
-        return []
+        """The epochs of the fit (`history_`) or the options it tried (`tuning_`), if it recorded them."""
+        records: list[dict[str, Any]] = getattr(self, "history_", getattr(self, "tuning_", []))
+        return records
 
     def diagnostics(self) -> dict[str, Any]:
         """Return measures of the fit's quality, in values that json can hold."""

@@ -223,11 +223,6 @@ class Knn(HeadBase):
         """The share of true neighbours in the results of the search."""
         return 1.0 if self._index is None else self._index.recall
 
-    @property
-    def history(self) -> list[dict[str, Any]]:
-        """The combinations of options tried (`tuning_`)."""
-        return self.tuning_
-
     def diagnostics(self) -> dict[str, Any]:
         """Return the ``recall`` of the search."""
         return {"recall": self.recall_}

@@ -38,8 +38,10 @@ class Solution:
     params: Float32Array  # (L, R + 1): coefficients, then the intercept, for centred rows
     iterations: Int64Array  # (L,)
     gap: Float64Array
-    """Estimated distance (L,) to the optimum's objective, as a share of it: half the squared Newton decrement,
-    by the L-BFGS or the diagonal approximation of the Hessian, whichever is larger."""
+    """Estimated distance (L,) to the optimum's objective, as a share of it.
+
+    It is half the squared Newton decrement, by the L-BFGS or the diagonal Hessian, whichever is larger.
+    """
     converged: BoolArray  # (L,): whether the gap is at most the tolerance
 
 
