@@ -60,6 +60,9 @@ class Head(Protocol):
     ) -> Self:
         """Learn from X (N, D) float16/32 and Y (N, L) CSR; a second call starts from scratch.
 
+        `HeadError` if the arrays do not fit together or hold NaN or infinity, `OptionError` if an option's
+        value is not allowed.
+
         Parameters
         ----------
         X : array or Features
@@ -70,13 +73,6 @@ class Head(Protocol):
             the rows are held out for that, and the head is then fitted on all rows.
         views : sequence of array or Features (N, D), optional
             The same rows, augmented. A head whose `uses_views` is False ignores them.
-
-        Raises
-        ------
-        HeadError
-            The arrays do not fit together, or hold NaN or infinity.
-        OptionError
-            An option has a value of the wrong type or out of bounds.
         """
 
     def scores(self, X: Any) -> Float32Array:
@@ -162,9 +158,7 @@ class HeadBase:
 
     @property
     def classes_(self) -> RowNumbers:
-        """Column numbers of Y, an attribute that scikit-learn expects of a fitted classifier."""
-        if not hasattr(self, "n_tags_"):
-            raise AttributeError(f"head {self.name!r} has no classes_ before it is fitted")
+        """Column numbers of Y, an attribute that scikit-learn expects once a classifier is fitted."""
         return np.arange(self.n_tags_)
 
     def predict_proba(self, X: Any) -> Float32Array:
@@ -178,12 +172,9 @@ class HeadBase:
     def __sklearn_tags__(self) -> Any:
         from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
 
-        return Tags(
-            estimator_type="classifier",
-            target_tags=TargetTags(required=True, multi_output=True, single_output=False),
-            classifier_tags=ClassifierTags(multi_label=True),
-            input_tags=InputTags(),
-        )
+        targets = TargetTags(required=True, multi_output=True, single_output=False)
+        kind = ClassifierTags(multi_label=True)
+        return Tags("classifier", targets, classifier_tags=kind, input_tags=InputTags())
 
     def chosen(self) -> dict[str, Any]:
         """Return the options; a head that chooses some of them overrides this."""
@@ -195,8 +186,9 @@ class HeadBase:
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """The epochs of the fit, or the options it tried."""
-        return []
+        """The epochs of the fit (`history_`) or the options it tried (`tuning_`), if it recorded them."""
+        records: list[dict[str, Any]] = getattr(self, "history_", getattr(self, "tuning_", []))
+        return records
 
     def diagnostics(self) -> dict[str, Any]:
         """Return measures of the fit's quality, in values that json can hold."""

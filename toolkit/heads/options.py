@@ -24,18 +24,9 @@ _SIGNS = {Ge: ">=", Gt: ">", Le: "<=", Lt: "<"}
 def parse_options(head_cls: type[Any], items: Sequence[str]) -> dict[str, Any]:
     """Convert ``["hidden=512,256", "C=none"]`` to constructor options of `head_cls`.
 
-    Parameters
-    ----------
-    head_cls : type
-    items : sequence of str
-        ``name=value`` each. ``none`` or ``auto`` stands for None where None is allowed; a tuple is
-        comma-separated and may be empty.
-
-    Raises
-    ------
-    OptionError
-        An option is unknown (the message lists those allowed, with types and defaults) or repeated, an item
-        has no ``=``, or a value has the wrong type or is out of bounds.
+    ``none`` or ``auto`` stands for None where None is allowed; a tuple is comma-separated and may be empty.
+    `OptionError` if an option is unknown (the message lists those allowed, with types and defaults) or
+    repeated, an item has no ``=``, or a value has the wrong type or is out of bounds.
 
     Examples
     --------
@@ -137,8 +128,6 @@ def _default(head_cls: type[Any], name: str) -> str:
     default = signature(head_cls).parameters[name].default
     if default is Parameter.empty:
         return "required"
-    if default is None:
-        return "none"
     if isinstance(default, tuple):
         return ",".join(map(str, default)) or "0"
-    return str(default).lower() if isinstance(default, bool) else str(default)
+    return str(default).lower() if default is None or isinstance(default, bool) else str(default)

@@ -5,7 +5,7 @@ Pooled features of a ResNet50 are non-negative and skewed; a square root reduces
 """
 
 from dataclasses import dataclass
-from typing import Literal, Self, get_args
+from typing import Literal, Self
 
 import numpy as np
 
@@ -13,7 +13,6 @@ from toolkit.arrays.features import Matrix, blocks, unit_rows
 from toolkit.arrays.types import Float32Array
 
 TransformName = Literal["raw", "standardize", "sqrt-standardize", "l2", "centered-sqrt-l2"]
-TRANSFORMS: tuple[TransformName, ...] = get_args(TransformName)
 
 
 def signed_sqrt(X: Float32Array) -> Float32Array:

@@ -21,8 +21,6 @@ from toolkit.heads.transforms import FeatureTransform, TransformName
 from toolkit.runtime.messages import counted
 from toolkit.runtime.progress import Progress, silent
 
-IndexName = Literal["auto", "exact", "approximate"]
-
 # largest first: of two equally good values the one that smooths more is kept
 K_GRID = (200, 150, 100, 70, 50, 30, 20, 15, 10, 7, 5, 3)
 T_GRID = (5.0, 1.0, 0.5, 0.3, 0.2, 0.15, 0.1, 0.07, 0.05, 0.03, 0.02)
@@ -46,7 +44,12 @@ class Knn(HeadBase):
 
     `fit` chooses options that are None by micro-F1 at the best global threshold (the calibration by
     log-loss), on at most `TUNING_ROWS` rows of `val`, or of X. There a row does not vote on itself, but its
-    duplicates do.
+    duplicates do. `Features` too large to load are transformed whenever they are read, and compared and saved
+    as float16.
+
+    Choosing the balance by log-loss, together with a and b, lost .8 points of micro-F1 on corel5k. Counting
+    only the nearest few rows of every tag (2PKNN, Verma and Jawahar, ECCV 2012) lost up to 2.7 points on
+    scene and yeast.
 
     Parameters
     ----------
@@ -77,14 +80,6 @@ class Knn(HeadBase):
         The share of true neighbours in the results of the search; 1 if it is exact.
     tuning_ : list of dict
         ``k``, ``temperature``, ``balance`` and ``micro_f1`` of every combination tried.
-
-    Notes
-    -----
-    `Features` too large to load are transformed whenever they are read, and compared and saved as float16.
-
-    Choosing the balance by log-loss, together with a and b, lost .8 points of micro-F1 on corel5k. Counting
-    only the nearest few rows of every tag (2PKNN, Verma and Jawahar, ECCV 2012) lost up to 2.7 points on
-    scene and yeast.
     """
 
     name: ClassVar[str] = "knn"
@@ -94,7 +89,7 @@ class Knn(HeadBase):
     temperature: Annotated[float, Gt(0)] | None = None
     balance: float | None = None
     calibration: tuple[float, ...] | None = None
-    index: IndexName = "auto"
+    index: Literal["auto", "exact", "approximate"] = "auto"
     transform: TransformName = "centered-sqrt-l2"
     seed: Annotated[int, Ge(0)] = 0
 
@@ -104,8 +99,8 @@ class Knn(HeadBase):
         self._rows = transformed(X, self.transform_)
         self._set_tags(Y)
         exact = self.index == "exact" or (self.index == "auto" and X.shape[0] * X.shape[1] <= EXACT_VALUES)
-        longest = self.k or max(K_GRID)
-        self._index = None if exact else ListIndex.build(self._rows, longest, self.seed, progress)
+        most = self.k or max(K_GRID)
+        self._index = None if exact else ListIndex.build(self._rows, most, self.seed, progress)
         self.k_, self.temperature_ = self.k or min(DEFAULT_K, len(self._rows)), self.temperature or DEFAULT_T
         self.balance_, self.calibration_ = self.balance or 0.0, calibration or RAW
         self.tuning_: list[dict[str, Any]] = []
@@ -146,14 +141,14 @@ class Knn(HeadBase):
         others = sims[other].reshape(len(rows), k), ids[other].reshape(len(rows), k)
         return others, self._Y[rows].astype(bool)
 
-    def _set_tags(self, Y: sp.csr_array) -> None:
-        self._Y = Y.astype(np.float32)
+    def _set_tags(self, Y: Any) -> None:
+        self._Y: sp.csr_array = Y.astype(np.float32)
         self._Y.sort_indices()
         self._shares = shares(self._Y)
 
     def _prepared(self, X: Any) -> Float32Array:
-        features = self._check_X(X)  # first: an unfitted head has no transform_
-        return unit_rows(self.transform_(features))
+        rows = self._check_X(X)  # first: an unfitted head has no transform_
+        return unit_rows(self.transform_(rows))
 
     def _search(self, queries: Float32Array, k: int) -> Neighbours:
         return nearest(queries, self._rows, k, self._index)
@@ -170,14 +165,10 @@ class Knn(HeadBase):
         return np.clip(out, 0, 1, out=out)
 
     def neighbours(self, X: Any, k: int) -> tuple[Int64Array, Float32Array]:
-        """Return the `k` nearest training rows of each row of X (N, D), nearest first.
+        """Return the nearest training rows of each row of X (N, D), nearest first, and their similarities.
 
-        Returns
-        -------
-        ids : ndarray (N, min(k, number of training rows)) int64
-            Row numbers in the X passed to `fit`; of equally similar rows the lower number comes first.
-        similarities : ndarray, same shape, float32
-            Cosines of the transformed rows, rounded to six decimals.
+        Both are (N, k), or less wide if there are fewer rows: int64 row numbers in the X of `fit`, of equally
+        similar rows the lower first, and float32 cosines of the transformed rows, rounded to six decimals.
         """
         if k < 1:
             raise HeadError(f"k must be 1 or more, it is {k}")
@@ -195,8 +186,7 @@ class Knn(HeadBase):
         if self._index is not None:
             self._index.add(more)
         self._rows = joined(self._rows, more)
-        stacked: Any = sp.vstack([self._Y, labels], format="csr")
-        self._set_tags(stacked)
+        self._set_tags(sp.vstack([self._Y, labels], format="csr"))
         return self
 
     def add_tags(self, X: Any, Y: sp.csr_array, *, progress: Progress = silent) -> Self:
@@ -207,8 +197,7 @@ class Knn(HeadBase):
         self._check_fitted()
         features, labels = check_fit(X, Y)
         self._check_same(features, progress)
-        stacked: Any = sp.hstack([self._Y, labels], format="csr")
-        self._set_tags(stacked)
+        self._set_tags(sp.hstack([self._Y, labels], format="csr"))
         self.n_tags_ = self._Y.shape[1]
         return self
 
@@ -233,11 +222,6 @@ class Knn(HeadBase):
     def recall_(self) -> float:
         """The share of true neighbours in the results of the search."""
         return 1.0 if self._index is None else self._index.recall
-
-    @property
-    def history(self) -> list[dict[str, Any]]:
-        """The combinations of options tried (`tuning_`)."""
-        return self.tuning_
 
     def diagnostics(self) -> dict[str, Any]:
         """Return the ``recall`` of the search."""
@@ -264,12 +248,9 @@ class Knn(HeadBase):
         return head
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        return {
-            "Y_indices": self._Y.indices,
-            "Y_indptr": self._Y.indptr,
-            "mean": self.transform_.mean,
-            "scale": self.transform_.scale,
-        } | (self._index.arrays() if self._index is not None else {})
+        tags = {"Y_indices": self._Y.indices, "Y_indptr": self._Y.indptr}
+        index = {} if self._index is None else self._index.arrays()
+        return tags | {"mean": self.transform_.mean, "scale": self.transform_.scale} | index
 
     def _facts(self) -> dict[str, Any]:
         nprobe = None if self._index is None else self._index.nprobe
@@ -282,6 +263,5 @@ class Knn(HeadBase):
         self.transform_ = FeatureTransform(self.transform, arrays["mean"], arrays["scale"])
         self.k_, self.temperature_, self.tuning_ = facts["k"], facts["temperature"], facts["tuning"]
         self.balance_, self.calibration_ = facts["balance"], tuple(facts["calibration"])
-        self._index = None
-        if facts["nprobe"] is not None:
-            self._index = ListIndex.restore(arrays, facts["nprobe"], facts["recall"])
+        nprobe, recall = facts["nprobe"], facts["recall"]
+        self._index = None if nprobe is None else ListIndex.restore(arrays, nprobe, recall)

@@ -131,17 +131,8 @@ def _best(sims: Float32Array, ids: Int64Array, wanted: int) -> Neighbours:
 class ListIndex:
     """Projected rows in lists around centroids (faiss IVF, one byte a dimension): 136 bytes a row.
 
-    A search scans the `nprobe` nearest lists, and compares `CANDIDATES` rows for each neighbour exactly, in
-    all dimensions.
-
-    Attributes
-    ----------
-    axes : ndarray (D, d) float32
-        The projection: main axes of the rows about zero, which keep inner products best.
-    nprobe : int
-        The least power of two that reaches `RECALL` on `_RECALL_ROWS` rows, or all lists.
-    recall : float
-        The share of the nearest `k` of these rows in the results.
+    A search scans the `nprobe` lists nearest to the query in the projection `axes` (D, d), and compares
+    `CANDIDATES` rows for each neighbour exactly. `recall` is the share of true neighbours in the results.
     """
 
     def __init__(self, lists: Any, axes: Float32Array, nprobe: int, recall: float) -> None:
@@ -150,7 +141,10 @@ class ListIndex:
 
     @classmethod
     def build(cls, rows: Matrix, k: int, seed: int, progress: Progress) -> Self:
-        """Index the rows (N, D) for searches of `k` neighbours."""
+        """Index the rows (N, D) for searches of `k` neighbours.
+
+        `nprobe` is the least power of two that reaches `RECALL` on `_RECALL_ROWS` rows, or all lists.
+        """
         import faiss
 
         N = len(rows)
@@ -244,7 +238,7 @@ class ListIndex:
 
 
 def _main_axes(rows: Matrix, seed: int) -> Float32Array:
-    """Return the eigenvectors (D, d) of the largest d eigenvalues of a sample's second moments."""
+    """Return the main axes (D, d) of a sample about zero, which keep inner products best."""
     D, sample = rows.shape[1], draw(len(rows), _SAMPLE, seed)
     moments = np.zeros((D, D))
     for part in np.array_split(sample, -(-len(sample) * D * 4 // BLOCK_BYTES)):

@@ -116,10 +116,7 @@ class KnownVotes:
         return slope, intercept
 
     def best_f1(self, balance: float) -> float:
-        """Return micro-F1 at the best single threshold, 0 without positives; (a, b) do not change it.
-
-        `toolkit.evaluation.decisions.cuts.best_threshold` computes the same from dense scores.
-        """
+        """Return micro-F1 at the best global threshold, 0 without positives; (a, b) do not change it."""
         positive, true, zero = self._balanced(balance)
         if not true.size:
             return 0.0

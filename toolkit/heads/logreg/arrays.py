@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from toolkit.arrays.types import Float64Array
 from toolkit.runtime.devices import resolve_device
 
 DeviceArray = Any  # an array of numpy, or of torch on the device
@@ -32,6 +33,10 @@ class Arrays:
     def empty(self, *shape: int) -> DeviceArray:
         """Return an uninitialised float32 array."""
         return np.empty(shape, np.float32)
+
+    def dots(self, a: DeviceArray, b: DeviceArray) -> Float64Array:
+        """Return the dot product of each pair of rows, (n,), in numpy."""
+        return self.get(self.xp.einsum("nd,nd->n", a, b)).astype(np.float64)
 
     def exact(self) -> AbstractContextManager[None]:
         """Return a context in which float32 products are not rounded to fewer digits, as torch may do."""

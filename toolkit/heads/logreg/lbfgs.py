@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from toolkit.arrays.types import Float64Array
 from toolkit.heads.logreg.arrays import Arrays, DeviceArray
 
 MEMORY = 10  # pairs of steps and gradient changes kept
@@ -22,8 +21,9 @@ class History:
 
     def remember(self, step: DeviceArray, change: DeviceArray) -> None:
         """Add a pair and drop the oldest beyond `MEMORY`."""
-        product = self.dots(step, change)
-        usable = product > 1e-10 * np.sqrt(self.dots(step, step) * self.dots(change, change))
+        dots = self.arrays.dots
+        product = dots(step, change)
+        usable = product > 1e-10 * np.sqrt(dots(step, step) * dots(change, change))
         inverse = np.zeros_like(product)
         np.divide(1, product, out=inverse, where=usable)
         column = self.arrays.put(inverse[:, None].astype(np.float32))
@@ -69,7 +69,3 @@ class History:
             beta = inverse * xp.einsum("tp,tp->t", change, out)[:, None]
             out += (alpha - beta) * step
         return out
-
-    def dots(self, a: DeviceArray, b: DeviceArray) -> Float64Array:
-        """Return the dot product of each pair of rows, (tags,), in numpy."""
-        return self.arrays.get(self.arrays.xp.einsum("tp,tp->t", a, b)).astype(np.float64)

@@ -51,7 +51,7 @@ class Losses:
         point, curvature = Point(*np.zeros((3, len(z)))), np.empty(len(z))
         for tags, of, flat in self._tiles():
             probability, loss = self._logistic(z[tags])
-            curvature[tags] = self._dots(probability, 1 - probability) / self.N
+            curvature[tags] = self.arrays.dots(probability, 1 - probability) / self.N
             residual[tags] = probability
             point.loss[tags] = loss - self._gather(z[tags], of, flat)
             point.residual[tags] = self._subtract(residual[tags], flat)
@@ -86,7 +86,7 @@ class Losses:
             moved = put(bracket.t[todo, None].astype(np.float32)) * change
             moved += z[chosen]
             probability, losses = self._logistic(moved)
-            again = bracket.narrow(todo, self._dots(probability, change))
+            again = bracket.narrow(todo, self.arrays.dots(probability, change))
             settled = todo[~again]
             if len(settled) == len(z):
                 z[...], dz[...] = moved, probability
@@ -109,9 +109,6 @@ class Losses:
         small += 1
         probability /= small
         return probability, total
-
-    def _dots(self, a: DeviceArray, b: DeviceArray) -> Float64Array:
-        return self._host(self.arrays.xp.einsum("tn,tn->t", a, b))
 
     def _gather(self, z: DeviceArray, of: RowNumbers, flat: DeviceArray) -> Float64Array:
         """Return the sum of z over each tag's positives."""

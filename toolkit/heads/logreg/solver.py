@@ -33,24 +33,16 @@ DROP_AT = 0.9  # solved tags are dropped from the products when fewer than this 
 
 @dataclass
 class Solution:
-    """The optimum of every tag, in the basis.
+    """The optimum of every tag, in the basis."""
 
-    Attributes
-    ----------
-    params : ndarray (L, R + 1) float32
-        Coefficients, then the intercept (of centred rows).
-    iterations : ndarray (L,) int64
-    gap : ndarray (L,) float64
-        Estimated distance to the optimum's objective, as a share of it: half the squared Newton decrement, by
-        the L-BFGS or the diagonal approximation of the Hessian, whichever is larger.
-    converged : ndarray (L,) bool
-        Whether `gap` is at most the tolerance.
-    """
-
-    params: Float32Array
-    iterations: Int64Array
+    params: Float32Array  # (L, R + 1): coefficients, then the intercept, for centred rows
+    iterations: Int64Array  # (L,)
     gap: Float64Array
-    converged: BoolArray
+    """Estimated distance (L,) to the optimum's objective, as a share of it.
+
+    It is half the squared Newton decrement, by the L-BFGS or the diagonal Hessian, whichever is larger.
+    """
+    converged: BoolArray  # (L,): whether the gap is at most the tolerance
 
 
 def solve(
@@ -65,16 +57,8 @@ def solve(
 ) -> Solution:
     """Minimise the objective of each column of Y (N, L); columns must have a positive and a negative.
 
-    Parameters
-    ----------
-    rows : CentredRows
-        X (N, D) in its basis of R axes.
-    start : ndarray (L, R + 1), optional
-        For example the optimum at another C; by default zeros and the prevalence's logit.
-    tol : float
-        A tag is solved when its `Solution.gap` is at most this.
-    max_iter : int
-        Of each tag.
+    `start` (L, R + 1), for R axes of the basis, may be the optimum at another C; by default it is zeros and
+    the prevalence's logit. Each tag is solved to a gap of at most `tol`, in at most `max_iter` iterations.
     """
     L, R = Y.shape[1], len(rows.basis.spread)
     columns = Y.tocsc()
@@ -135,7 +119,7 @@ class _Block:
     def step(self) -> None:
         """Move every tag along its L-BFGS direction."""
         self.iteration += 1
-        direction, dots = self.direction, self.history.dots
+        direction, dots = self.direction, self.arrays.dots
         slope = dots(self.gradient, direction)
         bad = slope >= 0  # by rounding near the optimum; the preconditioned gradient always descends
         if bad.any():
@@ -153,7 +137,7 @@ class _Block:
 
     def retire(self, out: Solution, tol: float, *, everything: bool = False) -> int:
         """Write solved tags to `out`, drop them if they are many, and return their number."""
-        dots = self.history.dots
+        dots = self.arrays.dots
         self.direction = self.history.newton(self.gradient)
         decrement = np.maximum(
             -dots(self.gradient, self.direction), dots(self.gradient, self.gradient / self.history.scale)

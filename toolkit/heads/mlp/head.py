@@ -126,11 +126,6 @@ class Mlp(HeadBase, MlpOptions):
                 first = last
         return out
 
-    @property
-    def history(self) -> list[dict[str, Any]]:
-        """The epochs of the fit (`history_`)."""
-        return self.history_
-
     def chosen(self) -> dict[str, Any]:
         """Return the options that replay the best epoch, its learning rates and the calibration."""
         self._check_fitted()
@@ -145,12 +140,7 @@ class Mlp(HeadBase, MlpOptions):
         return out
 
     def _facts(self) -> dict[str, Any]:
-        return {
-            "epoch": self.epoch_,
-            "lr_drops": self.lr_drops_,
-            "calibration": self.calibration_,
-            "history": self.history_,
-        }
+        return {name: getattr(self, f"{name}_") for name in ("epoch", "lr_drops", "calibration", "history")}
 
     def _restore(self, arrays: dict[str, NDArray[Any]], facts: dict[str, Any]) -> None:
         self.transform_ = FeatureTransform(self.transform, arrays["mean"], arrays["scale"])

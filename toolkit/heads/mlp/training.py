@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from toolkit.arrays.features import Matrix, blocks
-from toolkit.arrays.types import Float32Array, Int64Array, RowNumbers
+from toolkit.arrays.types import Int64Array, RowNumbers
 from toolkit.errors import HeadError
 from toolkit.heads.base import Val
 from toolkit.heads.mlp.layers import IDENTITY, Calibration, Layers, calibrated, learned_calibration
@@ -37,11 +37,13 @@ class Trained:
     history: list[dict[str, float]]
 
 
+@dataclass(frozen=True)
 class Trainer:
     """Trains networks on some of the `rows` of X (N, D) and Y (N, L)."""
 
-    def __init__(self, rows: TrainingRows, Y: sp.csr_array, progress: Progress) -> None:
-        self.rows, self.Y, self.progress, self.device = rows, Y, progress, rows.device
+    rows: TrainingRows
+    Y: sp.csr_array
+    progress: Progress
 
     def train(self, options: MlpOptions, rows: RowNumbers, val: Val = None) -> Trained:
         """Train a network on some rows (n,); return the weights of its best epoch.
@@ -50,7 +52,7 @@ class Trainer:
         `HeadError` if training diverges, or rows hold NaN or infinity.
         """
         random = np.random.default_rng(options.seed)
-        network = Network(options, self.rows.shape[1], self.Y[rows], self.device)
+        network = Network(options, self.rows.shape[1], self.Y[rows], self.rows.device)
         schedule = Schedule(options, choosing=val is not None and options.lr_drops is None)
         kept, history, epoch, over = network.layers(), list[dict[str, float]](), 0, False
         while not over:
@@ -82,7 +84,7 @@ class Trainer:
         order = random.permutation(rows)
         which = random.integers(len(self.rows.matrices), size=len(rows))
         mixup, size = network.options.mixup, network.options.rows_a_step(len(rows))
-        total = torch.zeros((), device=self.device)
+        total = torch.zeros((), device=self.rows.device)
         for number, x in enumerate(self.rows.batches(order, which, size)):
             y = self.Y[order[number * size : number * size + len(x)]]
             batch = mixed(x, y, mixup, random) if mixup else (x, y)
@@ -114,8 +116,10 @@ class Network:
             weight = torch.empty(fan_out, fan_in).uniform_(-bound, bound, generator=first)
             self.weights.append(weight.to(device).requires_grad_())
             self.biases.append(torch.zeros(fan_out, device=device).requires_grad_())
+        positives = np.asarray(Y.sum(axis=0), np.float64)
+        prior = np.log((positives + 0.5) / (Y.shape[0] - positives + 0.5)).astype(np.float32)
         with torch.no_grad():
-            self.biases[-1].copy_(torch.from_numpy(prior_logits(Y)))
+            self.biases[-1].copy_(torch.from_numpy(prior))
         groups = [
             {"params": self.weights, "weight_decay": options.weight_decay},
             {"params": self.biases, "weight_decay": 0.0},
@@ -193,12 +197,6 @@ def _at_best_cut(reached: Int64Array, hits: Int64Array) -> dict[str, float]:
         "val_micro_f1_at_half": float(f1[CUTS // 2]),
         "threshold": cut / CUTS,
     }
-
-
-def prior_logits(Y: sp.csr_array) -> Float32Array:
-    """Return the logit of each tag's share of rows (L,), with half a row added to either side."""
-    positives = np.asarray(Y.sum(axis=0), np.float64)
-    return np.log((positives + 0.5) / (Y.shape[0] - positives + 0.5)).astype(np.float32)
 
 
 def working_dtype(precision: Precision, device: torch.device) -> torch.dtype:
