@@ -64,7 +64,7 @@ def _print_report(report: Any) -> None:
     if report.skipped:
         kinds = Counter(Path(name).suffix.lower() or "no ending" for name in report.skipped)
         most = ", ".join(kind for kind, _ in kinds.most_common(5)) + ", …" * (len(kinds) > 5)
-        click.echo(f"  {counted(len(report.skipped), 'other file')} passed over ({most})", err=True)
+        click.echo(f"  {counted(len(report.skipped), 'other file')} skipped ({most})", err=True)
     spec = store.meta.spec
     how = f"{spec.engine} {spec.precision} on {store.meta.made_with.get('device', 'a device')}"
     click.echo(f"{store.folder}: {_size(store)}, by {how}")

@@ -40,7 +40,7 @@ def tune(given: dict[str, Any], *, quiet: bool, as_json: bool) -> None:
         print_rows([row | more for row, more in zip(rows, optimism, strict=True)], titles=RULE_TITLES)
         status = "decides by that from now on" if report.set_to else "is unchanged; set one with --rule"
         click.echo(
-            f"F1s measured on {report.measured_on}, optimism on the tuning rows; {report.head} {status}"
+            f"F1s measured on {report.measured_on}; optimism on the tuning rows; {report.head} {status}"
         )
 
 

@@ -9,7 +9,6 @@ from toolkit.runtime.options import Option, Options
 
 ResizeMode = Literal["full", "crop", "squash"]
 Decode = Literal["scaled", "exact", "device"]
-EngineName = str
 
 INT8 = "int8-"
 """Prefix of the name of an int8 graph, which is a precision too: its calibration decides the rows."""
@@ -57,9 +56,7 @@ class NetworkOptions(Options):
         Option("Large JPEGs: shrunk by the codec to twice the size needed, in full, or by the GPU."),
     ] = "scaled"
     device: Annotated[str, Option("auto, cpu, cuda, cuda:N or mps; several: cuda:0,cuda:1 or all.")] = "auto"
-    engine: Annotated[
-        EngineName, Option("auto: openvino on CPUs, torch on GPUs.", choices=engine_choices)
-    ] = "auto"
+    engine: Annotated[str, Option("auto: openvino on CPUs, torch on GPUs.", choices=engine_choices)] = "auto"
     precision: Annotated[
         str,
         Option(
