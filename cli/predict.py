@@ -59,7 +59,7 @@ def print_failures(report: Any, *, quiet: bool) -> None:
     if report.n_same_name:
         click.echo(
             f"{counted(report.n_same_name, 'row shares', 'rows share')} a bare name with another image; "
-            "--paths relative tells them apart",
+            "--paths relative distinguishes them",
             err=True,
         )
 

@@ -35,7 +35,7 @@ def test_embed__folder_then_again(toolkit, home):
     store = EmbeddingStore(home / "artifacts" / "embeddings" / "train")
     assert store.ids == ("图 0.png", "图 1.png", "图 2.png") and store.failures[0].img_path == "bad.jpg"
     again = toolkit("embed", "train", "--strict", cwd=home)
-    assert "  3 other files passed over (.mp4, .csv)\n" in again.stderr
+    assert "  3 other files skipped (.mp4, .csv)\n" in again.stderr
     assert again.returncode == 1
     assert "0 embedded, 3 unchanged, 0 gone, 1 failed" in again.stdout
     assert "failed: bad.jpg: " in again.stderr

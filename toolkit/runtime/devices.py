@@ -1,4 +1,4 @@
-"""Which devices there are and which one is meant, without importing torch where that can be helped."""
+"""Devices of this machine and the names users give them; torch is imported only where that is needed."""
 
 import ctypes
 import functools
@@ -39,7 +39,7 @@ def cuda_count() -> int:
 
 @functools.cache
 def has_mps() -> bool:
-    """Tell whether this is a Mac whose GPU torch can use."""
+    """Return whether this is a Mac whose GPU torch can use."""
     if sys.platform != "darwin" or platform.machine() != "arm64":
         return False
     import torch
@@ -48,14 +48,12 @@ def has_mps() -> bool:
 
 
 def resolve_devices(text: str, *, allowed: str = SEVERAL) -> tuple[str, ...]:
-    """Return the devices ``--device`` stands for: ``cpu``, ``mps`` or ``cuda:N``, one or several.
-
-    `allowed` is what the message says of another word.
+    """Return the devices that the value of ``--device`` names: ``cpu``, ``mps`` or ``cuda:N``, one or several.
 
     Raises
     ------
     OptionError
-        Another word, or a device this machine has not.
+        The value names no device (the message lists those `allowed`), or one that this machine lacks.
     """
     if text == "auto":
         return ("cuda:0",) if cuda_count() else ("mps",) if has_mps() else ("cpu",)
@@ -67,7 +65,7 @@ def resolve_devices(text: str, *, allowed: str = SEVERAL) -> tuple[str, ...]:
 
 
 def resolve_device(text: str) -> str:
-    """Return the one device `text` stands for; `OptionError` if it names several."""
+    """Return the one device that `text` names; `OptionError` if it names several."""
     devices = resolve_devices(text, allowed=ONE)
     if len(devices) > 1:
         raise OptionError(f"--device got {text!r}; only embed takes several devices, name one")
