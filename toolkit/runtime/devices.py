@@ -48,7 +48,7 @@ def has_mps() -> bool:
 
 
 def resolve_devices(text: str, *, allowed: str = SEVERAL) -> tuple[str, ...]:
-    """Return the devices that the value of ``--device`` names: ``cpu``, ``mps`` or ``cuda:N``, one or several.
+    """Return the devices that ``--device`` names: ``cpu``, ``mps`` or ``cuda:N``, one or several.
 
     Raises
     ------
