@@ -178,7 +178,7 @@ class Knn(HeadBase):
     def add(self, X: Any, Y: sp.csr_array) -> Self:
         """Add rows X (n, D) with tags Y (n, L), numbered after the present ones, to those that vote.
 
-        Only the tags' shares are learned anew.
+        Only the tags' shares are computed again.
         """
         self._check_fitted()
         features, labels = check_val((X, Y), self.n_features_, self.n_tags_)

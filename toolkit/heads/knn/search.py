@@ -28,8 +28,7 @@ _SAMPLE = 20_000  # rows from which the projection is learned
 _RECALL_ROWS = 200  # rows on which the recall is measured
 _QUERIES = 1024  # searched in the index at a time
 
-Neighbours = tuple[Float32Array, Int64Array]
-"""Similarities and row numbers, (n, k) each."""
+Neighbours = tuple[Float32Array, Int64Array]  # similarities and row numbers, (n, k) each
 
 
 class TransformedRows:

@@ -11,10 +11,8 @@ from toolkit.arrays.types import Float32Array
 from toolkit.evaluation.calibration import non_negative_logistic, tuning_rows
 from toolkit.heads.transforms import FeatureTransform
 
-Layers = list[tuple[Float32Array, Float32Array]]
-"""Weight (out, in) and bias (out,) of each layer."""
-Calibration = tuple[float, ...]
-"""Slope and intercept of all logits, the same for all tags."""
+Layers = list[tuple[Float32Array, Float32Array]]  # weight (out, in) and bias (out,) of each
+Calibration = tuple[float, ...]  # slope and intercept of the logits of all tags
 IDENTITY = (1.0, 0.0)
 ROWS = 4096  # computed at once, to bound the memory of hidden layers
 
