@@ -95,7 +95,7 @@ def test_errors__leave_what_is_there(given, tmp_path):
     with pytest.raises(OptionError, match=r"mine.npz exists; give another name, or --force"):
         export(out=mine, artifacts=given["artifacts"])
     assert mine.read_text() == "mine"
-    with pytest.raises(OptionError, match="--format got 'onnx'; allowed are joblib, npz"):
+    with pytest.raises(OptionError, match="--format got 'onnx'; allowed are npz, joblib"):
         export(format="onnx", out=mine, artifacts=given["artifacts"])
     with pytest.raises(OptionError, match=r"is a folder; give a file name such as .*knn.npz"):
         export(out=tmp_path, artifacts=given["artifacts"])

@@ -41,14 +41,36 @@ def _registry() -> dict[str, str]:
 
 
 def head_names() -> tuple[str, ...]:
-    """Return the registered names: the toolkit's own, then those of other packages."""
+    """Return the registered names: the toolkit's own, then those of other packages.
+
+    Returns
+    -------
+    tuple of str
+
+    Examples
+    --------
+    >>> head_names()[:4]
+    ('mlp', 'logreg', 'knn', 'ensemble')
+    """
     return tuple(HEADS) + tuple(sorted(set(_registry()) - set(HEADS)))
 
 
 def get_head(name: str) -> "type[Head]":
-    """Return the head class of a registered name or of an import string ``package.module:Class``.
+    """Return a head class.
 
-    `OptionError` if the name is unknown, or the import string cannot be resolved or names no head.
+    Parameters
+    ----------
+    name : str
+        A registered name, or an import string ``package.module:Class``.
+
+    Returns
+    -------
+    type
+
+    Raises
+    ------
+    OptionError
+        The name is unknown, or the import string cannot be resolved or names no head.
 
     Examples
     --------
@@ -77,10 +99,30 @@ def get_head(name: str) -> "type[Head]":
 
 
 def load_head(folder: Path, name: str = "") -> "Head":
-    """Load the head saved in `folder`; `HeadError` if it is not readable or not registered.
+    """Load a saved head.
 
-    A head that is not registered needs its ``package.module:Class`` as `name`: a name in the folder alone
-    must not import code.
+    Parameters
+    ----------
+    folder : Path
+        Where the head was saved, such as ``artifacts/heads/knn``.
+    name : str
+        Its ``package.module:Class``, if it is not registered: a name in the folder must not import code.
+
+    Returns
+    -------
+    Head
+
+    Raises
+    ------
+    HeadError
+        The head cannot be read, or is not registered.
+
+    Examples
+    --------
+    >>> import toolkit
+    >>> report = toolkit.fit("knn", options={"k": 5}, artifacts=artifacts)
+    >>> load_head(report.folder).k
+    5
     """
     if ":" in name:
         return get_head(name).load(folder)
