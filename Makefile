@@ -2,7 +2,7 @@
 # On Windows run make in Git Bash.
 #
 #   make setup              everything, with torch as PyPI has it (on Linux with CUDA: see docs/guide/install.md)
-#   make setup TORCH=cpu    torch without CUDA, from download.pytorch.org
+#   make setup TORCH=cpu    torch without CUDA, from the index that PyTorch keeps
 #   make setup TORCH=slim   torch with CUDA from PyPI, without the parts that run nothing here
 #   make PYTHON=/path/to/python3.12 setup
 SHELL := bash
