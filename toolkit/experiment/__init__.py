@@ -1,1 +1,1 @@
-"""fit, compare, predict, evaluate: the only place that knows the order of the work."""
+"""Fitting and measuring heads on one split: data, plan, child processes, saved heads."""

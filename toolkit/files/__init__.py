@@ -1,1 +1,1 @@
-"""How things lie on disk: text and csv, json, ``.npy``, atomic writes, locks."""
+"""Files on disk: text and csv, json, ``.npy``, atomic writes, locks."""

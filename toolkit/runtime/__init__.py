@@ -1,1 +1,1 @@
-"""How work is run: devices, progress, timing, child processes, messages."""
+"""Running work: options, devices, progress, timing, child processes, messages."""
