@@ -55,7 +55,7 @@ class Mine(Logreg):
 
 
 def test_a_head_given_as_its_class__is_imported_only_if_the_user_names_it(given, tmp_path):
-    mine = "tests.experiment.test_exporting:Mine"
+    mine = "tests.verbs.test_export:Mine"
     fit(mine, options={"C": 0.5}, **given)
     where = {"artifacts": given["artifacts"], "out": tmp_path / "model.joblib"}
     path = export(mine, format="joblib", **where)
