@@ -64,13 +64,7 @@ class Dataset:
 
 
 def load_dataset(options: DataOptions, stages: Stages | None = None) -> Dataset:
-    """Open the store or stores, read and match their labels, and split; add the times to `stages`.
-
-    Raises
-    ------
-    StoreError, LabelError, SplitError, OptionError
-        Something is missing, contradicts something else or does not match; the message says which.
-    """
+    """Open the store or stores, read and match their labels, and split; add the times to `stages`."""
     stages = Stages() if stages is None else stages
     with stages.timing("read and match"):
         every = choose_stores(options)
@@ -113,15 +107,7 @@ def store_names(artifacts: Path) -> list[str]:
 
 
 def choose_stores(options: DataOptions) -> StoreSet:
-    """Open the stores named, or the only one, or the only one whose labels are known.
-
-    Raises
-    ------
-    StoreError
-        There is no store, or none of that name.
-    OptionError
-        There are several to choose from.
-    """
+    """Open the stores named, or the only one, or the only one whose labels are known."""
     artifacts = Path(options.artifacts)
     folder, names, asked = artifacts / "embeddings", store_names(artifacts), options.stores
     for name in asked:
@@ -204,14 +190,15 @@ def _relative(path: Path) -> str:
 
 
 def _unmatched(match: LabelMatch) -> list[str]:
-    notes = []
-    for what, names in (
-        ("images without labels", match.unlabelled_images),
-        ("labels without an image", match.missing_images),
-    ):
-        if names:
-            notes.append(f"{what}: {', '.join(names[:3])}{', …' if len(names) > 3 else ''}")
-    return notes
+    unmatched = {
+        "images without labels": match.unlabelled_images,
+        "labels without an image": match.missing_images,
+    }
+    return [
+        f"{what}: {', '.join(names[:3])}{', …' if len(names) > 3 else ''}"
+        for what, names in unmatched.items()
+        if names
+    ]
 
 
 # ---------------------------------------------------------------------- split

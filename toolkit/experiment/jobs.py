@@ -29,23 +29,10 @@ def work_folder(artifacts: Path) -> Iterator[Path]:
 
 
 def run_job(job: str, head: str, folder: Path, progress: Progress, **arguments: Any) -> Any:
-    """Call a function of `toolkit.experiment.worker` in a process of its own; return what it returns.
+    """Call the function `job` of `toolkit.experiment.worker` in a process of its own; return what it returns.
 
-    Parameters
-    ----------
-    job : str
-        Name of the function.
-    head : str
-        What the user called the head.
-    folder : Path
-        Made for the arrays the function writes.
-
-    Raises
-    ------
-    ToolkitError
-        The one the function raised.
-    HeadError
-        The process failed otherwise; its traceback is on stderr or the cause of the error.
+    `head` is the head's name as the user wrote it; `folder` is made for the arrays the function writes. A
+    `ToolkitError` of the function is raised here; if the process fails otherwise, a `HeadError`.
     """
     folder.mkdir()
     function = f"toolkit.experiment.worker:{job}"

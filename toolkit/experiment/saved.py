@@ -80,12 +80,8 @@ class SavedHead:
     def open(cls, artifacts: Path, name: str) -> Self:
         """Open the head `name`; ``best`` is the last comparison's winner, or the only head there is.
 
-        A head that was given as ``package.module:Class`` is found by that too.
-
-        Raises
-        ------
-        HeadError
-            There is no such head, or its folder is incomplete.
+        A head that was given as ``package.module:Class`` is found by that too. `HeadError` if the head does
+        not exist, or its folder is incomplete.
         """
         given = name
         if ":" in name:
@@ -121,15 +117,7 @@ class SavedHead:
         return [dict(zip(header, cells, strict=True)) for _, cells in rows]
 
     def require(self, stores: Sequence[EmbeddingStore], *, remedy: str) -> None:
-        """Raise unless the stores were made as those the head was fitted on.
-
-        Raises
-        ------
-        OptionError
-            They are not as many.
-        SpecMismatchError
-            One was made otherwise; the message names the field.
-        """
+        """Raise `OptionError` or `SpecMismatchError` unless the stores are like those it was fitted on."""
         if len(stores) != len(self.stores):
             want = "+".join(record.store for record in self.stores)
             have = "+".join(store.name for store in stores)
@@ -143,13 +131,7 @@ class SavedHead:
             )
 
     def rule(self, text: str | None = None, *, min_tags: int | None = None) -> DecisionRule:
-        """Return the head's rule, or the one `text` names, as tuned when the head was fitted.
-
-        Raises
-        ------
-        OptionError
-            There is no such rule.
-        """
+        """Return the head's rule, or the one `text` names, as tuned when the head was fitted."""
         document = dict(self.decision["rule"])
         if text is not None:
             asked = parse_rule(text).to_dict()

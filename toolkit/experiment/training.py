@@ -50,21 +50,7 @@ def fit_heads(
     *,
     intervals: bool = False,
 ) -> FittedHeads:
-    """Fit, measure and save heads.
-
-    Parameters
-    ----------
-    heads, head_options
-        As `plan_heads` takes them.
-    options : TrainingOptions
-    intervals : bool
-        Whether what intervals of all metrics need is measured too.
-
-    Raises
-    ------
-    ToolkitError
-        Something is missing, contradicts something else or has a value that is not allowed.
-    """
+    """Fit, measure and save heads, planned by `plan_heads`; `intervals` measures what intervals need too."""
     plan = plan_heads(heads, head_options, {"seed": options.seed, "device": options.device})
     seconds = Stages()
     dataset = load_dataset(options, seconds)

@@ -114,7 +114,7 @@ def _in_space(table: LabelTable, space: LabelSpace) -> sp.csr_array:
 def _scores(
     path: Path, predicted: LabelTable, match: LabelMatch, space: LabelSpace, n_images: int
 ) -> Float32Array | None:
-    """Return scores (N, L) from the file beside the csv; None if there is none, or not of all tags."""
+    """Return scores (N, L) from the file beside the csv; None without scores of all tags."""
     beside = scores_path(path)
     if not beside.is_file():
         return None

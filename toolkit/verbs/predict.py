@@ -147,17 +147,7 @@ def score_in_child(work: Path, saved: SavedHead, store_set: StoreSet, progress: 
 
 @dataclass(frozen=True, eq=False)
 class _Inputs:
-    """Images to predict.
-
-    Attributes
-    ----------
-    store_set : StoreSet
-        The embeddings of those that have any.
-    ids : tuple of str
-        All images, in the order of the input.
-    failures : tuple of Failure
-        Those that could not be read.
-    """
+    """Images to predict: the embeddings of those that have any, all ids in order, and the unreadable ones."""
 
     store_set: StoreSet
     ids: tuple[str, ...]
@@ -165,15 +155,7 @@ class _Inputs:
 
 
 def _inputs(options: PredictOptions, artifacts: Path, saved: SavedHead) -> _Inputs:
-    """Open the stores of `source` that the head needs, or make them by embedding.
-
-    Raises
-    ------
-    OptionError
-        There is no such folder, csv or store, or there are more or fewer stores than the head's.
-    SpecMismatchError
-        A store was made otherwise than the one the head was fitted on; the message names the field.
-    """
+    """Open the stores of `source` that the head needs, or make them by embedding."""
     source = Path(options.source)
     if source.exists() and not (source / "embeddings.npy").is_file():
         stores = [_embed(source, options, saved, number) for number in range(len(saved.stores))]
