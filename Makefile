@@ -18,7 +18,7 @@ BIN := $(VENV)/$(SCRIPTS)
 STAMP := $(VENV)/.installed
 LOWEST := .venv-lowest
 DEMO ?=
-# two processes of one thread each: 5 minutes on 2 cores, against 8 in one process and 7 with two threads each
+# two processes of one thread each: 6.5 minutes on 2 cores; one process, or two threads each, take longer
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 TORCH ?= default
