@@ -277,3 +277,11 @@ def test_diagnostics__after_fitting_and_loading(tmp_path):
     assert head.diagnostics() == want
     head.save(tmp_path)
     assert Logreg.load(tmp_path).diagnostics() == want
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_fit__two_rows_of_many_features_give_finite_scores(seed):
+    # one row is held out, so the other has no spread: C is as good as unbounded
+    X = np.abs(np.random.default_rng(seed).normal(size=(2, 2048))).astype(np.float32)
+    scores = Logreg().fit(X, np.eye(2, 3, dtype=bool)).scores(X)
+    assert np.isfinite(scores).all() and (scores[:, 2] < 0.5).all()

@@ -24,6 +24,7 @@ class History:
         dots = self.arrays.dots
         product = dots(step, change)
         usable = product > 1e-10 * np.sqrt(dots(step, step) * dots(change, change))
+        usable &= product > np.finfo(np.float32).tiny  # of a smaller one the inverse overflows
         inverse = np.zeros_like(product)
         np.divide(1, product, out=inverse, where=usable)
         column = self.arrays.put(inverse[:, None].astype(np.float32))
