@@ -78,13 +78,13 @@ def _fit(folder: Path, C: float) -> tuple[str, ...]:
     X, Y = _read(folder)
     start = time.perf_counter()
     head = Logreg(C=C, device="cpu").fit(X, Y)
-    seconds, told = time.perf_counter() - start, head.convergence_
+    seconds, stats = time.perf_counter() - start, head.convergence_
     kept = folder / f"head {C:g}"
     kept.mkdir()
     head.save(kept)
     return (
-        f"{C:g}", f"{seconds:.0f}", f"{told['iterations_median']:.0f} / {told['iterations_most']}",
-        f"{told['gap_largest']:.0e}", f"{told['unconverged']}", f"{peak_mb():,.0f}",
+        f"{C:g}", f"{seconds:.0f}", f"{stats['iterations_median']:.0f} / {stats['iterations_most']}",
+        f"{stats['gap_largest']:.0e}", f"{stats['unconverged']}", f"{peak_mb():,.0f}",
     )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """How time and memory of fitting a head grow past memory: float16 features on disk, read by blocks.
 
-Every fit runs in a process of its own on `Features` of a file, told that it may hold only so
+Every fit runs in a process of its own on `Features` of a file and may hold only so
 many bytes of it (``--in-memory``). Options are given, none chosen: two epochs, one C, one k.
 The default grid takes about ten minutes on two cores, a million rows about as long again for each head.
 """

@@ -21,20 +21,32 @@ class EngineEntry(NamedTuple):
     """Facts of an engine that is not imported yet.
 
     `load` is the import string of its function; `devices` are the kinds it runs on. `int8`: it runs int8
-    graphs; `decodes`: it decodes JPEGs on its device.
+    graphs; `decodes`: it decodes JPEGs on its device. `describe` is the import string of a function that
+    returns, for a device, the name of its processor and the precisions faster than fp32.
     """
 
     load: str
     devices: tuple[str, ...]
     int8: bool = False
     decodes: bool = False
+    describe: str = ""
 
 
 ENGINES: Mapping[str, EngineEntry] = MappingProxyType(
     {
         # on CPUs 4 times as fast as torch (bf16)
-        "openvino": EngineEntry("toolkit.backbones.engines.openvino:load", ("cpu",), int8=True),
-        "torch": EngineEntry("toolkit.backbones.engines.torch:load", ("cuda", "mps", "cpu"), decodes=True),
+        "openvino": EngineEntry(
+            "toolkit.backbones.engines.openvino:load",
+            ("cpu",),
+            int8=True,
+            describe="toolkit.backbones.engines.openvino:describe",
+        ),
+        "torch": EngineEntry(
+            "toolkit.backbones.engines.torch:load",
+            ("cuda", "mps", "cpu"),
+            decodes=True,
+            describe="toolkit.backbones.torch_devices:describe",
+        ),
     }
 )
 """Engines by name, the preferred ones first."""

@@ -23,6 +23,11 @@ def processor(device: str) -> str:
     return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
 
 
+def describe(device: str) -> tuple[str, tuple[str, ...]]:
+    """Return the name of a device's processor and the precisions faster than fp32."""
+    return processor(device), fast_precisions(device)
+
+
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Return whether a device's memory was full, which Metal, cuDNN and nvJPEG report only in the text."""
     text = str(error).lower()

@@ -3,11 +3,12 @@
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from toolkit.backbones.fidelity import measured
 from toolkit.backbones.graphs import FACTS, Graph, cache_folder
-from toolkit.backbones.registry import choose_engine
+from toolkit.backbones.registry import ENGINES, choose_engine
 from toolkit.errors import ToolkitError
 from toolkit.experiment.dataset import store_names
 from toolkit.experiment.options import BEST
@@ -53,19 +54,17 @@ def _machine() -> dict[str, Any]:
     """Return what ``auto`` means here, and how faithful the fast precisions are where that was measured."""
     device = resolve_devices("auto")[0]
     engine = choose_engine("auto", device)
-    facts: dict[str, Any] = {"device": device, "engine": engine, "cache": str(cache_folder())}
-    if engine == "openvino":
-        from toolkit.backbones.engines.openvino import fast_precisions, processor
-
-        facts |= {"processor": processor(), "fast_precisions": list(fast_precisions())}
-    else:
-        from toolkit.backbones import torch_devices as engines
-
-        facts |= {
-            "processor": engines.processor(device),
-            "fast_precisions": list(engines.fast_precisions(device)),
-        }
-    facts |= {"engine_version": version(engine), "gpus": cuda_count()}
+    describe = ENGINES[engine].describe
+    processor, fast_precisions = resolve_name(describe)(device) if describe else (device, ())
+    facts = {
+        "device": device,
+        "engine": engine,
+        "cache": str(cache_folder()),
+        "processor": processor,
+        "fast_precisions": list(fast_precisions),
+        "engine_version": version(engine),
+        "gpus": cuda_count(),
+    }
     kept = (cache_folder() / "graphs").glob("*/*.json")
     return facts | {"networks": [_network(folder) for folder in sorted({path.parent for path in kept})]}
 

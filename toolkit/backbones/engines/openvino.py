@@ -37,6 +37,11 @@ def processor() -> str:
     return str(openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")).strip()
 
 
+def describe(device: str) -> tuple[str, tuple[str, ...]]:
+    """Return the name of the CPU and the precisions faster than fp32."""
+    return processor(), fast_precisions()
+
+
 def load(
     options: NetworkOptions, *, graphs: Path | None, calibration: Calibration | None, progress: Progress
 ) -> LoadedNetwork:
