@@ -27,6 +27,9 @@ def info(given: dict[str, Any], *, as_json: bool) -> None:
     for head in document["heads"]:
         star = " ★" if head["head"] == document["best"] else ""
         click.echo(f"head {head['head']}{star}: {head.get('error') or _head(head)}")
+    for left in document["leftovers"]:
+        state = "in use" if left["in_use"] else "left by a command that was killed"
+        click.echo(f"{state}: {left['path']} ({left['what']})")
     if not document["stores"]:
         folder = Path(document["artifacts"]) / "embeddings"
         click.echo(f"there is no embedding store in {folder}; make one with: toolkit embed FOLDER")

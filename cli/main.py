@@ -3,9 +3,19 @@
 import logging
 import os
 import sys
+import traceback
+from pathlib import Path
 from pkgutil import resolve_name
+from typing import NoReturn
 
 import click
+
+from toolkit.errors import ToolkitError
+from toolkit.runtime.failures import explained
+
+from .signals import Signals
+
+INTERNAL = 70  # exit status of a fault of the toolkit itself: EX_SOFTWARE of sysexits.h
 
 COMMANDS = {
     "embed": ("embed:embed", "Cache features of a folder or csv of images."),
@@ -74,33 +84,53 @@ def toolkit() -> None:
     """Tag images: embed once with a frozen ResNet50, then fit and compare heads in minutes."""
 
 
-def main() -> None:
-    """Run the command line; exit 2 with one line on a user's mistake, 130 on Ctrl-C."""
+def run(signals: Signals) -> NoReturn:
+    """Run the command line; exit 2 with one line on a user's mistake, 128 and more on a signal."""
     logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
     settings: dict[str, bool] = {}
     try:
         status = toolkit.main(standalone_mode=False, obj=settings)
-    except click.exceptions.Abort:
-        _stop("interrupted; finished work is kept, run the same command to resume", 130)
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        context = getattr(error, "ctx", None)
-        more = f" (see: {context.command_path} --help)" if context else ""
-        _stop(f"toolkit: {error.format_message()}{more}", error.exit_code)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except Exception as error:
-        from toolkit.errors import ToolkitError
-
-        if settings.get("debug") or not isinstance(error, ToolkitError):
+        if sys.stdout is not None:  # closed by the shell with >&-
+            with explained():
+                sys.stdout.flush()
+    except BaseException as error:
+        if signals.number is not None:
+            signals.leave()
+        signals.working = False  # from here on a signal ends the process at once
+        if settings.get("debug") and isinstance(error, Exception):
             raise
-        _stop(f"toolkit: {error}", 2)
+        sys.exit(_explain(error))
+    signals.working = False
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def _stop(message: str, status: int) -> None:
-    click.echo(message, err=True)
-    sys.exit(status)
+def _explain(error: BaseException) -> int:
+    """Print one line about what ended the command; return the exit status."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 1
+    if isinstance(error, BrokenPipeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return error.exit_code
+    if isinstance(error, click.ClickException):
+        context = getattr(error, "ctx", None)
+        more = f" (see: {context.command_path} --help)" if context else ""
+        return _say(f"{error.format_message()}{more}", error.exit_code)
+    if isinstance(error, ToolkitError):
+        return _say(str(error), 2)
+    return _say(f"{_where(error)}; please report it, with what --debug shows", INTERNAL)
+
+
+def _where(error: BaseException) -> str:
+    """Return the exception and the line of the toolkit that it came from, in words."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = next((frame for frame in reversed(frames) if "toolkit" in Path(frame.filename).parts), frames[-1])
+    words = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"a fault of the toolkit itself, not of yours: {words} ({place.name}, line {place.lineno})"
+
+
+def _say(message: str, status: int) -> int:
+    click.echo(f"toolkit: {message}", err=True)
+    return status

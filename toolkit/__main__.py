@@ -3,4 +3,4 @@
 import pkgutil
 
 # by name: the folder cli/ is installed as toolkit.cli, which type checkers of the repository cannot see
-pkgutil.resolve_name("toolkit.cli.main:main")()
+pkgutil.resolve_name("toolkit.cli.start:main")()

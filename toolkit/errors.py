@@ -9,6 +9,14 @@ class ToolkitError(Exception):
     """Base of all errors that the user can fix; the message says how."""
 
 
+class MachineError(ToolkitError):
+    """The operating system refuses: a full disk, missing rights, too many open files, no memory."""
+
+
+class ChangedError(ToolkitError):
+    """A store or a head was replaced while it was in use; running again takes the new one."""
+
+
 class OptionError(ToolkitError):
     """An option or argument has a value that is not allowed."""
 

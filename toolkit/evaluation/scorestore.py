@@ -17,7 +17,6 @@ from toolkit.arrays.ranking import best_columns
 from toolkit.arrays.types import BoolArray, Float32Array, RowNumbers
 from toolkit.errors import LabelError
 from toolkit.evaluation.decisions.base import DecisionRule
-from toolkit.files.atomic import replacing
 from toolkit.runtime.messages import counted
 
 logger = logging.getLogger(__name__)
@@ -30,6 +29,11 @@ _BLOCK = 1024
 def scores_path(predictions: Path) -> Path:
     """Return the path of the scores of a predictions csv: ``submit.scores.npz`` for ``submit.csv``."""
     return predictions.with_suffix(SCORES_SUFFIX)
+
+
+def csv_path(scores: Path) -> Path:
+    """Return the path of the predictions csv that `scores` belong to; the opposite of `scores_path`."""
+    return scores.with_name(scores.name.removesuffix(SCORES_SUFFIX) + ".csv")
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +119,7 @@ class TopScores:
 
     def write(self, path: Path) -> None:
         """Write an ``.npz`` of plain arrays."""
-        with replacing(path) as fresh, fresh.open("wb") as file:
+        with path.open("wb") as file:
             np.savez(file, **vars(self))
 
     @property

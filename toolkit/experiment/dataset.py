@@ -20,6 +20,7 @@ from toolkit.evaluation.splits import (
 )
 from toolkit.experiment.options import DataOptions
 from toolkit.experiment.stores import StoreSet
+from toolkit.files.folders import names_of
 from toolkit.labels.find import find_label_file
 from toolkit.labels.match import LabelMatch, match_labels
 from toolkit.labels.read import read_label_file
@@ -102,8 +103,7 @@ def load_dataset(options: DataOptions, stages: Stages | None = None) -> Dataset:
 
 def store_names(artifacts: Path) -> list[str]:
     """Return the names of all finished stores."""
-    folder = artifacts / "embeddings"
-    return sorted(path.parent.name for path in folder.glob("[!.]*/meta.json"))
+    return names_of(artifacts / "embeddings", "meta.json")
 
 
 def choose_stores(options: DataOptions) -> StoreSet:

@@ -1,5 +1,6 @@
 """Work on heads in processes of their own: folders for it, the arrays it reads, and its errors."""
 
+import contextlib
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -13,19 +14,30 @@ import scipy.sparse as sp
 from toolkit.arrays.types import RowNumbers
 from toolkit.errors import HeadError
 from toolkit.evaluation.splits import Split
+from toolkit.experiment.leftovers import WORK, sweep
+from toolkit.files.locks import try_lock
 from toolkit.runtime.children import ChildError, call_in_child
 from toolkit.runtime.progress import Progress
 
 
 @contextmanager
 def work_folder(artifacts: Path) -> Iterator[Path]:
-    """Make a folder inside `artifacts`, where there is room for arrays, and remove it afterwards."""
+    """Make a folder inside `artifacts`, where there is room for arrays, and remove it afterwards.
+
+    What killed commands left there is swept first.
+    """
     artifacts.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=".work-", dir=artifacts)).resolve()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
+    sweep(artifacts)
+    with contextlib.ExitStack() as stack:
+        yield _locked_folder(artifacts, stack)
+
+
+def _locked_folder(artifacts: Path, stack: contextlib.ExitStack) -> Path:
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=WORK, dir=artifacts)).absolute()
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        if stack.enter_context(try_lock(folder, own=True)):
+            return folder
 
 
 def run_job(job: str, head: str, folder: Path, progress: Progress, **arguments: Any) -> Any:

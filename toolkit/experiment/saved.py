@@ -15,11 +15,10 @@ Layout of ``artifacts/heads/<head>/``::
 """
 
 import secrets
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from toolkit.arrays.types import Float32Array, RowNumbers
 from toolkit.errors import HeadError, OptionError
@@ -27,16 +26,21 @@ from toolkit.evaluation.decisions.base import DecisionRule
 from toolkit.evaluation.decisions.registry import parse_rule, rule_from_dict, tuned_rules
 from toolkit.evaluation.splits import write_split
 from toolkit.experiment.dataset import Dataset
+from toolkit.experiment.identity import identity_of, read_same
 from toolkit.experiment.measuring import FitReport, Fitted
 from toolkit.experiment.options import BEST
 from toolkit.experiment.saved_scores import SavedScores, ScorePart
 from toolkit.experiment.stores import StoreRecord
+from toolkit.files.folders import beside, copied, discard, names_of, read_steadily, replace, restore
 from toolkit.files.json import read_json, write_json
+from toolkit.files.locks import holding
 from toolkit.files.text import read_csv, write_csv
 from toolkit.heads.registry import get_head
 from toolkit.labels.space import LabelSpace
 from toolkit.runtime.messages import counted
 from toolkit.store.reading import EmbeddingStore
+
+R = TypeVar("R")
 
 SPLIT = "split.csv"
 _DOCUMENTS = ("head.json", "decision.json", "metrics.json", "spec.json")
@@ -52,6 +56,8 @@ class SavedHead:
     space : LabelSpace
     stores : tuple of StoreRecord
         The stores it was fitted on.
+    identity : str
+        Which fit it is; see `toolkit.experiment.identity`.
     decision : dict
         ``rule`` in use and ``tuned`` rules by name, as `DecisionRule.to_dict` wrote them.
     metrics : dict
@@ -62,6 +68,7 @@ class SavedHead:
     folder: Path
     space: LabelSpace
     stores: tuple[StoreRecord, ...]
+    identity: str
     decision: dict[str, Any]
     metrics: dict[str, Any]
     given: str
@@ -86,25 +93,36 @@ class SavedHead:
         given = name
         if ":" in name:
             name = get_head(name).name
-        folder = artifacts / "heads" / (_best(artifacts) if name == BEST else name)
+        target = artifacts / "heads" / (_best(artifacts) if name == BEST else name)
+
+        return read_steadily(target, lambda folder: cls._read(folder, target, artifacts, given))
+
+    @classmethod
+    def _read(cls, folder: Path, target: Path, artifacts: Path, given: str) -> Self:
+        """Read `folder`, which is `target` or, while that is being replaced, beside it."""
         if not (folder / "head.json").is_file():
             there = ", ".join(saved_names(artifacts)) or "none yet; fit one with: toolkit fit --head NAME"
             raise HeadError(
-                f"there is no fitted head {folder.name!r} in {artifacts / 'heads'}; there are: {there}"
+                f"there is no fitted head {target.name!r} in {artifacts / 'heads'}; there are: {there}"
             )
         try:
             documents = {name: read_json(folder / name) for name in _DOCUMENTS}
             stores = tuple(StoreRecord.from_dict(store) for store in documents["spec.json"]["stores"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise HeadError(f"{folder} is not a complete head ({error}); fit it again") from error
+            raise HeadError(f"{target} is not a complete head ({error}); fit it again") from error
         return cls(
-            folder,
+            target,
             LabelSpace.read(folder / "tags.txt"),
             stores,
+            identity_of(folder),
             documents["decision.json"],
             documents["metrics.json"],
             given,
         )
+
+    def read(self, read: Callable[[Path], R]) -> R:
+        """Return ``read(folder)``, all read from this fit; `ChangedError` if it was replaced since."""
+        return read_same(self.folder, self.identity, read)
 
     @property
     def history(self) -> list[dict[str, str]]:
@@ -148,13 +166,18 @@ class SavedHead:
         tuned = self.decision["tuned"]
         if document["rule"] in tuned:
             tuned = tuned | {document["rule"]: document}
-        write_json(self.folder / "decision.json", {"rule": document, "tuned": tuned})
-        write_json(self.folder / "metrics.json", {**self.metrics, **facts})
+        fresh = beside(self.folder, "next")
+        with holding(self.folder.parent):  # both files change at once: the folder is replaced
+            discard(fresh, self.folder)
+            self.read(lambda folder: copied(folder, fresh))
+            write_json(fresh / "decision.json", {"rule": document, "tuned": tuned})
+            write_json(fresh / "metrics.json", {**self.metrics, **facts})
+            replace(fresh, self.folder)
 
 
 def saved_names(artifacts: Path) -> list[str]:
     """Return the names of all fitted heads."""
-    return sorted(path.parent.name for path in (artifacts / "heads").glob("[!.]*/head.json"))
+    return names_of(artifacts / "heads", "head.json")
 
 
 def save_report(
@@ -231,15 +254,17 @@ def write_facts(
         write_csv(folder / "history.csv", header, ([row.get(key, "") for key in header] for row in history))
 
 
-def place_head(fitted: Path, target: Path) -> None:
-    """Move the complete folder `fitted` to ``artifacts/heads/<head>``; an earlier head there is replaced."""
+def place_head(fitted: Path, target: Path, *, instead_of: str | None = None) -> None:
+    """Move the complete folder `fitted` to ``artifacts/heads/<head>``; an earlier head there is replaced.
+
+    With `instead_of`, the identity of the head that `fitted` was made of, `ChangedError` if another is there.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
-    previous = target.with_name(f".{target.name}.previous")
-    shutil.rmtree(previous, ignore_errors=True)
-    if target.exists():
-        target.rename(previous)
-    fitted.rename(target)
-    shutil.rmtree(previous, ignore_errors=True)
+    with holding(target.parent):
+        restore(target)
+        if instead_of is not None:
+            read_same(target, instead_of, lambda _: None)
+        replace(fitted, target)
 
 
 def write_best(artifacts: Path, name: str, comparison: str) -> None:

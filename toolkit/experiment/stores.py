@@ -7,10 +7,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from toolkit.arrays.features import Features, blocks
+from toolkit.arrays.features import Features, FileRows, blocks
 from toolkit.arrays.types import RowNumbers
 from toolkit.errors import StoreError
-from toolkit.store.reading import EmbeddingStore
+from toolkit.store.reading import EmbeddingStore, open_arrays
 from toolkit.store.records import array_names
 from toolkit.store.spec import EmbeddingSpec
 
@@ -104,6 +104,7 @@ class StoreSet:
         views = {store.meta.views for store in self.stores}
         return {
             "folders": [str(store.folder.resolve()) for store in self.stores],
+            "identities": [store.identity for store in self.stores],
             "scales": list(self.scales),
             "views": views.pop() if len(views) == 1 else 0,
         }
@@ -112,17 +113,20 @@ class StoreSet:
 def read_features(document: dict[str, Any], rows: RowNumbers) -> list[Features]:
     """Return what `StoreSet.to_dict` described: the plain features (N, D), then each augmented view.
 
-    `rows` (S, N) are each image's row in every store.
+    `rows` (S, N) are each image's row in every store. `ChangedError` if a store was replaced since.
     """
-    folders = [Path(folder) for folder in document["folders"]]
+    names = array_names(document["views"])
+    opened = [
+        open_arrays(Path(folder), identity, names, FileRows)
+        for folder, identity in zip(document["folders"], document["identities"], strict=True)
+    ]
     return [
-        Features([folder / name for folder in folders], rows=list(rows), scales=document["scales"])
-        for name in array_names(document["views"])
+        Features(sources, rows=list(rows), scales=document["scales"]) for sources in zip(*opened, strict=True)
     ]
 
 
 def _scale(store: EmbeddingStore) -> float:
     """Return the factor that makes a store's mean squared row length 1."""
-    X = Features([store.folder / "embeddings.npy"])
+    X = Features(open_arrays(store.folder, store.identity, ["embeddings.npy"], FileRows))
     total = sum(float(np.einsum("nd,nd->", rows, rows, dtype=np.float64)) for _, rows in blocks(X))
     return float((len(X) / total) ** 0.5) if total else 1.0

@@ -12,13 +12,14 @@ import numpy as np
 
 from toolkit.arrays.features import Features, blocks, loaded
 from toolkit.arrays.types import Float32Array, RowNumbers
+from toolkit.experiment.identity import load_same
 from toolkit.experiment.jobs import load_labels
 from toolkit.experiment.stores import read_features
 from toolkit.files.npy import write_header
 from toolkit.heads.adding import new_tag_scorer
 from toolkit.heads.base import Head
 from toolkit.heads.options import options_from_json
-from toolkit.heads.registry import get_head, load_head
+from toolkit.heads.registry import get_head
 from toolkit.runtime.memory import peak_mb
 from toolkit.runtime.progress import Progress
 from toolkit.runtime.stages import Stages
@@ -102,7 +103,7 @@ def _out_of_fold(data: _Data, kind: type[Head], options: dict[str, Any], scores:
 
 def score(progress: Progress, job: Mapping[str, Any]) -> None:
     """Score all rows of some stores with a saved head into ``scores.npy``."""
-    head = load_head(job["saved"], job["head"])
+    head = load_same(job["saved"], job["identity"], job["head"])
     X = read_features(job["store_set"], job["rows"])[0]
     _ScoreFile(job["folder"] / "scores.npy", (len(X), job["n_tags"]), progress).fill(head.scores, X)
 
@@ -110,7 +111,10 @@ def score(progress: Progress, job: Mapping[str, Any]) -> None:
 def add_tags(progress: Progress, job: Mapping[str, Any]) -> None:
     """Learn new columns from the train rows to score the others, then from the head's rows, and save it."""
     folder: Path = job["folder"]
-    data, head = _Data(job["data"], job["store_set"], progress), load_head(job["saved"], job["head"])
+    data, head = (
+        _Data(job["data"], job["store_set"], progress),
+        load_same(job["saved"], job["identity"], job["head"]),
+    )
     scorer = new_tag_scorer(head, data.X.take(data.train), data.Y[data.train])
     for part, rows in (("val", data.val), ("test", data.test)):
         data.score_file(folder / f"{part}_scores.npy", rows).fill(scorer, data.X.take(rows))

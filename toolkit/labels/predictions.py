@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from toolkit.errors import LabelError
-from toolkit.files.atomic import replacing
 from toolkit.files.text import write_csv
 from toolkit.runtime.messages import counted
 
@@ -37,10 +36,9 @@ def write_predictions(
     separator: str = ",",
     bom: bool = False,
 ) -> None:
-    """Write one row an image, its tags joined in one cell; the file is complete or absent.
+    """Write one row an image, its tags joined in one cell.
 
     `bom` writes a byte order mark, for Excel.
     """
     rows = ((name, separator.join(its_tags)) for name, its_tags in zip(names, tags, strict=True))
-    with replacing(path) as fresh:
-        write_csv(fresh, HEADER, rows, bom=bom)
+    write_csv(path, HEADER, rows, bom=bom)

@@ -27,9 +27,11 @@ from queue import SimpleQueue
 from typing import IO, Any, BinaryIO
 
 from toolkit.errors import ToolkitError
+from toolkit.runtime.failures import explained
 from toolkit.runtime.progress import Progress, silent
 
 PATIENCE = 5.0  # seconds a child gets to end by itself
+ORPHAN_SECONDS = 0.5  # between two looks whether the parent still lives
 REPORT_SECONDS = 0.1  # between two reports of progress of the same stage
 
 Inbox = SimpleQueue[tuple["Child", tuple[Any, ...] | None]]
@@ -257,7 +259,9 @@ class Channel:
         try:
             level, function, arguments = self.receive()
             logging.basicConfig(handlers=[_Relay(self)], level=level)
-            self._put("returned", resolve_name(function)(self, *arguments))
+            with explained():
+                answer = resolve_name(function)(self, *arguments)
+            self._put("returned", answer)
         except ToolkitError as error:
             self._put("error", error, traceback.format_exc())
         except Exception as error:
@@ -281,6 +285,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # as an exception, so that what the function started ends with it
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     source = os.fdopen(os.dup(0), "rb")
     target = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print must not get between messages
@@ -290,6 +295,13 @@ def main() -> None:
     except BrokenPipeError:
         os._exit(0)  # the parent has ended: nobody is left to report to
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # no exception any more: the interpreter is on its way out
+
+
+def _end_with(parent: int) -> None:
+    """End this process soon after its parent, even if that was killed and could not end it."""
+    while os.getppid() == parent:  # on Windows it never changes: there a broken pipe ends the process
+        time.sleep(ORPHAN_SECONDS)
+    os._exit(128 + signal.SIGTERM)
 
 
 def echo(channel: Channel, value: Any) -> Any:

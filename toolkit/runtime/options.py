@@ -33,6 +33,7 @@ from typing import (
 from annotated_types import Ge, Le
 
 from toolkit.errors import OptionError
+from toolkit.runtime.failures import explained
 from toolkit.runtime.progress import Progress, silent
 
 PathLike = str | os.PathLike[str]
@@ -238,7 +239,7 @@ def takes(kind: Callable[P, O]) -> Callable[[Callable[[O], R]], Callable[P, R]]:
     """Give a function of one options object the fields of its class as plain arguments.
 
     The signature and the Parameters section of the docstring are made from the fields, so ``help`` and an
-    editor show them, and a type checker sees them.
+    editor show them, and a type checker sees them. What the operating system refuses is a `MachineError`.
 
     Examples
     --------
@@ -269,7 +270,8 @@ def takes(kind: Callable[P, O]) -> Callable[[Callable[[O], R]], Callable[P, R]]:
                 raise TypeError(f"{name}(): {error}") from None
             options = kind(*args, **kwargs)
             object.__setattr__(options, "_given", frozenset(kwargs))
-            return function(options)
+            with explained():
+                return function(options)
 
         call.__signature__ = signature  # type: ignore[attr-defined]
         call.__doc__ = _documented(function.__doc__ or "", kind)

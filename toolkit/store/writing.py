@@ -11,10 +11,11 @@ import numpy as np
 
 from toolkit.errors import StoreError
 from toolkit.files.disk import writing
+from toolkit.files.folders import beside, discard, replace
 from toolkit.files.locks import StoreLock
 from toolkit.files.npy import EmbeddingArray, copy_rows, open_array, read_header, write_header
 from toolkit.runtime.messages import counted
-from toolkit.store.folders import beside, discard, holds_rows, recover, replace
+from toolkit.store.folders import holds_rows, recover
 from toolkit.store.reading import EmbeddingStore
 from toolkit.store.records import Failure, Row, StoreMeta, array_names
 from toolkit.store.tables import add_to_journal, read_journal, write_failed, write_index

@@ -111,7 +111,8 @@ def add_tags(options: AddTagsOptions) -> AddReport:
             options.head,
             job,
             options.progress,
-            saved=saved.folder.resolve(),
+            saved=saved.folder.absolute(),
+            identity=saved.identity,
             store_set=dataset.store_set.to_dict(),
             data=work / "data",
             rows=_rows(dataset, parts),
@@ -130,7 +131,7 @@ def add_tags(options: AddTagsOptions) -> AddReport:
             metrics=saved.metrics | {"added": [*saved.metrics.get("added", []), facts]},
             history=saved.history,
         )
-        place_head(job / "head", saved.folder)
+        place_head(job / "head", saved.folder, instead_of=saved.identity)
     n_tags = len(saved.space) + len(added)
     return AddReport(saved.name, saved.folder, added, n_tags, metrics, measured_on, dataset.notes)
 

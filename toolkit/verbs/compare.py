@@ -1,7 +1,6 @@
 """Compare heads on the same split and the same rows, with intervals."""
 
 import math
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,10 +16,12 @@ from toolkit.evaluation.metrics import support_bands
 from toolkit.evaluation.options import Metric
 from toolkit.evaluation.splits import write_split
 from toolkit.experiment.dataset import Dataset
+from toolkit.experiment.jobs import work_folder
 from toolkit.experiment.measuring import COLUMNS, FitReport
 from toolkit.experiment.saved import write_best
 from toolkit.experiment.training import fit_heads
 from toolkit.files.json import write_json
+from toolkit.files.locks import holding
 from toolkit.files.text import write_csv
 from toolkit.reports.page import write_report
 from toolkit.runtime.options import takes
@@ -163,10 +164,14 @@ def compare(options: CompareOptions) -> Comparison:
         predicted = {report.head: report.predicted for report in ranked}
         resampled = resample(dataset.Y[rows], predicted, groups=dataset.groups[rows], map_draws=map_draws)
     artifacts = Path(options.artifacts)
-    folder = _new_folder(artifacts / "comparisons")
-    comparison = Comparison(folder, dataset, ranked, ranked[0].head, options.metric, resampled, seconds)
-    _write(comparison)
-    write_best(artifacts, comparison.best, folder.name)
+    parent = artifacts / "comparisons"
+    parent.mkdir(parents=True, exist_ok=True)
+    with work_folder(artifacts) as work, holding(parent):
+        folder = _free_name(parent)
+        comparison = Comparison(folder, dataset, ranked, ranked[0].head, options.metric, resampled, seconds)
+        _write(comparison, work / "comparison")
+        (work / "comparison").rename(folder)
+        write_best(artifacts, comparison.best, folder.name)
     return comparison
 
 
@@ -179,37 +184,31 @@ def _f1(report: FitReport, metric: Metric) -> float:
     return -1.0 if math.isnan(value) else float(value)  # nan: nothing to measure
 
 
-def _new_folder(parent: Path) -> Path:
-    """Make a folder named after the time."""
+def _free_name(parent: Path) -> Path:
+    """Return a folder that does not exist, named after the time."""
     stem = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-    for suffix in ("", *(f"-{number}" for number in range(2, 100))):
-        folder = parent / f"{stem}{suffix}"
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        return folder
-    raise OptionError(f"there are a hundred comparisons of {stem} in {parent}; clear some away")
+    names = (f"{stem}{suffix}" for suffix in ("", *(f"-{number}" for number in range(2, 100))))
+    free = next((parent / name for name in names if not (parent / name).exists()), None)
+    if free is None:
+        raise OptionError(f"there are a hundred comparisons of {stem} in {parent}; clear some away")
+    return free
 
 
-def _write(comparison: Comparison) -> None:
-    folder, dataset = comparison.folder, comparison.dataset
-    try:
-        rows = (report.row().values() for report in comparison.reports)
-        write_csv(folder / "table.csv", COLUMNS, ([_cell(value) for value in row] for row in rows))
-        write_json(folder / "compare.json", comparison.to_dict())
-        write_split(folder / "split.csv", dataset.ids, dataset.split)
-        write_report(
-            folder / "report.html",
-            comparison.to_dict(),
-            notes=dataset.notes,
-            tags=dataset.space.tags,
-            metrics={report.head: report.metrics for report in comparison.reports},
-            chosen={report.head: report.chosen for report in comparison.reports},
-        )
-    except BaseException:
-        shutil.rmtree(folder)
-        raise
+def _write(comparison: Comparison, folder: Path) -> None:
+    dataset = comparison.dataset
+    folder.mkdir()
+    rows = (report.row().values() for report in comparison.reports)
+    write_csv(folder / "table.csv", COLUMNS, ([_cell(value) for value in row] for row in rows))
+    write_json(folder / "compare.json", comparison.to_dict())
+    write_split(folder / "split.csv", dataset.ids, dataset.split)
+    write_report(
+        folder / "report.html",
+        comparison.to_dict(),
+        notes=dataset.notes,
+        tags=dataset.space.tags,
+        metrics={report.head: report.metrics for report in comparison.reports},
+        chosen={report.head: report.chosen for report in comparison.reports},
+    )
 
 
 def _cell(value: Any) -> Any:

@@ -11,6 +11,7 @@ from toolkit.errors import LabelError
 from toolkit.evaluation.metrics import Metrics
 from toolkit.evaluation.metrics import evaluate as measure
 from toolkit.evaluation.scorestore import TopScores, scores_path
+from toolkit.files.atomic import settle
 from toolkit.labels.match import LabelMatch, match_labels
 from toolkit.labels.raw import parse_separator
 from toolkit.labels.read import read_label_file
@@ -82,6 +83,7 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     parse_separator(options.predictions_separator, option="--predictions-separator")
     if not predictions.exists():
         raise LabelError(f"there is no file of predictions {predictions}; check the path")
+    settle(predictions, scores_path(predictions))
     truth = read_label_file(Path(options.labels), options)
     reading = replace(
         options, format="auto", separator=options.predictions_separator, encoding=EvaluateOptions.encoding

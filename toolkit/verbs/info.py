@@ -11,6 +11,7 @@ from toolkit.backbones.graphs import FACTS, Graph, cache_folder
 from toolkit.backbones.registry import ENGINES, choose_engine
 from toolkit.errors import ToolkitError
 from toolkit.experiment.dataset import store_names
+from toolkit.experiment.leftovers import leftovers
 from toolkit.experiment.options import BEST
 from toolkit.experiment.saved import SavedHead, saved_names
 from toolkit.runtime.devices import cuda_count, resolve_devices
@@ -28,7 +29,8 @@ def info(options: InfoOptions) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``machine``, ``artifacts``, ``stores``, ``heads`` and ``best``, as json can hold them.
+        ``machine``, ``artifacts``, ``stores``, ``heads``, ``best``, and ``leftovers`` of killed commands, as
+        json can hold them.
 
     Examples
     --------
@@ -47,6 +49,10 @@ def info(options: InfoOptions) -> dict[str, Any]:
         "stores": [_store(artifacts / "embeddings" / name) for name in store_names(artifacts)],
         "heads": [_head(artifacts, name) for name in saved_names(artifacts)],
         "best": best,
+        "leftovers": [
+            {"path": str(each.path), "what": each.what, "in_use": each.in_use}
+            for each in leftovers(artifacts)
+        ],
     }
 
 

@@ -11,12 +11,21 @@ from toolkit.arrays.types import Float32Array
 from toolkit.embedding.options import BatchOptions
 from toolkit.errors import OptionError
 from toolkit.evaluation.decisions.base import DecisionRule
-from toolkit.evaluation.scorestore import SCORES_SUFFIX, TopScores, redecide, scores_path, warn_if_cut
+from toolkit.evaluation.scorestore import (
+    SCORES_SUFFIX,
+    TopScores,
+    csv_path,
+    redecide,
+    scores_path,
+    warn_if_cut,
+)
 from toolkit.experiment.dataset import store_names
 from toolkit.experiment.jobs import run_job, work_folder
 from toolkit.experiment.options import DeviceOption
 from toolkit.experiment.saved import SavedHead
 from toolkit.experiment.stores import StoreSet
+from toolkit.files.atomic import replacing_both, settle
+from toolkit.files.folders import standing
 from toolkit.images.manifest import read_manifest
 from toolkit.images.options import ImagePolicy
 from toolkit.labels.predictions import bare_names, check_tags, write_predictions
@@ -102,9 +111,7 @@ def predict(options: PredictOptions) -> PredictReport:
         decoded = saved.space.decode(rule.apply(scores))
         tags: list[list[str]] = [decoded[row] if row >= 0 else [] for row in rows]
         top = TopScores.of(scores, rows, names, saved.space.tags, head=saved.name, head_id=saved.id)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    top.write(scores_path(path))
-    write_predictions(path, names, tags, separator=separator, bom=options.bom)
+    _write(path, top, names, tags, separator, options.bom)
     return PredictReport(
         path,
         scores_path(path),
@@ -121,8 +128,24 @@ def _check_target(path: Path, force: bool) -> None:
     """Refuse to overwrite a file that no prediction wrote: it may be somebody's labels."""
     if path.is_dir():
         raise OptionError(f"--out {path} is a folder; give a file name such as {path / 'submit.csv'}")
+    settle(path, scores_path(path))
     if path.exists() and not scores_path(path).exists() and not force:
         raise OptionError(f"--out {path} exists and was not written by predict; give --force to overwrite it")
+
+
+def _write(
+    path: Path,
+    top: TopScores,
+    names: Sequence[str],
+    tags: Sequence[Sequence[str]],
+    separator: str,
+    bom: bool,
+) -> None:
+    """Write the csv and the scores beside it: both or, after an error or a kill, neither."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing_both(path, scores_path(path)) as (fresh, scores):
+        write_predictions(fresh, names, tags, separator=separator, bom=bom)
+        top.write(scores)
 
 
 def score_in_child(work: Path, saved: SavedHead, store_set: StoreSet, progress: Progress) -> Any:
@@ -133,7 +156,8 @@ def score_in_child(work: Path, saved: SavedHead, store_set: StoreSet, progress: 
         saved.given,
         folder,
         progress,
-        saved=saved.folder.resolve(),
+        saved=saved.folder.absolute(),
+        identity=saved.identity,
         store_set=store_set.to_dict(),
         rows=store_set.rows,
         n_tags=len(saved.space),
@@ -157,7 +181,7 @@ class _Inputs:
 def _inputs(options: PredictOptions, artifacts: Path, saved: SavedHead) -> _Inputs:
     """Open the stores of `source` that the head needs, or make them by embedding."""
     source = Path(options.source)
-    if source.exists() and not (source / "embeddings.npy").is_file():
+    if source.exists() and not (standing(source) / "embeddings.npy").is_file():
         stores = [_embed(source, options, saved, number) for number in range(len(saved.stores))]
         root = None if options.root is None else Path(options.root)
         ids = list(read_manifest(source, root=root).inputs)
@@ -175,7 +199,7 @@ def _inputs(options: PredictOptions, artifacts: Path, saved: SavedHead) -> _Inpu
 
 
 def _open(source: Path, artifacts: Path) -> list[EmbeddingStore]:
-    if source.exists():
+    if standing(source).exists():
         return [EmbeddingStore(source)]
     known, text = store_names(artifacts), str(source)
     names = [text] if text in known else text.split("+")
@@ -260,16 +284,14 @@ def _decide_again(
     source: Path, saved: SavedHead, rule: DecisionRule, out: Path | None, separator: str, bom: bool
 ) -> PredictReport:
     """Decide from the scores an earlier prediction left, without images or head."""
+    settle(csv_path(source), source)
     top = TopScores.read(source)
     _check_scores(source, top, saved)
     warn_if_cut(top, [rule])
     tags = saved.space.decode(redecide(rule, top))
-    path = out or source.with_name(source.name.removesuffix(SCORES_SUFFIX) + ".csv")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if scores_path(path) != source:
-        top.write(scores_path(path))
+    path = out or csv_path(source)
     names = top.img_path.tolist()
-    write_predictions(path, names, tags, separator=separator, bom=bom)
+    _write(path, top, names, tags, separator, bom)
     unreadable = [name for name, readable in zip(names, top.readable, strict=True) if not readable]
     return PredictReport(
         path,

@@ -101,7 +101,9 @@ def tune(options: TuneOptions) -> TuneReport:
     compared = [wanted] if wanted else [*tuned_rules(), "fixed:0.5"]
     rules = [parse_rule(name, min_tags=options.min_tags) for name in compared]
     saved = SavedHead.open(Path(options.artifacts), options.head)
-    tuning, test = (_scores(saved, part) for part in ("tuning", "test"))
+    tuning, test = saved.read(
+        lambda folder: (_scores(saved, folder, "tuning"), _scores(saved, folder, "test"))
+    )
     warn_if_cut(tuning.top, rules)
     warn_if_cut(tuning.top, rules)
     if not (wanted and test.Y.shape[0]):
@@ -115,8 +117,8 @@ def tune(options: TuneOptions) -> TuneReport:
     return TuneReport(saved.name, tuned, measured_on, tuned[0].rule if wanted else None)
 
 
-def _scores(saved: SavedHead, part: ScorePart) -> SavedScores:
-    if saved.metrics.get("added") and not (saved.folder / "scores").is_dir():
+def _scores(saved: SavedHead, folder: Path, part: ScorePart) -> SavedScores:
+    if saved.metrics.get("added") and not (folder / "scores").is_dir():
         tags = [tag for facts in saved.metrics["added"] for tag in facts["tags"]]
         given = saved.name if saved.given == BEST else saved.given
         raise HeadError(
@@ -124,7 +126,7 @@ def _scores(saved: SavedHead, part: ScorePart) -> SavedScores:
             f"fitted ({listed(tags, 3)}), and tune needs those of all tags; fit it again with: "
             f"toolkit fit --head {given} --labels FILE"
         )
-    return SavedScores.read(saved.folder, part)
+    return SavedScores.read(folder, part)
 
 
 def _tuned(rule: DecisionRule, tuning: SavedScores, test: SavedScores | None) -> Tuned:
