@@ -89,9 +89,9 @@ def run(signals: Signals) -> NoReturn:
     logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
     settings: dict[str, bool] = {}
     try:
-        status = toolkit.main(standalone_mode=False, obj=settings)
-        if sys.stdout is not None:  # closed by the shell with >&-
-            with explained():
+        with explained():
+            status = toolkit.main(standalone_mode=False, obj=settings)
+            if sys.stdout is not None:  # closed by the shell with >&-
                 sys.stdout.flush()
     except BaseException as error:
         if signals.number is not None:

@@ -14,6 +14,7 @@ from toolkit.errors import StoreError
 __all__ = ["close_writers"]  # a fixture
 
 resource = pytest.importorskip("resource")
+FIX = "fix the permissions, or give another folder (--artifacts, --out)"
 AGAIN = "then run the same command again: what is embedded is kept"
 
 
@@ -153,9 +154,7 @@ def test_finish__on_a_disk_that_may_not_be_written(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "open", refusing(errno.EROFS))
     with pytest.raises(StoreError) as error:
         writer.finish()
-    assert one_line(error).endswith(
-        f"cannot be written (Read-only file system); fix the permissions, or give another folder (--artifacts, --out), {AGAIN}"
-    )
+    assert one_line(error).endswith(f"cannot be written (Read-only file system); {FIX}, {AGAIN}")
 
 
 def test_begin__where_a_file_is_in_the_way(tmp_path):
@@ -169,7 +168,7 @@ def test_begin__in_a_folder_that_may_not_be_written(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "mkdir", refusing(errno.EACCES))
     with pytest.raises(StoreError) as error:
         begin(tmp_path / "artifacts" / "s", ["a"])
-    text = f"cannot be written (Permission denied); fix the permissions, or give another folder (--artifacts, --out), {AGAIN}"
+    text = f"cannot be written (Permission denied); {FIX}, {AGAIN}"
     assert one_line(error).endswith(text)
 
 
