@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -71,7 +71,7 @@ class StoreMeta:
     def read(cls, path: Path) -> Self:
         """Read the file that `write` wrote; `StoreError` if it is missing or damaged."""
         try:
-            document = read_json(path)
+            document = read_json(path, dict[str, Any])
             document["spec"] = EmbeddingSpec.from_dict(document["spec"])
             meta = cls(**document)
             np.dtype(meta.dtype)
