@@ -14,9 +14,9 @@ CALLS = {
     r"load_npz\(|ZipFile\(": {"files/npz.py"},
     r"json\.loads?\(": {"files/json.py"},
     r"deserialize_index|faiss\.read_index": set(),
-    r"pickle\.loads?\(|joblib\.load\(|eval\(|exec\(": {"runtime/children.py", "files/npy.py"},
+    r"pickle\.loads?\(|joblib\.load\(|(?<![.\w])(eval|exec)\(": {"runtime/children.py"},
     r"torch\.load\(": {"backbones/weights.py"},
-    r"allow_pickle": set(),
+    r"allow_pickle=True": set(),
 }
 TESTING = "testing/heads.py"  # reads what the head under test has just written
 

@@ -64,6 +64,11 @@ def test_import__names_the_store_after_the_array_or_by_name(tmp_path):
     import_features(*arguments, artifacts=tmp_path / "artifacts", force=True)
 
 
+def _archive(path):
+    with path.open("wb") as file:
+        np.savez(file, a=1)
+
+
 def _header(shape):
     file = io.BytesIO()
     np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
@@ -85,10 +90,10 @@ def _header(shape):
             lambda path: path.write_bytes(_header((10**9, 0))),
             r"holds float32 of shape \(1000000000, 0\); it must",
         ),
-        (lambda path: os.mkfifo(path), "it is a named pipe"),
+        (os.mkfifo, "it is a named pipe"),
         (lambda path: path.symlink_to("/dev/zero"), "it is a device"),
         (lambda path: path.mkdir(), "it is a folder"),
-        (lambda path: np.savez(path.open("wb"), a=1), "does not begin as an .npy file does"),
+        (_archive, "does not begin as an .npy file does"),
     ],
 )
 def test_import__a_lying_or_endless_file(write, text, tmp_path):
