@@ -26,13 +26,14 @@ from toolkit.evaluation.decisions.base import DecisionRule
 from toolkit.evaluation.decisions.registry import parse_rule, rule_from_dict, tuned_rules
 from toolkit.evaluation.splits import write_split
 from toolkit.experiment.dataset import Dataset
+from toolkit.experiment.documents import Decision, HeadDocuments, read_best
 from toolkit.experiment.identity import identity_of, read_same
 from toolkit.experiment.measuring import FitReport, Fitted
 from toolkit.experiment.options import BEST
 from toolkit.experiment.saved_scores import SavedScores, ScorePart
 from toolkit.experiment.stores import StoreRecord
 from toolkit.files.folders import beside, copied, discard, names_of, read_steadily, replace, restore
-from toolkit.files.json import read_json, write_json
+from toolkit.files.json import write_json
 from toolkit.files.locks import holding
 from toolkit.files.text import read_csv, write_csv
 from toolkit.heads.registry import get_head
@@ -43,7 +44,6 @@ from toolkit.store.reading import EmbeddingStore
 R = TypeVar("R")
 
 SPLIT = "split.csv"
-_DOCUMENTS = ("head.json", "decision.json", "metrics.json", "spec.json")
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class SavedHead:
         The stores it was fitted on.
     identity : str
         Which fit it is; see `toolkit.experiment.identity`.
-    decision : dict
+    decision : Decision
         ``rule`` in use and ``tuned`` rules by name, as `DecisionRule.to_dict` wrote them.
     metrics : dict
     given : str
@@ -69,7 +69,7 @@ class SavedHead:
     space: LabelSpace
     stores: tuple[StoreRecord, ...]
     identity: str
-    decision: dict[str, Any]
+    decision: Decision
     metrics: dict[str, Any]
     given: str
 
@@ -105,19 +105,9 @@ class SavedHead:
             raise HeadError(
                 f"there is no fitted head {target.name!r} in {artifacts / 'heads'}; there are: {there}"
             )
-        try:
-            documents = {name: read_json(folder / name) for name in _DOCUMENTS}
-            stores = tuple(StoreRecord.from_dict(store) for store in documents["spec.json"]["stores"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise HeadError(f"{target} is not a complete head ({error}); fit it again") from error
+        known = HeadDocuments.read(folder)
         return cls(
-            target,
-            LabelSpace.read(folder / "tags.txt"),
-            stores,
-            identity_of(folder),
-            documents["decision.json"],
-            documents["metrics.json"],
-            given,
+            target, known.space, known.stores, identity_of(folder), known.decision, known.metrics, given
         )
 
     def read(self, read: Callable[[Path], R]) -> R:
@@ -275,12 +265,7 @@ def write_best(artifacts: Path, name: str, comparison: str) -> None:
 def _best(artifacts: Path) -> str:
     path = artifacts / "heads" / "best.json"
     if path.is_file():
-        try:
-            return str(read_json(path)["head"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise HeadError(
-                f"{path} is damaged ({error}); run toolkit compare again or name a head"
-            ) from error
+        return read_best(path)
     names = saved_names(artifacts)
     if len(names) == 1:
         return names[0]

@@ -10,6 +10,7 @@ from toolkit.errors import OptionError
 from toolkit.experiment.saved import SavedHead
 from toolkit.files.atomic import replacing
 from toolkit.files.json import read_json
+from toolkit.files.npy import map_array
 from toolkit.heads.registry import load_head
 from toolkit.runtime.options import takes
 from toolkit.verbs.options import ExportOptions
@@ -53,7 +54,8 @@ def export(options: ExportOptions) -> Path:
         raise OptionError(f"--out {path} exists; give another name, or --force to replace it")
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as fresh:
-        (_write_npz if options.format == "npz" else _write_joblib)(fresh, saved)
+        write = _write_npz if options.format == "npz" else _write_joblib
+        saved.read(lambda folder: write(fresh, folder, saved))
     return path
 
 
@@ -61,18 +63,20 @@ def _stores(saved: SavedHead) -> list[dict[str, Any]]:
     return [record.to_dict() for record in saved.stores]
 
 
-def _write_npz(path: Path, saved: SavedHead) -> None:
-    folder = saved.folder
+def _write_npz(path: Path, folder: Path, saved: SavedHead) -> None:
+    load_head(folder, saved.given)  # checks every array
     inside = [file.relative_to(folder) for file in sorted(folder.rglob("*")) if file.parts[-2] != "scores"]
     document = {
         "rule": saved.decision["rule"],
         "stores": _stores(saved),
-        "heads": {file.as_posix(): read_json(folder / file) for file in inside if file.name == "head.json"},
+        "heads": {
+            file.as_posix(): read_json(folder / file, dict[str, Any])
+            for file in inside
+            if file.name == "head.json"
+        },
     }
-    arrays = {
-        file.as_posix(): np.load(folder / file, mmap_mode="r", allow_pickle=False)
-        for file in inside
-        if file.suffix == ".npy"
+    arrays: dict[str, Any] = {
+        file.as_posix(): map_array(folder / file) for file in inside if file.suffix == ".npy"
     }
     with path.open("wb") as file:
         np.savez(
@@ -83,11 +87,11 @@ def _write_npz(path: Path, saved: SavedHead) -> None:
         )
 
 
-def _write_joblib(path: Path, saved: SavedHead) -> None:
+def _write_joblib(path: Path, folder: Path, saved: SavedHead) -> None:
     import joblib
 
     content = {
-        "head": load_head(saved.folder, saved.given),
+        "head": load_head(folder, saved.given),
         "tags": list(saved.space.tags),
         "rule": saved.rule(),
         "stores": _stores(saved),

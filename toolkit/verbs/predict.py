@@ -26,6 +26,7 @@ from toolkit.experiment.saved import SavedHead
 from toolkit.experiment.stores import StoreSet
 from toolkit.files.atomic import replacing_both, settle
 from toolkit.files.folders import standing
+from toolkit.files.npy import map_array
 from toolkit.images.manifest import read_manifest
 from toolkit.images.options import ImagePolicy
 from toolkit.labels.predictions import bare_names, check_tags, write_predictions
@@ -162,7 +163,7 @@ def score_in_child(work: Path, saved: SavedHead, store_set: StoreSet, progress: 
         rows=store_set.rows,
         n_tags=len(saved.space),
     )
-    scores: Float32Array = np.load(folder / "scores.npy", mmap_mode="r")
+    scores: Float32Array = map_array(folder / "scores.npy")
     return scores
 
 
