@@ -1,11 +1,12 @@
 """The command line: parse, one library call, print. Commands are imported only when used."""
 
-import logging
 import os
 import sys
 from pkgutil import resolve_name
 
 import click
+
+from .console import prepare, say
 
 COMMANDS = {
     "embed": ("embed:embed", "Cache features of a folder or csv of images."),
@@ -76,7 +77,7 @@ def toolkit() -> None:
 
 def main() -> None:
     """Run the command line; exit 2 with one line on a user's mistake, 130 on Ctrl-C."""
-    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
+    prepare()
     settings: dict[str, bool] = {}
     try:
         status = toolkit.main(standalone_mode=False, obj=settings)
@@ -102,5 +103,5 @@ def main() -> None:
 
 
 def _stop(message: str, status: int) -> None:
-    click.echo(message, err=True)
+    say(message, err=True)
     sys.exit(status)

@@ -84,14 +84,13 @@ def predict(options: PredictOptions) -> PredictReport:
     artifacts = Path(options.artifacts)
     saved = SavedHead.open(artifacts, options.head)
     rule = saved.rule(options.rule, min_tags=options.min_tags)
-    separator = parse_separator(options.separator)
-    check_tags(saved.space.tags, separator)
+    check_tags(saved.space.tags, parse_separator(options.separator))
     out = None if options.out is None else Path(options.out)
     if out is not None:
         _check_target(out, options.force)
     if str(options.source).endswith(SCORES_SUFFIX):
         _refuse_embedding_options(options)
-        return _decide_again(Path(options.source), saved, rule, out, separator, options.bom)
+        return _decide_again(options, saved, rule, out)
     inputs = _inputs(options, artifacts, saved)
     path = out or artifacts / "predictions" / f"{inputs.store_set.name}.csv"
     row_of = {image: row for row, image in enumerate(inputs.store_set.ids)}
@@ -104,7 +103,7 @@ def predict(options: PredictOptions) -> PredictReport:
         top = TopScores.of(scores, rows, names, saved.space.tags, head=saved.name, head_id=saved.id)
     path.parent.mkdir(parents=True, exist_ok=True)
     top.write(scores_path(path))
-    write_predictions(path, names, tags, separator=separator, bom=options.bom)
+    _write(path, names, tags, options)
     return PredictReport(
         path,
         scores_path(path),
@@ -123,6 +122,11 @@ def _check_target(path: Path, force: bool) -> None:
         raise OptionError(f"--out {path} is a folder; give a file name such as {path / 'submit.csv'}")
     if path.exists() and not scores_path(path).exists() and not force:
         raise OptionError(f"--out {path} exists and was not written by predict; give --force to overwrite it")
+
+
+def _write(path: Path, names: Sequence[str], tags: Sequence[Sequence[str]], options: PredictOptions) -> None:
+    separator = parse_separator(options.separator)
+    write_predictions(path, names, tags, separator=separator, bom=options.bom, excel_safe=options.excel_safe)
 
 
 def score_in_child(work: Path, saved: SavedHead, store_set: StoreSet, progress: Progress) -> Any:
@@ -257,9 +261,10 @@ def _refuse_embedding_options(options: PredictOptions) -> None:
 
 
 def _decide_again(
-    source: Path, saved: SavedHead, rule: DecisionRule, out: Path | None, separator: str, bom: bool
+    options: PredictOptions, saved: SavedHead, rule: DecisionRule, out: Path | None
 ) -> PredictReport:
     """Decide from the scores an earlier prediction left, without images or head."""
+    source = Path(options.source)
     top = TopScores.read(source)
     _check_scores(source, top, saved)
     warn_if_cut(top, [rule])
@@ -269,7 +274,7 @@ def _decide_again(
     if scores_path(path) != source:
         top.write(scores_path(path))
     names = top.img_path.tolist()
-    write_predictions(path, names, tags, separator=separator, bom=bom)
+    _write(path, names, tags, options)
     unreadable = [name for name, readable in zip(names, top.readable, strict=True) if not readable]
     return PredictReport(
         path,
