@@ -42,3 +42,33 @@ def test_check_tags__that_hold_the_separator():
         "2 tags hold the separator ',', first 'b, c'; nothing was written: give another --separator, such as "
         "| or ;"
     )
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "＝", "＠"])
+def test_write_predictions__formulas(tmp_path, caplog, start):
+    path, names, tags = tmp_path / "s.csv", ["a.jpg", f"{start}b.jpg"], [["sea", f"{start}1+1"], ["a=b"]]
+    write_predictions(path, names, tags)
+    assert [cells for _, cells in read_csv(path, error=LabelError)][1:] == [
+        ["a.jpg", f"sea,{start}1+1"],
+        [f"{start}b.jpg", "a=b"],
+    ]
+    assert caplog.messages == [
+        f"2 cells of {path}: a name or tag begins with = + - @, a tab or a line break, first "
+        f"{start + 'b.jpg'!r}; a spreadsheet takes that for a formula: open the file as text, or write it "
+        "with --excel-safe"
+    ]
+    caplog.clear()
+    write_predictions(path, names, tags, separator=";", excel_safe=True)
+    assert [cells for _, cells in read_csv(path, error=LabelError)][1:] == [
+        ["a.jpg", f"sea;'{start}1+1"],
+        [f"'{start}b.jpg", "a=b"],
+    ]
+    assert caplog.messages == []
+
+
+def test_write_predictions__ordinary_names_are_no_formulas(tmp_path, caplog):
+    names, tags = ["a-b.jpg", "1+1.jpg", "图.jpg"], [["a=b", "x@y"], [], ["海"]]
+    write_predictions(tmp_path / "s.csv", names, tags)
+    plain = (tmp_path / "s.csv").read_bytes()
+    write_predictions(tmp_path / "s.csv", names, tags, excel_safe=True)
+    assert caplog.messages == [] and (tmp_path / "s.csv").read_bytes() == plain

@@ -68,8 +68,8 @@ def _warn_of_formulas(path: Path, names: Sequence[str], tags: Sequence[Sequence[
     found = [word for column in cells for words in column if (word := _first_formula(words)) is not None]
     if found:
         logger.warning(
-            "%s of %s: a name or tag begins with = + - @, a tab or a line break, first %r; a spreadsheet takes "
-            "that for a formula: open the file as text, or write it with --excel-safe",
+            "%s of %s: a name or tag begins with = + - @, a tab or a line break, first %r; a spreadsheet "
+            "takes that for a formula: open the file as text, or write it with --excel-safe",
             counted(len(found), "cell"),
             path,
             found[0],
