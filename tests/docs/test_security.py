@@ -8,7 +8,7 @@ from tests.docs.pages import ROOT
 PAGE = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
 
 
-def tests_of(path):
+def names_in(path):
     """Return the names of the test functions in a file; none if it does not exist."""
     if not path.is_file():
         return set()
@@ -19,7 +19,7 @@ def tests_of(path):
 def test_tests_that_are_named_exist():
     named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGE)
     assert len(named) > 30
-    assert [f"{file}::{test}" for file, test in named if test not in tests_of(ROOT / file)] == []
+    assert [f"{file}::{test}" for file, test in named if test not in names_in(ROOT / file)] == []
 
 
 def test_every_promise_names_a_test():
