@@ -27,7 +27,7 @@ FLAGS_cpu := --torch-backend cpu
 FLAGS_slim := --override overrides.txt
 $(if $(filter $(TORCH),default cpu slim),,$(error TORCH=$(TORCH) is not known; give default, cpu or slim))
 
-.PHONY: setup demo check test docs lowest coverage bench clean
+.PHONY: setup demo check test docs lowest coverage bench audit clean
 
 setup: $(STAMP)
 
@@ -74,6 +74,11 @@ coverage: setup
 # the pass beside the usual scripts; make bench IMAGES=FOLDER measures on photos of yours
 bench: setup
 	$(BIN)/python -m benchmarks.embedding $(IMAGES)
+
+# known vulnerabilities of everything pinned, as PyPI lists them; --strict: what could not be asked about is an error.
+# It needs the network; make audit AUDIT='--vulnerability-service osv' asks OSV instead
+audit: setup
+	$(BIN)/uvx --quiet pip-audit --strict --disable-pip --no-deps --requirement constraints.txt $(AUDIT)
 
 clean:
 	rm -rf $(VENV) $(LOWEST) build dist docs/_build htmlcov .coverage .coverage.* *.egg-info .mypy_cache .ruff_cache \

@@ -1,6 +1,5 @@
 """Click commands made from options classes: their arguments, options, defaults and help have one home."""
 
-import json
 import logging
 import os
 import types
@@ -118,8 +117,3 @@ def _click_type(field: OptionField) -> "click.ParamType[Any, Any]":
     if kinds[0] is int:
         return click.INT
     return click.FLOAT if kinds[0] is float else click.STRING
-
-
-def print_json(document: Any) -> None:
-    """Print one JSON document on one line."""
-    click.echo(json.dumps(document, ensure_ascii=False))

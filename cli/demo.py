@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import click
-
 from toolkit.runtime.messages import counted
 from toolkit.verbs.options import DemoOptions
 
 from .commands import command, quiet
+from .console import say
 
 
 @command(DemoOptions, quiet())
@@ -33,5 +32,5 @@ def demo(given: dict[str, Any], *, quiet: bool) -> None:
         "against what was drawn)",
     }
     for name, line in lines.items():
-        click.echo(f"{name + ':':16}{line}")
+        say(f"{name + ':':16}{line}")
     print_comparison(report.comparison)

@@ -10,7 +10,8 @@ import click
 from toolkit.runtime.messages import counted
 from toolkit.verbs.options import EmbedOptions, ImportOptions, VerifyOptions
 
-from .commands import as_json, command, print_json, quiet, strict
+from .commands import as_json, command, quiet, strict
+from .console import say, say_json
 
 
 @command(EmbedOptions, strict(), quiet(), as_json())
@@ -28,7 +29,7 @@ def embed(given: dict[str, Any], *, strict: bool, quiet: bool, as_json: bool) ->
         report = toolkit.embed(progress=progress, **given)
     spec = report.store.meta.spec
     if as_json:
-        print_json(
+        say_json(
             {
                 "store": report.store.name,
                 "folder": str(report.store.folder),
@@ -53,21 +54,21 @@ def embed(given: dict[str, Any], *, strict: bool, quiet: bool, as_json: bool) ->
 def _print_report(report: Any) -> None:
     store = report.store
     renamed = f" ({report.renamed:,} renamed)" if report.renamed else ""
-    click.echo(
+    say(
         f"{report.embedded:,} embedded, {report.kept:,} unchanged{renamed}, {report.dropped:,} gone, "
         f"{report.failed:,} failed"
     )
     for failure in store.failures[:5]:
-        click.echo(f"  failed: {failure.img_path}: {failure.reason}", err=True)
+        say(f"  failed: {failure.img_path}: {failure.reason}", err=True)
     if report.failed > 5:
-        click.echo(f"  … all {report.failed:,} in {store.folder / 'failed.csv'}", err=True)
+        say(f"  … all {report.failed:,} in {store.folder / 'failed.csv'}", err=True)
     if report.skipped:
         kinds = Counter(Path(name).suffix.lower() or "no ending" for name in report.skipped)
         most = ", ".join(kind for kind, _ in kinds.most_common(5)) + ", …" * (len(kinds) > 5)
-        click.echo(f"  {counted(len(report.skipped), 'other file')} skipped ({most})", err=True)
+        say(f"  {counted(len(report.skipped), 'other file')} skipped ({most})", err=True)
     spec = store.meta.spec
     how = f"{spec.engine} {spec.precision} on {store.meta.made_with.get('device', 'a device')}"
-    click.echo(f"{store.folder}: {_size(store)}, by {how}")
+    say(f"{store.folder}: {_size(store)}, by {how}")
 
 
 def _size(store: Any) -> str:
@@ -87,18 +88,18 @@ def verify(given: dict[str, Any], *, quiet: bool, as_json: bool) -> None:
     with TerminalProgress(quiet=quiet) as progress:
         result = toolkit.verify(progress=progress, **given)
     if as_json:
-        print_json(asdict(result))
+        say_json(asdict(result))
     elif not quiet:
         changed = f", {result.changed:,} more changed or gone" if result.changed else ""
-        click.echo(
+        say(
             f"{result.store}: {counted(result.rows, 'row')} again by {result.engine} {result.precision} on "
             f"{result.device}, {result.batch_size} at a time{changed}"
         )
-        click.echo(
+        say(
             f"largest difference {result.largest_difference:.2e} ({result.relative:.1e} of the row's largest "
             f"value), least cosine {result.worst_cosine:.6f} ({result.worst_image})"
         )
-        click.echo(f"{'agrees' if result.agrees else 'DOES NOT AGREE'}: {result.allowed}")
+        say(f"{'agrees' if result.agrees else 'DOES NOT AGREE'}: {result.allowed}")
     if not result.agrees:
         click.get_current_context().exit(1)
 
@@ -113,4 +114,4 @@ def import_features(given: dict[str, Any], *, quiet: bool) -> None:
     with TerminalProgress(quiet=quiet) as progress:
         store = toolkit.import_features(progress=progress, **given)
     if not quiet:
-        click.echo(f"{store.folder}: {_size(store)}")
+        say(f"{store.folder}: {_size(store)}")

@@ -8,7 +8,8 @@ from toolkit.runtime.messages import counted
 from toolkit.runtime.options import option_fields
 from toolkit.verbs.options import AddTagsOptions, CompareOptions, FitOptions
 
-from .commands import as_json, command, print_json, quiet
+from .commands import as_json, command, quiet
+from .console import say, say_json
 
 
 @command(
@@ -38,14 +39,14 @@ def fit(given: dict[str, Any], *, add_tags: bool, quiet: bool, as_json: bool) ->
         report = toolkit.fit(progress=progress, **given)
     if as_json:
         more = {"folder": str(report.folder), "measured_on": report.measured_on, "chosen": report.chosen}
-        print_json(report.row() | more)
+        say_json(report.row() | more)
     elif not quiet:
         from .tables import print_rows
 
         for note in report.notes:
-            click.echo(note, err=True)
+            say(note, err=True)
         print_rows([report.row()])
-        click.echo(f"measured on {report.measured_on}; saved in {report.folder}")
+        say(f"measured on {report.measured_on}; saved in {report.folder}")
 
 
 def _add_tags(given: dict[str, Any], *, quiet: bool, as_json: bool) -> None:
@@ -70,14 +71,14 @@ def _add_tags(given: dict[str, Any], *, quiet: bool, as_json: bool) -> None:
             "n_tags": report.n_tags,
             "measured_on": report.measured_on,
         }
-        print_json(report.metrics.to_dict() | more)
+        say_json(report.metrics.to_dict() | more)
     elif not quiet:
         from .tables import print_rows
 
         for note in report.notes:
-            click.echo(note, err=True)
+            say(note, err=True)
         print_rows([report.metrics.to_dict()])
-        click.echo(
+        say(
             f"{counted(len(report.added), 'tag')} added to {report.head}, which knows {report.n_tags:,} now; "
             f"the F1s are those of what was added, on {report.measured_on}; saved in {report.folder}"
         )
@@ -93,7 +94,7 @@ def compare(given: dict[str, Any], *, quiet: bool, as_json: bool) -> None:
     with TerminalProgress(quiet=quiet) as progress:
         comparison = toolkit.compare(progress=progress, **given)
     if as_json:
-        print_json(comparison.to_dict())
+        say_json(comparison.to_dict())
     elif not quiet:
         print_comparison(comparison)
 
@@ -104,18 +105,18 @@ def print_comparison(comparison: Any) -> None:
 
     document = comparison.to_dict()
     for note in comparison.dataset.notes:
-        click.echo(note, err=True)
+        say(note, err=True)
     print_rows(document["heads"], best=comparison.best)
-    click.echo(
+    say(
         f"{document['n_train']:,} train, {document['n_val']:,} val, "
         f"{counted(document['n_test'], 'test image')}, {counted(document['n_tags'], 'tag')}; measured on "
         f"{document['measured_on']}; macro F1 and mAP over the "
         f"{counted(document['n_tags_with_support'], 'tag')} with a positive there"
     )
-    click.echo(_certainty(document))
+    say(_certainty(document))
     for line in _facts(document):
-        click.echo(line)
-    click.echo(f"★ {comparison.best} is what predict uses; table, split and report in {comparison.folder}")
+        say(line)
+    say(f"★ {comparison.best} is what predict uses; table, split and report in {comparison.folder}")
 
 
 def _facts(document: dict[str, Any]) -> list[str]:

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-import click
-
 from toolkit.verbs.options import ExportOptions, TuneOptions
 
-from .commands import as_json, command, print_json, quiet
+from .commands import as_json, command, quiet
+from .console import say, say_json
 
 
 @command(TuneOptions, quiet(), as_json())
@@ -24,7 +23,7 @@ def tune(given: dict[str, Any], *, quiet: bool, as_json: bool) -> None:
             row | {"document": each.rule.to_dict(), "optimism": each.optimism, "exact": each.exact}
             for row, each in zip(rows, report.tuned, strict=True)
         ]
-        print_json(
+        say_json(
             {
                 "head": report.head,
                 "measured_on": report.measured_on,
@@ -39,9 +38,7 @@ def tune(given: dict[str, Any], *, quiet: bool, as_json: bool) -> None:
         optimism = [{"optimism": each.optimism[metric]} for each in report.tuned]
         print_rows([row | more for row, more in zip(rows, optimism, strict=True)], titles=RULE_TITLES)
         status = "decides by that from now on" if report.set_to else "is unchanged; set one with --rule"
-        click.echo(
-            f"F1s measured on {report.measured_on}; optimism on the tuning rows; {report.head} {status}"
-        )
+        say(f"F1s measured on {report.measured_on}; optimism on the tuning rows; {report.head} {status}")
 
 
 @command(ExportOptions, quiet(), as_json())
@@ -55,6 +52,6 @@ def export(given: dict[str, Any], *, quiet: bool, as_json: bool) -> None:
     path = toolkit.export(**given)
     size = path.stat().st_size
     if as_json:
-        print_json({"path": str(path), "format": given.get("format", "npz"), "bytes": size})
+        say_json({"path": str(path), "format": given.get("format", "npz"), "bytes": size})
     elif not quiet:
-        click.echo(f"{path}: {size / 2**20:,.1f} MB")
+        say(f"{path}: {size / 2**20:,.1f} MB")

@@ -3,12 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import click
-
 from toolkit.runtime.messages import counted
 from toolkit.verbs.options import InfoOptions
 
-from .commands import as_json, command, print_json
+from .commands import as_json, command
+from .console import say, say_json
 
 
 @command(InfoOptions, as_json())
@@ -18,21 +17,21 @@ def info(given: dict[str, Any], *, as_json: bool) -> None:
 
     document = toolkit.info(**given)
     if as_json:
-        print_json(document)
+        say_json(document)
         return
     for line in _machine(document["machine"]):
-        click.echo(line)
+        say(line)
     for store in document["stores"]:
-        click.echo(f"store {store['store']}: {store.get('error') or _store(store)}")
+        say(f"store {store['store']}: {store.get('error') or _store(store)}")
     for head in document["heads"]:
         star = " ★" if head["head"] == document["best"] else ""
-        click.echo(f"head {head['head']}{star}: {head.get('error') or _head(head)}")
+        say(f"head {head['head']}{star}: {head.get('error') or _head(head)}")
     for left in document["leftovers"]:
         state = "in use" if left["in_use"] else "left by a command that was killed"
-        click.echo(f"{state}: {left['path']} ({left['what']})")
+        say(f"{state}: {left['path']} ({left['what']})")
     if not document["stores"]:
         folder = Path(document["artifacts"]) / "embeddings"
-        click.echo(f"there is no embedding store in {folder}; make one with: toolkit embed FOLDER")
+        say(f"there is no embedding store in {folder}; make one with: toolkit embed FOLDER")
 
 
 def _machine(machine: dict[str, Any]) -> list[str]:

@@ -1,6 +1,5 @@
 """The command line: parse, one library call, print. Commands are imported only when used."""
 
-import logging
 import os
 import sys
 import traceback
@@ -13,6 +12,7 @@ import click
 from toolkit.errors import ToolkitError
 from toolkit.runtime.failures import explained
 
+from .console import prepare, say
 from .signals import Signals
 
 INTERNAL = 70  # exit status of a fault of the toolkit itself: EX_SOFTWARE of sysexits.h
@@ -86,7 +86,7 @@ def toolkit() -> None:
 
 def run(signals: Signals) -> NoReturn:
     """Run the command line; exit 2 with one line on a user's mistake, 128 and more on a signal."""
-    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
+    prepare()
     settings: dict[str, bool] = {}
     try:
         with explained():
@@ -132,5 +132,5 @@ def _where(error: BaseException) -> str:
 
 
 def _say(message: str, status: int) -> int:
-    click.echo(f"toolkit: {message}", err=True)
+    say(f"toolkit: {message}", err=True)
     return status

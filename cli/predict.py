@@ -7,7 +7,8 @@ import click
 from toolkit.runtime.messages import counted
 from toolkit.verbs.options import EvaluateOptions, PredictOptions
 
-from .commands import as_json, command, print_json, quiet, strict
+from .commands import as_json, command, quiet, strict
+from .console import say, say_json
 
 
 @command(PredictOptions, strict(), quiet(), as_json())
@@ -25,7 +26,7 @@ def predict(given: dict[str, Any], *, strict: bool, quiet: bool, as_json: bool) 
         report = toolkit.predict(progress=progress, **given)
     print_failures(report, quiet=quiet)
     if as_json:
-        print_json(
+        say_json(
             {
                 "path": str(report.path),
                 "scores": str(report.scores),
@@ -37,7 +38,7 @@ def predict(given: dict[str, Any], *, strict: bool, quiet: bool, as_json: bool) 
             }
         )
     elif not quiet:
-        click.echo(
+        say(
             f"{report.path}: {counted(report.n_images, 'image')} by {report.head}, {report.rule}; "
             f"{report.n_without_tags:,} got no tag"
         )
@@ -51,13 +52,13 @@ def print_failures(report: Any, *, quiet: bool) -> None:
         return
     if report.failures:
         count = counted(len(report.failures), "image")
-        click.echo(f"{count} could not be read and got a row without tags:", err=True)
+        say(f"{count} could not be read and got a row without tags:", err=True)
         for failure in report.failures[:5]:
-            click.echo(f"  {failure.img_path}: {failure.reason}", err=True)
+            say(f"  {failure.img_path}: {failure.reason}", err=True)
         if len(report.failures) > 5:
-            click.echo("  …", err=True)
+            say("  …", err=True)
     if report.n_same_name:
-        click.echo(
+        say(
             f"{counted(report.n_same_name, 'row shares', 'rows share')} a bare name with another image; "
             "--paths relative distinguishes them",
             err=True,
@@ -76,7 +77,7 @@ def evaluate(given: dict[str, Any], *, quiet: bool, as_json: bool) -> None:
         "predictions_without_labels": evaluation.n_extra,
     }
     if as_json:
-        print_json(document)
+        say_json(document)
         return
     from .tables import print_rows
 
@@ -84,7 +85,7 @@ def evaluate(given: dict[str, Any], *, quiet: bool, as_json: bool) -> None:
     if not quiet:
         tags = counted(document["n_tags"], "tag")
         images = counted(evaluation.n_images, "labelled image")
-        click.echo(
+        say(
             f"{images}, {evaluation.n_missing:,} of them without a prediction (counted as without tags); "
             f"{counted(evaluation.n_extra, 'prediction')} of other images not counted; "
             f"{counted(document['n_tags_with_support'], f'of {tags} has', f'of {tags} have')} a positive"

@@ -4,6 +4,8 @@ import sys
 from types import TracebackType
 from typing import Self
 
+from .console import shown
+
 
 class TerminalProgress:
     """A `toolkit.runtime.progress.Progress` that draws one bar a stage on stderr, with rate and time left."""
@@ -13,12 +15,12 @@ class TerminalProgress:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
+            TextColumn("{task.fields[rate]}", markup=False),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=Console(stderr=True),
             disable=quiet or not sys.stderr.isatty(),
         )
@@ -36,8 +38,8 @@ class TerminalProgress:
         from rich.progress import TaskID
 
         if stage not in self._tasks:
-            self._tasks[stage] = self._bars.add_task(stage, total=total, rate="", note="")
+            self._tasks[stage] = self._bars.add_task(shown(stage, err=True), total=total, rate="", note="")
         task = TaskID(self._tasks[stage])
         speed = self._bars.tasks[task].speed
         rate = f"{speed:,.1f}/s" if speed else ""
-        self._bars.update(task, completed=done, total=total, rate=rate, note=note)
+        self._bars.update(task, completed=done, total=total, rate=rate, note=shown(note, err=True))

@@ -3,7 +3,9 @@
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
+
+from .console import shown
 
 TITLES = {
     "head": "head",
@@ -34,15 +36,18 @@ def print_rows(
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     columns = [name for name in titles if name in rows[0]]
+    overflow: Literal["crop", "ellipsis"] = "ellipsis" if shown("…") == "…" else "crop"
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in columns:
-        table.add_column(titles[name], justify="left" if name in ("head", "rule") else "right", no_wrap=True)
+        justify: Literal["left", "right"] = "left" if name in ("head", "rule") else "right"
+        table.add_column(titles[name], justify=justify, no_wrap=True, overflow=overflow)
     for row in rows:
         marked = row.get("head") == best and best is not None
         cells = [_cell(name, row[name]) + (" ★" if marked and name == "head" else "") for name in columns]
-        table.add_row(*cells, style="bold green" if marked else None)
+        table.add_row(*(Text(shown(cell)) for cell in cells), style="bold green" if marked else None)
     # on a pipe nothing is cut off or wrapped
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 

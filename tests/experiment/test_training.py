@@ -149,7 +149,7 @@ def test_compare__same_rows_for_all_and_the_best_first(home, given):
         comparison.dataset.ids[row]: part for row, part in comparison.dataset.split.parts().items()
     }
     page = (folder / "report.html").read_text(encoding="utf-8")
-    assert "天空" in page and f"{f1[0]:.4f}" in page and "http" not in page
+    assert "天空" in page and f"{f1[0]:.4f}" in page and "://" not in page
     assert SavedHead.open(given["artifacts"], "best").name == document["best"]
 
 

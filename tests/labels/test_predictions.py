@@ -21,14 +21,6 @@ def test_write_predictions__one_row_an_image_in_order(tmp_path, separator, bom):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_write_predictions__an_error_leaves_the_old_file(tmp_path):
-    path = tmp_path / "submit.csv"
-    path.write_text("old")
-    with pytest.raises(ValueError, match="zip"):
-        write_predictions(path, ["a", "b"], [["x"]])
-    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
-
-
 def test_bare_names__and_how_many_are_shared_by_different_images():
     ids = ["x/1.jpg", "y/1.jpg", "2.jpg", "z/2.jpg", "3.jpg", "3.jpg"]
     assert bare_names(ids) == (["1.jpg", "1.jpg", "2.jpg", "2.jpg", "3.jpg", "3.jpg"], 4)
@@ -42,3 +34,33 @@ def test_check_tags__that_hold_the_separator():
         "2 tags hold the separator ',', first 'b, c'; nothing was written: give another --separator, such as "
         "| or ;"
     )
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "＝", "＠"])
+def test_write_predictions__formulas(tmp_path, caplog, start):
+    path, names, tags = tmp_path / "s.csv", ["a.jpg", f"{start}b.jpg"], [["sea", f"{start}1+1"], ["a=b"]]
+    write_predictions(path, names, tags)
+    assert [cells for _, cells in read_csv(path, error=LabelError)][1:] == [
+        ["a.jpg", f"sea,{start}1+1"],
+        [f"{start}b.jpg", "a=b"],
+    ]
+    assert caplog.messages == [
+        "2 cells written: a name or tag begins with = + - @, a tab or a line break, first "
+        f"{start + 'b.jpg'!r}; a spreadsheet takes that for a formula: open the file as text, or write it "
+        "with --excel-safe"
+    ]
+    caplog.clear()
+    write_predictions(path, names, tags, separator=";", excel_safe=True)
+    assert [cells for _, cells in read_csv(path, error=LabelError)][1:] == [
+        ["a.jpg", f"sea;'{start}1+1"],
+        [f"'{start}b.jpg", "a=b"],
+    ]
+    assert caplog.messages == []
+
+
+def test_write_predictions__ordinary_names_are_no_formulas(tmp_path, caplog):
+    names, tags = ["a-b.jpg", "1+1.jpg", "图.jpg"], [["a=b", "x@y"], [], ["海"]]
+    write_predictions(tmp_path / "s.csv", names, tags)
+    plain = (tmp_path / "s.csv").read_bytes()
+    write_predictions(tmp_path / "s.csv", names, tags, excel_safe=True)
+    assert caplog.messages == [] and (tmp_path / "s.csv").read_bytes() == plain

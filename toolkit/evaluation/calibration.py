@@ -40,11 +40,12 @@ def non_negative_logistic(
     times = np.ones(n) if weights is None else weights
     total = times.sum()
 
+    # no BLAS: it adds in an order that depends on the number of threads, and so would the last digit
     def loss_and_gradient(at: Float64Array) -> tuple[float, Float64Array]:
-        z = Z @ at[:-1] + at[-1]
+        z = sum((slope * column for slope, column in zip(at[:-1], Z.T, strict=True)), at[-1])
         residual = times * (expit(z) - y)
-        loss = (times @ np.logaddexp(0, z) - times[y] @ z[y]) / total
-        return float(loss), np.append(residual @ Z, residual.sum()) / total
+        loss = (times * (np.logaddexp(0, z) - y * z)).sum() / total
+        return float(loss), np.array([*((residual * column).sum() for column in Z.T), residual.sum()]) / total
 
     minimum = scipy.optimize.minimize(
         loss_and_gradient,

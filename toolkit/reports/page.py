@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from toolkit.evaluation.metrics import Metrics
-from toolkit.runtime.messages import counted
+from toolkit.runtime.messages import counted, printable
 
 MOST_TAGS = 500  # listed in the page; all are in it up to here, beyond only the ones with most positives
 
@@ -39,7 +39,13 @@ def write_report(
     from jinja2 import Environment, StrictUndefined
 
     source = files("toolkit.reports").joinpath("page.html").read_text(encoding="utf-8")
-    page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    page = Environment(
+        autoescape=True,
+        finalize=_finalize,  # of every expression, before it is escaped as html
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     page.filters |= {"f1": _f1, "counted": counted}
     text = page.from_string(source).render(
         comparison=comparison,
@@ -68,3 +74,7 @@ def _per_tag(tags: Sequence[str], metrics: Mapping[str, Metrics]) -> list[dict[s
 
 def _f1(value: float | None) -> str:
     return "–" if value is None or math.isnan(value) else f"{value:.4f}"
+
+
+def _finalize(value: object) -> str:
+    return printable(str(value))

@@ -113,6 +113,10 @@ class PredictOptions(
     )
     separator: Annotated[str, Option("Between tags: , | ; space tab.")] = ","
     bom: Annotated[bool, Option("Begin the csv with a byte order mark, for Excel.")] = False
+    excel_safe: Annotated[
+        bool,
+        Option("Write ' before names and tags that a spreadsheet takes for formulas; not for submission."),
+    ] = False
     weights: Annotated[
         str | None, Option("Weights of the backbone; by default those the head's store was made with.")
     ] = None

@@ -94,14 +94,13 @@ def predict(options: PredictOptions) -> PredictReport:
     artifacts = Path(options.artifacts)
     saved = SavedHead.open(artifacts, options.head)
     rule = saved.rule(options.rule, min_tags=options.min_tags)
-    separator = parse_separator(options.separator)
-    check_tags(saved.space.tags, separator)
+    check_tags(saved.space.tags, parse_separator(options.separator))
     out = None if options.out is None else Path(options.out)
     if out is not None:
         _check_target(out, options.force)
     if str(options.source).endswith(SCORES_SUFFIX):
         _refuse_embedding_options(options)
-        return _decide_again(Path(options.source), saved, rule, out, separator, options.bom)
+        return _decide_again(options, saved, rule, out)
     inputs = _inputs(options, artifacts, saved)
     path = out or artifacts / "predictions" / f"{inputs.store_set.name}.csv"
     row_of = {image: row for row, image in enumerate(inputs.store_set.ids)}
@@ -112,7 +111,7 @@ def predict(options: PredictOptions) -> PredictReport:
         decoded = saved.space.decode(rule.apply(scores))
         tags: list[list[str]] = [decoded[row] if row >= 0 else [] for row in rows]
         top = TopScores.of(scores, rows, names, saved.space.tags, head=saved.name, head_id=saved.id)
-    _write(path, top, names, tags, separator, options.bom)
+    _write(path, top, names, tags, options)
     return PredictReport(
         path,
         scores_path(path),
@@ -139,13 +138,15 @@ def _write(
     top: TopScores,
     names: Sequence[str],
     tags: Sequence[Sequence[str]],
-    separator: str,
-    bom: bool,
+    options: PredictOptions,
 ) -> None:
     """Write the csv and the scores beside it: both or, after an error or a kill, neither."""
+    separator = parse_separator(options.separator)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing_both(path, scores_path(path)) as (fresh, scores):
-        write_predictions(fresh, names, tags, separator=separator, bom=bom)
+        write_predictions(
+            fresh, names, tags, separator=separator, bom=options.bom, excel_safe=options.excel_safe
+        )
         top.write(scores)
 
 
@@ -282,9 +283,10 @@ def _refuse_embedding_options(options: PredictOptions) -> None:
 
 
 def _decide_again(
-    source: Path, saved: SavedHead, rule: DecisionRule, out: Path | None, separator: str, bom: bool
+    options: PredictOptions, saved: SavedHead, rule: DecisionRule, out: Path | None
 ) -> PredictReport:
     """Decide from the scores an earlier prediction left, without images or head."""
+    source = Path(options.source)
     settle(csv_path(source), source)
     top = TopScores.read(source)
     _check_scores(source, top, saved)
@@ -292,7 +294,7 @@ def _decide_again(
     tags = saved.space.decode(redecide(rule, top))
     path = out or csv_path(source)
     names = top.img_path.tolist()
-    _write(path, top, names, tags, separator, bom)
+    _write(path, top, names, tags, options)
     unreadable = [name for name, readable in zip(names, top.readable, strict=True) if not readable]
     return PredictReport(
         path,
