@@ -17,7 +17,6 @@ PostScript (EPS) and metafiles are not opened, although Pillow supports them: th
 (Ghostscript). HEIF/HEIC is read if the package ``pillow-heif`` is installed.
 """
 
-import contextlib
 import functools
 import importlib
 import io
@@ -36,7 +35,7 @@ from PIL import Image, ImageFile, JpegImagePlugin, UnidentifiedImageError
 from toolkit.errors import ImageError
 from toolkit.images.hints import damaged_hint, is_cut_off, not_an_image_hint
 from toolkit.images.libtiff import collect_errors, taken_lines
-from toolkit.images.memory import BUDGET, Reserve, bytes_to_decode, bytes_to_open
+from toolkit.images.memory import BUDGET, Reserve, bytes_to_decode, bytes_to_open, held_already
 from toolkit.images.options import ImagePolicy
 from toolkit.images.pixels import fix_transparent_colour, to_rgb, turn_upright
 from toolkit.images.scans import MOST_SCANS, count_scans
@@ -215,7 +214,7 @@ def _check_pixels(width: int, height: int, policy: ImagePolicy) -> None:
 def _check_memory(need: int, policy: ImagePolicy) -> None:
     if need > policy.memory_bytes:
         raise ImageError(
-            f"decoding it would take about {need / 2**20:,.0f} MB of memory, over the limit of "
+            f"decoding it may take {need / 2**20:,.0f} MB of memory, over the limit of "
             f"{policy.decode_memory:,} (--decode-memory)"
         )
 
@@ -240,7 +239,7 @@ def _decode(
     with reserve(need):
         stream.start(policy.image_timeout)
         image = _open(stream, policy)
-        return _load(image, stream, policy, least_side, lambda _: contextlib.nullcontext())
+        return _load(image, stream, policy, least_side, held_already)
 
 
 def _load(
@@ -252,10 +251,11 @@ def _load(
 ) -> DecodedImage:
     mode, (width, height) = image.mode, image.size
     fix_transparent_colour(image)
-    scans, least = 1, least_side(width, height) if least_side is not None else None
+    scans = 1
     if isinstance(image, JpegImagePlugin.JpegImageFile):
         scans = count_scans(stream.getvalue())
         _check_scans(scans, width * height, policy)
+        least = least_side(width, height) if least_side is not None else None
         if least is not None:
             image.draft(None, (least, least))
     need = bytes_to_decode(image, pixels=width * height, scans=scans)

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -37,7 +38,7 @@ def special_kind(mode: int) -> str:
     return "" if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "a special file")
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """Open a file to read it; `NotRegularError` at once, and without reading, for anything but a file."""
     try:
         number = os.open(path, _FLAGS)

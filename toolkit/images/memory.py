@@ -1,4 +1,4 @@
-"""How much memory decoding takes, from an image's header, and a budget that all decoders of the process share.
+"""How much memory decoding takes, from an image's header, and a budget that all decoders share.
 
 Pillow holds a picture as rows: 8 bytes of pointer and the pixels, 4 bytes a pixel in colour. Beside that a
 codec may hold the whole picture in a form of its own, and converting to RGB and resizing hold copies. The
@@ -8,7 +8,7 @@ bytes below are upper bounds, measured for every format and mode (tests/images/t
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import BinaryIO
 
 from PIL import Image, JpegImagePlugin
@@ -16,12 +16,13 @@ from PIL import Image, JpegImagePlugin
 Reserve = Callable[[int], AbstractContextManager[object]]
 
 ROW = 8  # the pointer to a row
+ROWS = 4  # of which codecs keep copies
 # resizing across comes first and keeps the number of rows: up to 1,024 columns of 4 bytes. Only pictures of
 # more than half a million rows feel it: a column of 178,000,000 pixels would become 90 GB.
 RESIZED_ROW = 4096
 OPAQUE, TRANSPARENT = 6, 12  # bytes a pixel of converting and resizing, without and with an alpha channel
 _PIXEL = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
-_CODEC = {"JPEG": 0, "PNG": 0, "BMP": 0, "GIF": 6, "TIFF": 12, "WEBP": 16, "AVIF": 24, "JPEG2000": 40}
+_CODEC = {"JPEG": 0, "PNG": 0, "BMP": 0, "GIF": 6, "TIFF": 6, "WEBP": 16, "AVIF": 12, "JPEG2000": 24}
 _OTHER_CODEC = 16
 
 
@@ -54,6 +55,11 @@ BUDGET = MemoryBudget()
 """The budget of this process."""
 
 
+def held_already(amount: int) -> AbstractContextManager[None]:
+    """Wait for nothing: a `Reserve` for what is part of an amount that is held."""
+    return nullcontext()
+
+
 def stored_bytes(mode: str, width: int, height: int) -> int:
     """Return the bytes in which Pillow holds a picture."""
     return height * (ROW + -(-width * _PIXEL.get(mode, 4) // 4) * 4)
@@ -71,13 +77,13 @@ def bytes_to_decode(image: Image.Image, *, pixels: int, scans: int) -> int:
         codec = 2 * image.layers * pixels  # all coefficients of the file, until the last scan is read
     copies = 2 * stored_bytes(image.mode, width, height)  # turned upright
     after = stored_bytes("RGB", width, height) + each * width * height + RESIZED_ROW * height
-    return max(copies, after) + codec
+    return max(copies, after) + codec + ROWS * 4 * width
 
 
 def bytes_to_open(stream: BinaryIO) -> tuple[int, int, int]:
-    """Return width and height of a file that Pillow decodes when it opens it, and the bytes that takes; or zeros.
+    """Return width, height and bytes to decode of a file that Pillow decodes when it opens it, or zeros.
 
-    WebP gets its canvases then, and the picture in an icon is decoded. The position of `stream` is kept.
+    A WebP gets its canvases then, and the picture in an icon is decoded. The position of `stream` is kept.
     """
     start = stream.tell()
     head = stream.read(30)

@@ -37,8 +37,8 @@ class ImagePolicy(Options):
         Ge(0.1),
         Le(86_400.0),
         Option(
-            "Longest that one image may be decoded; beyond it Pillow stops where it can, and --isolate always "
-            "does.",
+            "Longest that one image may be decoded; Pillow then stops where it can, and with --isolate "
+            "always.",
             metavar="SECONDS",
         ),
     ] = 60.0

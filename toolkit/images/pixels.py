@@ -70,9 +70,7 @@ def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
 def _grey(image: Image.Image) -> Image.Image:
     """Return a picture of more than 8 bits as `to_grey8` does, some rows at a time."""
     height = max(_BAND_PIXELS // max(image.width, 1), 1)
-    boxes = [
-        (0, top, image.width, min(top + height, image.height)) for top in range(0, image.height, height)
-    ]
+    boxes = [(0, top, image.width, min(top + height, image.height)) for top in range(0, image.height, height)]
     ranges = [grey_range(np.asarray(image.crop(box))) for box in boxes]
     low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
     grey = Image.new("L", image.size)

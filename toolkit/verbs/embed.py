@@ -15,9 +15,10 @@ from toolkit.embedding.run import PassReport, run_pass
 from toolkit.embedding.runners import ManyDevices, OneDevice, Runner
 from toolkit.errors import ImageError, OptionError
 from toolkit.files.locks import StoreLock
-from toolkit.images.decode import check_header, configure_pillow, decode_image
+from toolkit.images.decode import configure_pillow
 from toolkit.images.manifest import Manifest, read_manifest
 from toolkit.images.options import ImagePolicy
+from toolkit.images.reading import read_picture
 from toolkit.labels.find import find_label_file
 from toolkit.runtime.devices import resolve_devices
 from toolkit.runtime.options import PathLike, takes
@@ -67,6 +68,11 @@ def embed(options: EmbedOptions) -> PassReport:
 
 def embed_images(options: EmbedOptions, *, for_prediction: bool = False) -> PassReport:
     """Embed as `embed` does; `for_prediction` marks a new store as one that ``predict`` makes for itself."""
+    if options.isolate and options.decode == "device":
+        raise OptionError(
+            "--isolate cannot be used with --decode device, which decodes in this process; "
+            "give --decode scaled, or leave --isolate out"
+        )
     source, artifacts = Path(options.source), Path(options.artifacts)
     target = artifacts / "embeddings" / _checked_name(options.name, source)
     files = _remembered(source, {"labels": options.labels, "tags": options.tags, "split": options.split})
@@ -143,12 +149,10 @@ def _pictures(manifest: Manifest, policy: ImagePolicy) -> Callable[[Preprocessin
         pictures = []
         for entry in manifest.entries[::step][:CALIBRATION]:
             try:
-                with entry.path.open("rb") as file:
-                    check_header(file, policy, name=entry.id)
-                    file.seek(0)
-                    data = file.read()
-                picture = decode_image(data, policy, name=entry.id, least_side=preprocessing.least_side)
-            except (ImageError, OSError):
+                _, picture = read_picture(
+                    entry.path, policy, name=entry.id, least_side=preprocessing.least_side
+                )
+            except ImageError:
                 continue  # the pass itself records the reason in failed.csv
             pictures.append(preprocessing(picture.rgb))
         return pictures
