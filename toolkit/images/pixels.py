@@ -16,7 +16,7 @@ from toolkit.arrays.types import Float64Array
 
 logger = logging.getLogger(__name__)
 
-_BAND_PIXELS = 2**20  # converted at a time, of pictures of more than 8 bits
+_BAND_PIXELS = 2**18  # converted at a time, of pictures of more than 8 bits
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
