@@ -112,7 +112,7 @@ def _webp_size(head: bytes) -> tuple[int, int]:
 
 
 def _icon_size(stream: BinaryIO, start: int, head: bytes) -> tuple[int, int]:
-    """Return the size of the largest PNG in an icon; other icons are of at most 256 x 256."""
+    """Return the size of the largest picture in an icon: what its directory says is not checked by Pillow."""
     largest = (0, 0)
     for number in range(int.from_bytes(head[4:6], "little")):
         stream.seek(start + 6 + 16 * number + 12)
@@ -120,8 +120,13 @@ def _icon_size(stream: BinaryIO, start: int, head: bytes) -> tuple[int, int]:
         if len(offset) < 4:
             break
         stream.seek(start + int.from_bytes(offset, "little"))
-        png = stream.read(24)
-        if png.startswith(b"\x89PNG") and len(png) == 24:
-            width, height = struct.unpack(">II", png[16:])
-            largest = max(largest, (width, height), key=lambda size: size[0] * size[1])
+        inner = stream.read(24)
+        if len(inner) < 24:
+            continue
+        if inner.startswith(b"\x89PNG"):
+            width, height = struct.unpack(">II", inner[16:])
+        else:  # a bitmap; its mask makes it twice as high
+            width, twice = struct.unpack("<ii", inner[4:12])
+            width, height = abs(width), abs(twice) // 2
+        largest = max(largest, (width, height), key=lambda size: size[0] * size[1])
     return largest
