@@ -35,7 +35,7 @@ def progress(stage, done, total, note=""):
     if stage == "embed" and not started:
         started.append((time.perf_counter(), sum(os.times()[:4])))
 with tempfile.TemporaryDirectory() as artifacts:
-    report = toolkit.embed(folder, artifacts=artifacts, weights=weights, engine="openvino", precision="bf16",
+    report = toolkit.embed(folder, artifacts=artifacts, weights=weights, engine="openvino", precision="fp32",
                            device="cpu", progress=progress, **options)
     wall, cpu = time.perf_counter() - started[0][0], sum(os.times()[:4]) - started[0][1]
     digest = __import__("hashlib").sha256(report.store.embeddings().tobytes()).hexdigest()
@@ -49,7 +49,7 @@ from toolkit.backbones.options import NetworkOptions
 from toolkit.backbones.preprocessing import Preprocessing, Recipe
 from toolkit.embedding.options import ReadOptions
 from toolkit.images.manifest import read_manifest
-entries = read_manifest(Path(sys.argv[1])).entries
+entries = read_manifest(Path(sys.argv[1])).entries * 8
 class Resizes:
     recipe = Recipe(resize_size=256, crop_size=224, mean=(0.0,), std=(1.0,))
     preprocess = Preprocessing.of(recipe, NetworkOptions())
@@ -104,13 +104,9 @@ def main() -> None:
     given = parser.parse_args()
     trees = {"before": given.before.resolve(), "after": Path(__file__).resolve().parents[1]}
     with tempfile.TemporaryDirectory() as scratch:
-        text = "\n\n".join(
-            [
-                _passes(given.images.resolve(), trees, given.rounds),
-                _reading(given.images.resolve(), trees, given.rounds),
-                _slow(Path(scratch), trees),
-            ]
-        )
+        folder = given.images.resolve()
+        slow, reading = _slow(Path(scratch), trees), _reading(folder, trees, 2 * given.rounds)
+        text = "\n\n".join([_passes(folder, trees, given.rounds), reading, slow])
     write_section("Bounded decoding", "python -m benchmarks.bounded_decoding FOLDER BEFORE", text)
 
 
@@ -153,7 +149,7 @@ def _reading(folder: Path, trees: dict[str, Path], rounds: int) -> str:
         for way, runs in found.items()
     ]  # fmt: skip
     return (
-        f"Reading, decoding and resizing alone, {images:,} images, one thread, {rounds} rounds (CPU of the "
+        f"Reading, decoding and resizing alone, {images:,} times, one thread, {rounds} rounds (CPU of the "
         "process itself, without the one that decodes for it):\n\n"
         + table(("way", "ms an image, least", "CPU ms an image, least", "ratio", "CPU ratio"), rows)
     )

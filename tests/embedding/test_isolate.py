@@ -20,8 +20,10 @@ from toolkit.errors import OptionError
 from toolkit.images.files import digest_of
 from toolkit.images.manifest import Entry
 from toolkit.images.memory import BUDGET
+from toolkit.runtime.options import option_fields
 from toolkit.store.records import Row
 from toolkit.verbs.embed import embed
+from toolkit.verbs.options import EmbedOptions, PredictOptions
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="special files of POSIX")
 
@@ -61,6 +63,12 @@ def test_rows_and_reasons_are_the_same_with_and_without(entries):
 def test_isolation_and_decoding_on_the_device_exclude_each_other(tmp_path):
     with pytest.raises(OptionError, match="^--isolate cannot be used with --decode device, which decodes in"):
         embed(tmp_path, artifacts=tmp_path, isolate=True, decode="device")
+
+
+@pytest.mark.parametrize("kind", [EmbedOptions, PredictOptions])
+def test_embed_and_predict_take_the_options(kind):
+    names = {each.name for each in option_fields(kind)}
+    assert {"isolate", "image_timeout", "decode_memory"} <= names
 
 
 @posix

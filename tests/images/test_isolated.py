@@ -176,8 +176,8 @@ def test_address_space_is_limited(decoder):
 
 
 def test_what_a_codec_prints_is_a_warning_with_the_images_name(decoder, caplog, capfd):
-    decoder.read(b"FAKE print bad strip", name="a.fake")
     decoder.read(b"FAKE fine", name="b.fake")
+    decoder.read(b"FAKE print bad strip", name="a.fake")
     assert [record.getMessage() for record in caplog.records] == ["a.fake: bad strip (and 1 more such lines)"]
     assert capfd.readouterr() == ("", "")
 

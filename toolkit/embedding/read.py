@@ -77,7 +77,13 @@ class Reader:
 
     def _file(self, entry: Entry, *, large: bool = False) -> FileContent | LargeFileError | str:
         try:
-            return read_file(entry.path, self._options, name=entry.id, large=large)
+            return read_file(
+                entry.path,
+                self._options,
+                name=entry.id,
+                least_side=self._backbone.least_side,
+                large=large,
+            )
         except LargeFileError as error:
             return error
         except ImageError as error:

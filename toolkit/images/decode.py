@@ -140,7 +140,13 @@ class _Stream(io.BytesIO):
         return super().read(size)
 
 
-def check_header(file: BinaryIO, policy: ImagePolicy = _DEFAULT, *, name: str = "") -> int:
+def check_header(
+    file: BinaryIO,
+    policy: ImagePolicy = _DEFAULT,
+    *,
+    name: str = "",
+    least_side: LeastSide | None = None,
+) -> int:
     """Raise the `ImageError` of `decode_image` for an open file that is not an image or too large an image.
 
     Reads the header only, and moves the file's position. A file that passes may be damaged. Returns the most
@@ -156,8 +162,9 @@ def check_header(file: BinaryIO, policy: ImagePolicy = _DEFAULT, *, name: str = 
             _check_pixels(width, height, policy)
         else:
             image = _open(file, policy)
-            scans = 2 if image.info.get("progressive") else 1
-            need = bytes_to_decode(image, pixels=image.width * image.height, scans=scans)
+            pixels, scans = image.width * image.height, 2 if image.info.get("progressive") else 1
+            _shrink(image, least_side)
+            need = bytes_to_decode(image, pixels=pixels, scans=scans)
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:
         file.seek(0)
         raise ImageError(_reason(error, file.read(HEAD_BYTES), policy, name, size=size)) from error
@@ -242,6 +249,15 @@ def _decode(
         return _load(image, stream, policy, least_side, held_already)
 
 
+def _shrink(image: Image.Image, least_side: LeastSide | None) -> None:
+    """Let the decoder of a JPEG shrink it, to no less than `least_side` allows."""
+    if least_side is None or not isinstance(image, JpegImagePlugin.JpegImageFile):
+        return
+    least = least_side(*image.size)
+    if least is not None:
+        image.draft(None, (least, least))
+
+
 def _load(
     image: Image.Image,
     stream: _Stream,
@@ -255,9 +271,7 @@ def _load(
     if isinstance(image, JpegImagePlugin.JpegImageFile):
         scans = count_scans(stream.getvalue())
         _check_scans(scans, width * height, policy)
-        least = least_side(width, height) if least_side is not None else None
-        if least is not None:
-            image.draft(None, (least, least))
+    _shrink(image, least_side)
     need = bytes_to_decode(image, pixels=width * height, scans=scans)
     _check_memory(need + stream.size, policy)
     with reserve(need):

@@ -213,16 +213,18 @@ def serve(channel: Channel, policy: ImagePolicy) -> None:
         except EOFError:  # the parent has ended
             return
         try:
-            _send_picture(channel, source, name, shrinks, policy)
+            file, decoded = _read(channel, source, name, shrinks, policy)
         except ImageError as error:
+            _warn_of_printed(name)
             channel.send(("failed", str(error)))
-        if lines := _printed():
-            logger.warning("%s: %s", name or "an image", counted_lines(lines))
+            continue
+        _warn_of_printed(name)
+        _send(channel, file, decoded)
 
 
-def _send_picture(
+def _read(
     channel: Channel, source: Path | bytes, name: str, shrinks: bool, policy: ImagePolicy
-) -> None:
+) -> tuple[ReadFile, DecodedImage]:
     def asked(kind: str, content: object) -> Any:
         channel.send((kind, content))
         return channel.receive()
@@ -232,11 +234,20 @@ def _send_picture(
         return held_already(amount)
 
     least_side = (lambda *size: asked("size", size)) if shrinks else None
-    file, decoded = read_picture(source, policy, name=name, least_side=least_side, reserve=reserve)
+    return read_picture(source, policy, name=name, least_side=least_side, reserve=reserve)
+
+
+def _send(channel: Channel, file: ReadFile, decoded: DecodedImage) -> None:
     rgb = decoded.rgb
     channel.send(("image", Facts(file, decoded.width, decoded.height, decoded.mode, rgb.size)))
     for box in _bands(rgb.size):
         channel.send(("pixels", rgb.crop(box).tobytes()))
+
+
+def _warn_of_printed(name: str) -> None:
+    """Warn of what codecs have printed; before the answer, as nobody listens after it."""
+    if lines := _printed():
+        logger.warning("%s: %s", name or "an image", counted_lines(lines))
 
 
 def _limit(more: int) -> None:

@@ -22,7 +22,18 @@ ROWS = 4  # of which codecs keep copies
 RESIZED_ROW = 4096
 OPAQUE, TRANSPARENT = 6, 12  # bytes a pixel of converting and resizing, without and with an alpha channel
 _PIXEL = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
-_CODEC = {"JPEG": 0, "PNG": 0, "BMP": 0, "GIF": 6, "TIFF": 6, "WEBP": 16, "AVIF": 12, "JPEG2000": 24}
+_CODEC = {
+    "JPEG": 0,
+    "MPO": 0,
+    "PNG": 0,
+    "BMP": 0,
+    "GIF": 6,
+    "PPM": 6,
+    "TIFF": 6,
+    "WEBP": 16,
+    "AVIF": 12,
+    "JPEG2000": 24,
+}
 _OTHER_CODEC = 16
 
 

@@ -34,7 +34,14 @@ class LargeFileError(Exception):
         self.memory = memory
 
 
-def read_file(path: Path, policy: ImagePolicy, *, name: str, large: bool = False) -> FileContent:
+def read_file(
+    path: Path,
+    policy: ImagePolicy,
+    *,
+    name: str,
+    least_side: LeastSide | None = None,
+    large: bool = False,
+) -> FileContent:
     """Read a file; a `LargeFileError` instead of reading a large one unless `large` says so.
 
     Raises
@@ -47,7 +54,7 @@ def read_file(path: Path, policy: ImagePolicy, *, name: str, large: bool = False
         with open_regular(path) as file:
             size = _size(file)
             if size > LARGE and not large:
-                raise LargeFileError(check_header(file, policy, name=name))
+                raise LargeFileError(check_header(file, policy, name=name, least_side=least_side))
             return read_content(file)
     except OSError as error:
         raise ImageError(why_unreadable(error)) from error
@@ -82,17 +89,15 @@ def read_picture(
         The reason why it cannot be read or decoded.
     """
     reserve = reserve or (lambda amount: BUDGET.hold(amount, policy.memory_bytes))
-    try:
-        file = (
-            FileContent(source, len(source), 0)
-            if isinstance(source, bytes)
-            else read_file(source, policy, name=name)
-        )
-    except LargeFileError as error:
-        assert isinstance(source, Path)
-        with reserve(error.memory):
-            file = read_file(source, policy, name=name, large=True)
-            decoded = decode_image(file.data, policy, name=name, least_side=least_side, reserve=held_already)
-            return facts_of(file), decoded
-    decoded = decode_image(file.data, policy, name=name, least_side=least_side, reserve=reserve)
-    return facts_of(file), decoded
+    if isinstance(source, bytes):
+        file = FileContent(source, len(source), 0)
+    else:
+        try:
+            file = read_file(source, policy, name=name, least_side=least_side)
+        except LargeFileError as error:
+            with reserve(error.memory):
+                file = read_file(source, policy, name=name, large=True)
+                return facts_of(file), decode_image(
+                    file.data, policy, name=name, least_side=least_side, reserve=held_already
+                )
+    return facts_of(file), decode_image(file.data, policy, name=name, least_side=least_side, reserve=reserve)
