@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 from tests.embedding.test_run import MeanBackbone
+from toolkit.backbones.options import NetworkOptions
+from toolkit.backbones.preprocessing import Preprocessing, Recipe
 from toolkit.embedding import watch
 from toolkit.embedding.forward import embed_entries
 from toolkit.embedding.options import ReadOptions
@@ -18,11 +20,11 @@ from toolkit.embedding.read import Known, Reader
 from toolkit.embedding.watch import Watch
 from toolkit.errors import OptionError
 from toolkit.images.files import digest_of
-from toolkit.images.manifest import Entry
+from toolkit.images.manifest import Entry, read_manifest
 from toolkit.images.memory import BUDGET
 from toolkit.runtime.options import option_fields
 from toolkit.store.records import Row
-from toolkit.verbs.embed import embed
+from toolkit.verbs.embed import _pictures, embed
 from toolkit.verbs.options import EmbedOptions, PredictOptions
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="special files of POSIX")
@@ -58,6 +60,18 @@ def test_rows_and_reasons_are_the_same_with_and_without(entries):
     assert reasons["pipe.jpg"] == "is a pipe, not a regular file"
     assert reasons["bad.jpg"].startswith("not an image Pillow can read")
     assert BUDGET._held == 0
+
+
+@posix
+def test_pictures_for_calibration_are_the_same_with_and_without(entries, tmp_path):
+    recipe = Recipe(resize_size=32, crop_size=32, mean=(0.0,), std=(1.0,))
+    preprocessing = Preprocessing.of(recipe, NetworkOptions())
+    manifest = read_manifest(tmp_path)
+    plain, isolated = (
+        _pictures(manifest, EmbedOptions(tmp_path, isolate=isolate))(preprocessing)
+        for isolate in (False, True)
+    )
+    assert len(plain) == 12 and all(map(np.array_equal, plain, isolated))
 
 
 def test_isolation_and_decoding_on_the_device_exclude_each_other(tmp_path):

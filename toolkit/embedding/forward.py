@@ -133,9 +133,7 @@ def _read_all(
     stream = iter(entries)
     with (
         ThreadPoolExecutor(options.threads, thread_name_prefix="decode") as pool,
-        Reader(
-            backbone, options
-        ) as reader,  # left first: ending its processes frees threads that wait for one
+        Reader(backbone, options) as reader,  # left first: threads may wait for a process that it ends
     ):
         try:
             while True:

@@ -4,6 +4,7 @@ import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from toolkit.arrays.types import Pixels
@@ -16,8 +17,8 @@ from toolkit.embedding.runners import ManyDevices, OneDevice, Runner
 from toolkit.errors import ImageError, OptionError
 from toolkit.files.locks import StoreLock
 from toolkit.images.decode import configure_pillow
+from toolkit.images.isolated import IsolatedDecoder
 from toolkit.images.manifest import Manifest, read_manifest
-from toolkit.images.options import ImagePolicy
 from toolkit.images.reading import read_picture
 from toolkit.labels.find import find_label_file
 from toolkit.runtime.devices import resolve_devices
@@ -140,21 +141,21 @@ def _same_int8(options: EmbedOptions, target: Path) -> str:
     return options.precision
 
 
-def _pictures(manifest: Manifest, policy: ImagePolicy) -> Callable[[Preprocessing], list[Pixels]]:
+def _pictures(manifest: Manifest, options: EmbedOptions) -> Callable[[Preprocessing], list[Pixels]]:
     """Return a function that reads a sample of the images, evenly spaced, without those it cannot read."""
 
     def read(preprocessing: Preprocessing) -> list[Pixels]:
-        configure_pillow(policy)
+        configure_pillow(options)
         step = max(len(manifest.entries) // CALIBRATION, 1)
         pictures = []
-        for entry in manifest.entries[::step][:CALIBRATION]:
-            try:
-                _, picture = read_picture(
-                    entry.path, policy, name=entry.id, least_side=preprocessing.least_side
-                )
-            except ImageError:
-                continue  # the pass itself records the reason in failed.csv
-            pictures.append(preprocessing(picture.rgb))
+        with contextlib.closing(IsolatedDecoder(options)) as decoder:  # starts no process unless it is used
+            open_one = decoder.read if options.isolate else partial(read_picture, policy=options)
+            for entry in manifest.entries[::step][:CALIBRATION]:
+                try:
+                    _, picture = open_one(entry.path, name=entry.id, least_side=preprocessing.least_side)
+                except ImageError:
+                    continue  # the pass itself records the reason in failed.csv
+                pictures.append(preprocessing(picture.rgb))
         return pictures
 
     return read
