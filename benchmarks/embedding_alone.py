@@ -18,8 +18,8 @@ from benchmarks.processes import CORES, WEIGHTS
 from toolkit.backbones.frozen import load_backbone
 from toolkit.backbones.options import NetworkOptions
 from toolkit.embedding.options import ReadOptions
-from toolkit.embedding.read import ReadImage, read_images
-from toolkit.images.decode import configure_pillow, decode_image
+from toolkit.embedding.read import Reader, ReadImage
+from toolkit.images.decode import decode_image
 from toolkit.images.manifest import Entry, read_manifest
 
 READ = 4000  # images: a few seconds in one process
@@ -69,13 +69,10 @@ def _read(entries: Sequence[Entry], *, device: str, decode: Any, threads: int) -
     place = device if decode == "device" else "cpu"
     network = {"weights": WEIGHTS, "engine": "torch", "precision": "fp32", "device": place}
     backbone = load_backbone(NetworkOptions(**network, resize="crop", decode=decode))
-    options = ReadOptions()
-    configure_pillow(options)
-    read = partial(read_images, backbone=backbone, options=options)
     lots = [entries[first : first + backbone.lot] for first in range(0, len(entries), backbone.lot)]
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(read, lots[:threads]))
+    with ThreadPoolExecutor(threads) as pool, Reader(backbone, ReadOptions()) as reader:
+        list(pool.map(reader.read, lots[:threads]))
         _ready[0].wait(PATIENCE)
         start = time.perf_counter()
-        images = sum(isinstance(one, ReadImage) for lot in pool.map(read, lots) for one in lot)
+        images = sum(isinstance(one, ReadImage) for lot in pool.map(reader.read, lots) for one in lot)
         return images, start, time.perf_counter()

@@ -9,7 +9,9 @@ from PIL import Image
 from tests.embedding.test_run import MeanBackbone, expected, picture
 from toolkit.embedding import read
 from toolkit.embedding.options import ReadOptions
-from toolkit.embedding.read import digest_of, digest_of_file, read_images
+from toolkit.embedding.read import Reader
+from toolkit.images import reading
+from toolkit.images.files import digest_of, digest_of_file
 from toolkit.images.manifest import Entry
 
 
@@ -23,6 +25,11 @@ class Recording(MeanBackbone):
     def decode(self, files, max_pixels):
         self.calls.append(len(files))
         return super().decode(files, max_pixels)
+
+
+def read_images(entries, backbone, options):
+    with Reader(backbone, options) as reader:
+        return reader.read(entries)
 
 
 def sparse(path, size, head=b""):
@@ -54,7 +61,7 @@ def test_a_large_image_is_read(tmp_path, suffix):
     path = tmp_path / f"large.{suffix}"
     pixels = np.random.default_rng(0).integers(0, 256, (2000, 3000, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(path, compress_level=0)
-    assert path.stat().st_size > read.LARGE
+    assert path.stat().st_size > reading.LARGE
     (image,) = read_images([Entry(path.name, path)], MeanBackbone(), ReadOptions())
     assert (image.row.width, image.row.height, image.row.bytes) == (3000, 2000, path.stat().st_size)
     assert image.row.digest == digest_of(path.read_bytes()) == digest_of_file(path)
@@ -62,7 +69,7 @@ def test_a_large_image_is_read(tmp_path, suffix):
 
 @pytest.mark.parametrize(("large", "calls"), [(2**24, [5]), (1, [1] * 5), (1500, [2, 2, 1])])
 def test_files_are_held_together_up_to_a_limit(tmp_path, monkeypatch, large, calls):
-    monkeypatch.setattr(read, "LARGE", large)
+    monkeypatch.setattr(read, "LOT_BYTES", large)
     pictures = [picture(tmp_path / f"{number}.png", number) for number in range(5)]
     assert all(800 < path.stat().st_size < 1400 for path in tmp_path.iterdir())
     entries = [Entry(f"{number}.png", tmp_path / f"{number}.png") for number in range(5)]

@@ -13,10 +13,11 @@ from PIL import Image
 
 from toolkit.embedding.augment import augmented
 from toolkit.embedding.options import PassOptions, ReadOptions
-from toolkit.embedding.read import Known, digest_of
+from toolkit.embedding.read import Known
 from toolkit.embedding.run import run_pass
 from toolkit.embedding.runners import OneDevice
 from toolkit.errors import OptionError, SpecMismatchError
+from toolkit.images.files import digest_of
 from toolkit.images.manifest import Entry, read_manifest
 from toolkit.store.reading import EmbeddingStore
 from toolkit.store.records import Row

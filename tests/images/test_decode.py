@@ -107,7 +107,7 @@ def icon_with(png: bytes) -> bytes:
 
 def test_bombs_inside_of_pictures() -> None:
     assert "4,294,836,225 pixels is over the limit of" in reason(gif_with_frame(65535, 65535))
-    assert "4,000,000,000 pixels is over the limit of" in reason(icon_with(declared_png(80_000, 50_000)))
+    assert "80000 x 50000 pixels is over the limit of" in reason(icon_with(declared_png(80_000, 50_000)))
     assert "200 x 100 pixels is over the limit of 19,999" in reason(
         gif_with_frame(200, 100), ImagePolicy(max_pixels=19_999)
     )
@@ -359,7 +359,7 @@ ODD_FAILURES = {
     "derived__html_named.jpg": "named .jpg but looks like HTML",
     "derived__jpeg_header_only.jpg": "truncated: the file ends before the picture does (300 bytes)",
     "huge__pillow__decompression_bomb.gif": "4,364,696,535 pixels is over the limit of 178,956,970",
-    "huge__pillow__decompression_bomb.ico": "4,294,836,225 pixels is over the limit of 178,956,970",
+    "huge__pillow__decompression_bomb.ico": "65535 x 32767 pixels is over the limit of 178,956,970",
     "huge__sharp__65536-uint32-limit.png": "65536 x 65536 pixels is over the limit of 178,956,970",
     "huge__sharp__giant-image.jpg": "20000 x 14000 pixels is over the limit of 178,956,970",
     "nonraster__vips__blankpage.pdf": "looks like PDF",

@@ -17,9 +17,8 @@ import numpy as np
 from toolkit.arrays.types import Float32Array, Pixels
 from toolkit.backbones.base import Backbone, DeviceMemoryError
 from toolkit.embedding.options import ReadOptions
-from toolkit.embedding.read import ReadImage, read_images
+from toolkit.embedding.read import Reader, ReadImage
 from toolkit.errors import OptionError
-from toolkit.images.decode import configure_pillow
 from toolkit.images.manifest import Entry
 from toolkit.store.records import Row
 
@@ -129,15 +128,17 @@ def _read_all(
     entries: Iterable[tuple[int, Entry]], backbone: Backbone, options: ReadOptions, *, ahead: int
 ) -> Iterator[tuple[int, ReadImage | str]]:
     """Yield (slot, pixels or reason) in order, reading ahead by a bounded number of images."""
-    configure_pillow(options)
     jobs = -(-ahead // backbone.lot) + options.threads
     queue: deque[tuple[list[int], Future[list[ReadImage | str]]]] = deque()
     stream = iter(entries)
-    with ThreadPoolExecutor(options.threads, thread_name_prefix="decode") as pool:
+    with (
+        ThreadPoolExecutor(options.threads, thread_name_prefix="decode") as pool,
+        Reader(backbone, options) as reader,  # left first: threads may wait for a process that it ends
+    ):
         try:
             while True:
                 while len(queue) < jobs and (lot := list(islice(stream, backbone.lot))):
-                    job = pool.submit(read_images, [entry for _, entry in lot], backbone, options)
+                    job = pool.submit(reader.read, [entry for _, entry in lot])
                     queue.append(([slot for slot, _ in lot], job))
                 if not queue:
                     return

@@ -21,6 +21,11 @@ class BatchOptions(Options):
     ] = None
     num_workers: Annotated[int, Ge(0), Le(1024), Option("Decoding threads; 0 is one for each CPU core.")] = 0
 
+    isolate: Annotated[
+        bool,
+        Option("Decode in processes of their own: a decoder that hangs or dies costs that one image."),
+    ] = False
+
     @property
     def threads(self) -> int:
         """Number of decoding threads."""

@@ -1,24 +1,26 @@
 """Reading images: from file to pixels in a decoding thread, and whether a stored row is still valid."""
 
-import hashlib
-import os
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import NamedTuple
+from typing import Self
 
 from toolkit.arrays.types import Pixels
 from toolkit.backbones.base import Backbone, Decoded
 from toolkit.embedding.augment import augmented
 from toolkit.embedding.options import ReadOptions
+from toolkit.embedding.watch import Watch
 from toolkit.errors import ImageError
-from toolkit.images.decode import check_header, decode_image
+from toolkit.images.decode import DecodedImage, configure_pillow, decode_image
+from toolkit.images.files import FileContent, digest_of_file
+from toolkit.images.isolated import IsolatedDecoder, IsolatedDecoders
 from toolkit.images.manifest import Entry
-from toolkit.images.options import ImagePolicy
+from toolkit.images.memory import BUDGET, Reserve, held_already
+from toolkit.images.reading import LargeFileError, ReadFile, facts_of, read_file
 from toolkit.store.records import Row
 
-DIGEST_BYTES = 16
-LARGE = 2**24  # bytes: of a larger file the header is checked first; files are held together up to this size
+LOT_BYTES = 2**24  # files are held together up to this size
 
 
 @dataclass(frozen=True)
@@ -29,79 +31,149 @@ class ReadImage:
     pixels: list[Pixels]
 
 
-def digest_of(data: bytes) -> str:
-    """Return the BLAKE2b-128 of `data` in hex."""
-    return hashlib.blake2b(data, digest_size=DIGEST_BYTES).hexdigest()
+class Reader:
+    """Reads, decodes and resizes the images of one pass; `read` may be called from many threads.
 
+    It is a context manager: leaving it ends the processes of ``--isolate``, so a `read` that still runs in a
+    thread fails soon.
+    """
 
-def digest_of_file(path: Path) -> str:
-    """Return the `digest_of` a file, read in parts."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=DIGEST_BYTES)).hexdigest()
+    def __init__(self, backbone: Backbone, options: ReadOptions) -> None:
+        self._backbone = backbone
+        self._options = options
+        self._watch = Watch(options.image_timeout)
+        self._isolated = IsolatedDecoders(options.threads, options) if options.isolate else None
 
+    def __enter__(self) -> Self:
+        configure_pillow(self._options)
+        self._watch.start()
+        return self
 
-def read_images(entries: Sequence[Entry], backbone: Backbone, options: ReadOptions) -> list[ReadImage | str]:
-    """Read, decode and resize images; for one that cannot be read, return the reason in plain words."""
-    images: list[ReadImage | str] = []
-    waiting: list[tuple[Entry, _File | str]] = []
-    for number, entry in enumerate(entries, start=1):
-        waiting.append((entry, _read_file(entry, options)))
-        contents = [file.data for _, file in waiting if not isinstance(file, str)]
-        if number == len(entries) or sum(map(len, contents)) >= LARGE:
-            on_device = iter(backbone.decode(contents, options.max_pixels))
-            images += [
-                file if isinstance(file, str) else _read_image(one, file, next(on_device), backbone, options)
-                for one, file in waiting
-            ]
-            waiting.clear()
-    return images
+    def __exit__(self, *exception: object) -> None:
+        self._watch.stop()
+        if self._isolated is not None:
+            self._isolated.close()
 
+    def read(self, entries: Sequence[Entry]) -> list[ReadImage | str]:
+        """Return the images; for one that cannot be read, the reason in plain words."""
+        if self._isolated is not None:
+            with self._isolated.borrowed() as decoder:
+                return [self._in_its_process(entry, decoder) for entry in entries]
+        images: list[ReadImage | str] = []
+        waiting: list[tuple[Entry, FileContent | str]] = []
+        for number, entry in enumerate(entries, start=1):
+            file = self._file(entry)
+            if isinstance(file, LargeFileError):
+                images += self._decoded(waiting)
+                waiting.clear()
+                images.append(self._large(entry, file.memory))
+                continue
+            waiting.append((entry, file))
+            held = sum(len(each.data) for _, each in waiting if not isinstance(each, str))
+            if number == len(entries) or held >= LOT_BYTES:
+                images += self._decoded(waiting)
+                waiting.clear()
+        return images + self._decoded(waiting)
 
-class _File(NamedTuple):
-    data: bytes
-    stat: os.stat_result
-
-
-def _read_file(entry: Entry, policy: ImagePolicy) -> _File | str:
-    try:
-        with entry.path.open("rb") as file:
-            # of the open file, so that a file replaced meanwhile cannot pair old pixels with a new time
-            stat = os.fstat(file.fileno())
-            if stat.st_size > LARGE:
-                check_header(file, policy, name=entry.id)
-                file.seek(0)
-            return _File(file.read(), stat)
-    except OSError as error:
-        return _reason(error)
-    except ImageError as error:
-        return str(error)
-    except MemoryError:
-        return f"not enough memory to read it ({stat.st_size:,} bytes)"
-
-
-def _read_image(
-    entry: Entry, file: _File, on_device: Decoded | None, backbone: Backbone, options: ReadOptions
-) -> ReadImage | str:
-    if on_device is not None:
-        (plain, width, height), mode = on_device, "RGB"
-    else:
+    def _file(self, entry: Entry, *, large: bool = False) -> FileContent | LargeFileError | str:
         try:
-            decoded = decode_image(file.data, options, name=entry.id, least_side=backbone.least_side)
+            return read_file(
+                entry.path,
+                self._options,
+                name=entry.id,
+                least_side=self._backbone.least_side,
+                large=large,
+            )
+        except LargeFileError as error:
+            return error
         except ImageError as error:
             return str(error)
-        plain, width, height = backbone.preprocess(decoded.rgb), decoded.width, decoded.height
-        mode = decoded.mode
-    row = Row(
-        img_path=entry.id,
-        bytes=file.stat.st_size,
-        mtime_ns=file.stat.st_mtime_ns,
-        digest=digest_of(file.data),
-        width=width,
-        height=height,
-        mode=mode,
-    )
-    views = (augmented(plain, entry.id, view, options.seed) for view in range(options.views))
-    return ReadImage(row, [plain, *views])
+
+    def _large(self, entry: Entry, memory: int) -> ReadImage | str:
+        """Read and decode a large file, once there is memory for both."""
+        with BUDGET.hold(memory, self._options.memory_bytes):
+            file = self._file(entry, large=True)
+            assert not isinstance(file, LargeFileError)
+            (image,) = self._decoded([(entry, file)], reserve=held_already)
+            return image
+
+    def _decoded(
+        self, files: Sequence[tuple[Entry, FileContent | str]], reserve: Reserve | None = None
+    ) -> list[ReadImage | str]:
+        contents = [file.data for _, file in files if not isinstance(file, str)]
+        on_device = iter(self._backbone.decode(contents, self._options.max_pixels) if contents else ())
+        return [
+            file if isinstance(file, str) else self._image(entry, file, next(on_device), reserve)
+            for entry, file in files
+        ]
+
+    def _image(
+        self, entry: Entry, file: FileContent, on_device: Decoded | None, reserve: Reserve | None
+    ) -> ReadImage | str:
+        if on_device is not None:
+            return self._made(entry, facts_of(file), *on_device, "RGB")
+        try:
+            with self._held(entry, reserve) as hold:
+                decoded = decode_image(
+                    file.data,
+                    self._options,
+                    name=entry.id,
+                    least_side=self._backbone.least_side,
+                    reserve=hold,
+                )
+                pixels = self._resized(decoded)
+        except ImageError as error:
+            return str(error)
+        return self._made(entry, facts_of(file), pixels, decoded.width, decoded.height, decoded.mode)
+
+    def _in_its_process(self, entry: Entry, decoder: IsolatedDecoder) -> ReadImage | str:
+        try:
+            with self._held(entry) as hold:
+                file, decoded = decoder.read(
+                    entry.path, name=entry.id, least_side=self._backbone.least_side, reserve=hold
+                )
+                pixels = self._resized(decoded)
+        except ImageError as error:
+            return str(error)
+        return self._made(entry, file, pixels, decoded.width, decoded.height, decoded.mode)
+
+    @contextlib.contextmanager
+    def _held(self, entry: Entry, reserve: Reserve | None = None) -> Iterator[Reserve]:
+        """Give a function that waits for memory, which is held until the end, when the picture is resized."""
+        with contextlib.ExitStack() as stack:
+
+            def hold(amount: int) -> contextlib.AbstractContextManager[None]:
+                budget = reserve(amount) if reserve else BUDGET.hold(amount, self._options.memory_bytes)
+                stack.enter_context(budget)
+                if self._isolated is None:
+                    stack.enter_context(self._watch.decoding(entry.id))
+                return held_already(amount)
+
+            yield hold
+
+    def _resized(self, decoded: DecodedImage) -> Pixels:
+        try:
+            return self._backbone.preprocess(decoded.rgb)
+        except MemoryError as error:
+            raise ImageError(
+                f"not enough memory to resize {decoded.width} x {decoded.height} pixels"
+            ) from error
+
+    def _made(
+        self, entry: Entry, file: ReadFile, plain: Pixels, width: int, height: int, mode: str
+    ) -> ReadImage:
+        row = Row(
+            img_path=entry.id,
+            bytes=file.bytes,
+            mtime_ns=file.mtime_ns,
+            digest=file.digest,
+            width=width,
+            height=height,
+            mode=mode,
+        )
+        options = self._options
+        views = (augmented(plain, entry.id, view, options.seed) for view in range(options.views))
+        return ReadImage(row, [plain, *views])
 
 
 class Known:
@@ -130,12 +202,14 @@ class Known:
         """
         path = self._entries[image].path
         try:
-            stat = path.stat()
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode):
+                return None
             row = rows.get(image)
-            if row is not None and (row.bytes, row.mtime_ns) == (stat.st_size, stat.st_mtime_ns):
+            if row is not None and (row.bytes, row.mtime_ns) == (status.st_size, status.st_mtime_ns):
                 return image, row
-            candidates = self._candidates(rows, stat.st_size) if row is None else [row]
-            candidates = [each for each in candidates if each.bytes == stat.st_size]
+            candidates = self._candidates(rows, status.st_size) if row is None else [row]
+            candidates = [each for each in candidates if each.bytes == status.st_size]
             digest = digest_of_file(path) if candidates else ""
         except OSError:
             return None  # the pass gets the same error and records it in failed.csv
@@ -144,7 +218,7 @@ class Known:
             return None
         if same.img_path not in self._entries:  # else it is a copy
             self.renamed[image] = same.img_path
-        return same.img_path, replace(same, img_path=image, mtime_ns=stat.st_mtime_ns)
+        return same.img_path, replace(same, img_path=image, mtime_ns=status.st_mtime_ns)
 
     def _candidates(self, rows: Mapping[str, Row], size: int) -> Sequence[Row]:
         """Return the rows of files of that size."""
@@ -155,13 +229,3 @@ class Known:
             for row in rows.values():
                 self._by_size.setdefault(row.bytes, []).append(row)
         return self._by_size.get(size, ())
-
-
-def _reason(error: OSError) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "file not found"
-    if isinstance(error, PermissionError):
-        return "permission denied"
-    if isinstance(error, IsADirectoryError):
-        return "is a folder, not a file"
-    return f"cannot be read: {error.strerror or error}"

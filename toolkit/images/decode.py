@@ -21,10 +21,12 @@ import functools
 import importlib
 import io
 import logging
+import math
 import os
 import re
+import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -32,10 +34,15 @@ from PIL import Image, ImageFile, JpegImagePlugin, UnidentifiedImageError
 
 from toolkit.errors import ImageError
 from toolkit.images.hints import damaged_hint, is_cut_off, not_an_image_hint
+from toolkit.images.libtiff import collect_errors, taken_lines
+from toolkit.images.memory import BUDGET, Reserve, bytes_to_decode, bytes_to_open, held_already
 from toolkit.images.options import ImagePolicy
 from toolkit.images.pixels import fix_transparent_colour, to_rgb, turn_upright
+from toolkit.images.scans import MOST_SCANS, count_scans
 
 logger = logging.getLogger(__name__)
+
+LeastSide = Callable[[int, int], int | None]
 
 HEAD_BYTES = 65536  # read of a file whose header is refused, to find the reason
 
@@ -72,11 +79,13 @@ def decode_image(
     policy: ImagePolicy = _DEFAULT,
     *,
     name: str = "",
-    least_side: Callable[[int, int], int | None] | None = None,
+    least_side: LeastSide | None = None,
+    reserve: Reserve | None = None,
 ) -> DecodedImage:
     """Decode the bytes of one image file; `ImageError` with the reason, without a path, if that fails.
 
-    Safe to call from many threads with one policy: Pillow's limits are settings of the process.
+    Safe to call from many threads with one policy: Pillow's limits are settings of the process, and so is the
+    memory that the threads share. What a codec says beside its result is logged as a warning.
 
     Parameters
     ----------
@@ -87,36 +96,84 @@ def decode_image(
     least_side : callable, optional
         Returns, for a width and height, the least length of the shorter side. A JPEG is then decoded at a
         half, a quarter or an eighth of its size where possible: much faster, and in less memory.
+    reserve : callable, optional
+        Takes the bytes of memory that decoding will hold and returns a context, entered before it begins; by
+        default the process's budget, `toolkit.images.memory.BUDGET`.
     """
     if not data:
         raise ImageError("empty file (0 bytes)")
     configure_pillow(policy)
+    reserve = reserve or (lambda amount: BUDGET.hold(amount, policy.memory_bytes))
     try:
-        return _decode(data, policy, least_side)
+        return _decode(_Stream(data), policy, least_side, reserve)
     except ImageError:
         raise
     except Exception as error:
         # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error, MemoryError and
         # others, by format and version; one bad file must not end a pass over a million
         raise ImageError(_reason(error, data, policy, name, size=len(data))) from error
+    finally:
+        if lines := taken_lines():
+            logger.warning("%s: %s", name or "an image", counted_lines(lines))
 
 
-def check_header(file: BinaryIO, policy: ImagePolicy = _DEFAULT, *, name: str = "") -> None:
+def counted_lines(lines: Sequence[str]) -> str:
+    """Return the first line, and how many more there are."""
+    return lines[0].strip() + (f" (and {len(lines) - 1} more such lines)" if lines[1:] else "")
+
+
+class _Stream(io.BytesIO):
+    """The bytes of a file, which end with an error once its time is up: Pillow reads in blocks of 64 kB."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.size = len(data)
+        self._deadline, self._seconds = math.inf, 0.0
+
+    def start(self, seconds: float) -> None:
+        """Let reading fail after so many seconds."""
+        self._deadline, self._seconds = time.monotonic() + seconds, seconds
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if time.monotonic() > self._deadline:
+            raise ImageError(f"takes longer than {self._seconds:g} s to decode (--image-timeout)")
+        return super().read(size)
+
+
+def check_header(
+    file: BinaryIO,
+    policy: ImagePolicy = _DEFAULT,
+    *,
+    name: str = "",
+    least_side: LeastSide | None = None,
+) -> int:
     """Raise the `ImageError` of `decode_image` for an open file that is not an image or too large an image.
 
-    Reads the header only, and moves the file's position. A file that passes may be damaged.
+    Reads the header only, and moves the file's position. A file that passes may be damaged. Returns the most
+    memory that reading and decoding it will take, in bytes.
     """
     configure_pillow(policy)
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    need = 0
     try:
-        _open(file, policy)
+        width, height, need = bytes_to_open(file)
+        if need:
+            _check_pixels(width, height, policy)
+        else:
+            image = _open(file, policy)
+            pixels, scans = image.width * image.height, 2 if image.info.get("progressive") else 1
+            _shrink(image, least_side)
+            need = bytes_to_decode(image, pixels=pixels, scans=scans)
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:
-        size = file.seek(0, os.SEEK_END)
         file.seek(0)
         raise ImageError(_reason(error, file.read(HEAD_BYTES), policy, name, size=size)) from error
     except ImageError:
         raise
     except Exception as error:  # a damaged header: `decode_image` will give the reason
         logger.debug("%s: the header cannot be read: %s", name, error)
+    _check_memory(need + size, policy)
+    return need + size
 
 
 def configure_pillow(policy: ImagePolicy) -> None:
@@ -139,6 +196,7 @@ def configure_pillow(policy: ImagePolicy) -> None:
 def _formats() -> tuple[str, ...]:
     """Return the formats to try, the usual ones first and those without a magic number last."""
     Image.init()
+    collect_errors()
     try:
         importlib.import_module("pillow_heif").register_heif_opener()
     except ImportError:
@@ -149,27 +207,79 @@ def _formats() -> tuple[str, ...]:
 
 def _open(stream: BinaryIO, policy: ImagePolicy) -> Image.Image:
     image: Image.Image = Image.open(stream, formats=_formats())
-    width, height = image.size
+    _check_pixels(*image.size, policy)
+    return image
+
+
+def _check_pixels(width: int, height: int, policy: ImagePolicy) -> None:
     if width * height > policy.max_pixels:
         raise ImageError(
             f"{width} x {height} pixels is over the limit of {policy.max_pixels:,} (--max-pixels)"
         )
-    return image
+
+
+def _check_memory(need: int, policy: ImagePolicy) -> None:
+    if need > policy.memory_bytes:
+        raise ImageError(
+            f"decoding it may take {need / 2**20:,.0f} MB of memory, over the limit of "
+            f"{policy.decode_memory:,} (--decode-memory)"
+        )
+
+
+def _check_scans(scans: int, pixels: int, policy: ImagePolicy) -> None:
+    if scans * pixels > MOST_SCANS * policy.max_pixels:
+        raise ImageError(
+            f"a JPEG of {scans:,} scans of {pixels:,} pixels, as nothing but an attack has; "
+            f"at most {MOST_SCANS * policy.max_pixels // pixels:,} are decoded (--max-pixels)"
+        )
 
 
 def _decode(
-    data: bytes, policy: ImagePolicy, least_side: Callable[[int, int], int | None] | None
+    stream: _Stream, policy: ImagePolicy, least_side: LeastSide | None, reserve: Reserve
 ) -> DecodedImage:
-    image = _open(io.BytesIO(data), policy)
+    width, height, need = bytes_to_open(stream)
+    if not need:
+        image = _open(stream, policy)
+        return _load(image, stream, policy, least_side, reserve)
+    _check_pixels(width, height, policy)
+    _check_memory(need + stream.size, policy)
+    with reserve(need):
+        stream.start(policy.image_timeout)
+        image = _open(stream, policy)
+        return _load(image, stream, policy, least_side, held_already)
+
+
+def _shrink(image: Image.Image, least_side: LeastSide | None) -> None:
+    """Let the decoder of a JPEG shrink it, to no less than `least_side` allows."""
+    if least_side is None or not isinstance(image, JpegImagePlugin.JpegImageFile):
+        return
+    least = least_side(*image.size)
+    if least is not None:
+        image.draft(None, (least, least))
+
+
+def _load(
+    image: Image.Image,
+    stream: _Stream,
+    policy: ImagePolicy,
+    least_side: LeastSide | None,
+    reserve: Reserve,
+) -> DecodedImage:
     mode, (width, height) = image.mode, image.size
     fix_transparent_colour(image)
-    least = least_side(width, height) if least_side is not None else None
-    if least is not None and isinstance(image, JpegImagePlugin.JpegImageFile):
-        image.draft(None, (least, least))
-    shrunk = image.size != (width, height)
-    image.load()
-    sideways = turn_upright(image)
-    rgb = to_rgb(image)
+    scans = 1
+    if isinstance(image, JpegImagePlugin.JpegImageFile):
+        scans = count_scans(stream.getvalue())
+        _check_scans(scans, width * height, policy)
+    _shrink(image, least_side)
+    need = bytes_to_decode(image, pixels=width * height, scans=scans)
+    _check_memory(need + stream.size, policy)
+    with reserve(need):
+        stream.start(policy.image_timeout)
+        shrunk = image.size != (width, height)
+        image.load()
+        sideways = turn_upright(image)
+        rgb = to_rgb(image)
     rgb.info = {}
     if not shrunk:
         width, height = rgb.size

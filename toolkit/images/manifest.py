@@ -29,6 +29,7 @@ from typing import Literal
 
 from toolkit.errors import ManifestError, ToolkitError
 from toolkit.files.text import IMAGE_COLUMNS, listed, need_column, read_csv
+from toolkit.images.files import special_kind
 from toolkit.images.hints import is_ignored, may_be_image
 
 logger = logging.getLogger(__name__)
@@ -76,18 +77,20 @@ def read_manifest(source: Path, *, root: Path | None = None, encoding: str = "ut
     column, an empty cell in it, or only paths that do not exist.
     """
     try:
-        exists = source.exists()
+        mode = source.stat().st_mode if source.exists() else 0
     except OSError as reason:
         raise ManifestError(f"{source} cannot be reached ({reason.strerror or reason})") from reason
-    if not exists:
+    if not mode:
         raise ManifestError(_missing(source))
-    if source.is_file() and source.suffix.lower() == ".csv":
+    if stat.S_ISREG(mode) and source.suffix.lower() == ".csv":
         return _read_csv(source, source.parent if root is None else root, encoding)
+    if not stat.S_ISDIR(mode) and (kind := special_kind(mode)):
+        raise ManifestError(f"{source} is {kind}, not a regular file; give a folder, a csv or one image")
     if root is not None:
         raise ManifestError(
             f"--root is for a csv, and {source} is not one; leave it out: ids are relative to a folder"
         )
-    if source.is_dir():
+    if stat.S_ISDIR(mode):
         return _read_folder(source)
     if not may_be_image(source.name):
         raise ManifestError(

@@ -6,43 +6,54 @@ A broken colour profile or EXIF block is ignored.
 import functools
 import io
 import logging
+import math
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps
+from PIL import ExifTags, Image, ImageChops, ImageCms, ImageFile, ImageOps
 
 from toolkit.arrays.types import Float64Array
 
 logger = logging.getLogger(__name__)
 
+_BAND_PIXELS = 2**18  # converted at a time, of pictures of more than 8 bits
+
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Return a loaded image of any mode as RGB on white; the image itself if it needs no change."""
+    """Return a loaded image of any mode as RGB on white; the image itself if it needs no change.
+
+    `image` must not be used afterwards. As few copies as possible are held: they decide how much memory a
+    picture takes (`toolkit.images.memory`).
+    """
     profile = image.info.get("icc_profile")
     colour, alpha = _split_alpha(image)
     if colour.mode in ("I", "F") or colour.mode.startswith("I;16"):
-        colour = Image.fromarray(to_grey8(np.asarray(colour)))
+        colour = _grey(colour)
     elif colour.mode == "P":
         colour = colour.convert("RGB")
     transform = _transform(profile, colour.mode) if profile else None
-    if transform is not None:
-        rgb = ImageCms.applyTransform(colour, transform)
-        assert rgb is not None  # None is for inPlace=True
-    elif colour.mode != "RGB":
-        rgb = colour.convert("RGB")
-    elif colour is image and image.format != "JPEG":
-        rgb = image.copy()  # frees the decoder and the file's bytes; a loaded JPEG holds neither
-    else:
+    if transform is not None and colour.mode == "RGB":
+        ImageCms.applyTransform(colour, transform, inPlace=True)
         rgb = colour
-    if alpha is None:
-        return rgb
-    white = Image.new("RGB", rgb.size, (255, 255, 255))
-    white.paste(rgb, mask=alpha)
-    return white
+    elif transform is not None:
+        made = ImageCms.applyTransform(colour, transform)
+        assert made is not None  # None is for inPlace=True
+        rgb = made
+    else:
+        rgb = colour if colour.mode == "RGB" else colour.convert("RGB")
+    if alpha is not None:
+        rgb.paste((255, 255, 255), mask=ImageChops.invert(alpha))
+    if rgb is image and image.format != "JPEG":
+        # the pixels without the decoder and the file's bytes; a loaded JPEG holds neither
+        return image._new(image.im)
+    return rgb
 
 
 def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
-    """Return (colours as stored, alpha as L or None); colours under alpha 0 are kept."""
+    """Return (colours as stored, alpha as L or None); colours under alpha 0 are kept.
+
+    With an alpha channel the colours are a copy.
+    """
     if not image.has_transparency_data:
         return image, None
     if image.mode.startswith("I;16"):
@@ -51,30 +62,50 @@ def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     if image.mode in ("La", "LA"):
         straight = image.convert("LA")
         return straight.getchannel("L"), straight.getchannel("A")
-    rgba = image.convert("RGBA")
+    rgba = image if image.mode == "RGBA" else image.convert("RGBA")
     colour = image if image.mode == "L" else rgba.convert("RGB")
     return colour, rgba.getchannel("A")
 
 
-def to_grey8(values: NDArray[np.generic]) -> NDArray[np.uint8]:
+def _grey(image: Image.Image) -> Image.Image:
+    """Return a picture of more than 8 bits as `to_grey8` does, some rows at a time."""
+    height = max(_BAND_PIXELS // max(image.width, 1), 1)
+    boxes = [(0, top, image.width, min(top + height, image.height)) for top in range(0, image.height, height)]
+    ranges = [grey_range(np.asarray(image.crop(box))) for box in boxes]
+    low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+    grey = Image.new("L", image.size)
+    for box in boxes:
+        grey.paste(Image.fromarray(to_grey8(np.asarray(image.crop(box)), (low, high))), box)
+    return grey
+
+
+def grey_range(values: NDArray[np.generic]) -> tuple[float, float]:
+    """Return the least and the greatest finite value; inf and -inf if there is none."""
+    if values.dtype.kind != "f":
+        return int(values.min()), int(values.max())
+    finite = values[np.isfinite(values)]
+    return (float(finite.min()), float(finite.max())) if finite.size else (math.inf, -math.inf)
+
+
+def to_grey8(values: NDArray[np.generic], within: tuple[float, float] | None = None) -> NDArray[np.uint8]:
     """Scale grey values (H, W) of more than 8 bits to uint8 (H, W); nothing is clipped.
 
     Integers in 0..65535 are 16-bit grey: v / 257, rounded, so that equal values look equal in every picture.
     Floats in 0..1 are shares of white: v * 255; floats in 0..255 are rounded. Other integers and floats have
     no agreed white and are stretched from their least to their greatest value. NaN and -inf are black, +inf
-    is white.
+    is white. `within` is the `grey_range` of the whole picture if `values` are only a part of it.
     """
+    low, high = grey_range(values) if within is None else within
     if values.dtype.kind != "f":
-        low, high = int(values.min()), int(values.max())
         if low >= 0 and high <= 65535:
             return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
         return _stretch(values.astype(np.float64), low, high)
-    floats = values.astype(np.float64)
-    finite = floats[np.isfinite(floats)]
-    black, white = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-    if black >= 0 and white <= 255:
-        black, white = 0.0, (1.0 if white <= 1 else 255.0)
-    return _stretch(np.nan_to_num(floats, copy=False, nan=black, posinf=white, neginf=black), black, white)
+    if low > high:  # no value is finite
+        low, high = 0.0, 1.0
+    if low >= 0 and high <= 255:
+        low, high = 0.0, (1.0 if high <= 1 else 255.0)
+    floats = np.nan_to_num(values.astype(np.float64), copy=False, nan=low, posinf=high, neginf=low)
+    return _stretch(floats, low, high)
 
 
 def _stretch(values: Float64Array, low: float, high: float) -> NDArray[np.uint8]:

@@ -181,6 +181,11 @@ class Child:
             self._process.terminate()
             self._asked = True  # a second signal would interrupt what ends with the child
 
+    def kill(self) -> None:
+        """End the process at once, for one that would not hear `terminate`; `close` waits for that."""
+        self._process.kill()
+        self._asked = True
+
     def close(self) -> None:
         """End the process, whatever it does; may be called more than once."""
         if self._process.poll() is None:

@@ -4,6 +4,7 @@ import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from toolkit.arrays.types import Pixels
@@ -15,9 +16,10 @@ from toolkit.embedding.run import PassReport, run_pass
 from toolkit.embedding.runners import ManyDevices, OneDevice, Runner
 from toolkit.errors import ImageError, OptionError
 from toolkit.files.locks import StoreLock
-from toolkit.images.decode import check_header, configure_pillow, decode_image
+from toolkit.images.decode import configure_pillow
+from toolkit.images.isolated import IsolatedDecoder
 from toolkit.images.manifest import Manifest, read_manifest
-from toolkit.images.options import ImagePolicy
+from toolkit.images.reading import read_picture
 from toolkit.labels.find import find_label_file
 from toolkit.runtime.devices import resolve_devices
 from toolkit.runtime.options import PathLike, takes
@@ -67,6 +69,11 @@ def embed(options: EmbedOptions) -> PassReport:
 
 def embed_images(options: EmbedOptions, *, for_prediction: bool = False) -> PassReport:
     """Embed as `embed` does; `for_prediction` marks a new store as one that ``predict`` makes for itself."""
+    if options.isolate and options.decode == "device":
+        raise OptionError(
+            "--isolate cannot be used with --decode device, which decodes in this process; "
+            "give --decode scaled, or leave --isolate out"
+        )
     source, artifacts = Path(options.source), Path(options.artifacts)
     target = artifacts / "embeddings" / _checked_name(options.name, source)
     files = _remembered(source, {"labels": options.labels, "tags": options.tags, "split": options.split})
@@ -134,23 +141,21 @@ def _same_int8(options: EmbedOptions, target: Path) -> str:
     return options.precision
 
 
-def _pictures(manifest: Manifest, policy: ImagePolicy) -> Callable[[Preprocessing], list[Pixels]]:
+def _pictures(manifest: Manifest, options: EmbedOptions) -> Callable[[Preprocessing], list[Pixels]]:
     """Return a function that reads a sample of the images, evenly spaced, without those it cannot read."""
 
     def read(preprocessing: Preprocessing) -> list[Pixels]:
-        configure_pillow(policy)
+        configure_pillow(options)
         step = max(len(manifest.entries) // CALIBRATION, 1)
         pictures = []
-        for entry in manifest.entries[::step][:CALIBRATION]:
-            try:
-                with entry.path.open("rb") as file:
-                    check_header(file, policy, name=entry.id)
-                    file.seek(0)
-                    data = file.read()
-                picture = decode_image(data, policy, name=entry.id, least_side=preprocessing.least_side)
-            except (ImageError, OSError):
-                continue  # the pass itself records the reason in failed.csv
-            pictures.append(preprocessing(picture.rgb))
+        with contextlib.closing(IsolatedDecoder(options)) as decoder:  # starts no process unless it is used
+            open_one = decoder.read if options.isolate else partial(read_picture, policy=options)
+            for entry in manifest.entries[::step][:CALIBRATION]:
+                try:
+                    _, picture = open_one(entry.path, name=entry.id, least_side=preprocessing.least_side)
+                except ImageError:
+                    continue  # the pass itself records the reason in failed.csv
+                pictures.append(preprocessing(picture.rgb))
         return pictures
 
     return read

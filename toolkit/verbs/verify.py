@@ -14,8 +14,8 @@ from toolkit.backbones.options import NetworkOptions
 from toolkit.backbones.weights import FILES
 from toolkit.embedding.forward import embed_entries
 from toolkit.embedding.options import ReadOptions
-from toolkit.embedding.read import digest_of_file
 from toolkit.errors import OptionError, StoreError
+from toolkit.images.files import digest_of_file
 from toolkit.images.manifest import Entry
 from toolkit.runtime.options import takes
 from toolkit.store.reading import EmbeddingStore
