@@ -233,15 +233,30 @@ def test_coco__contradictions(tmp_path, images, annotations, categories, message
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is not COCO instances json: Invalid JSON: EOF while parsing"),
-        ("[]", "is not COCO instances json: Input should be an object"),
-        ('{"images": [], "annotations": []}', "is not COCO instances json: categories: Field required"),
+        ("{", "json: Input data was truncated; give one with images, annotations and categories"),
+        ("", "json: Input data was truncated"),
+        ("[]", "json: Expected `object`, got `array`"),
+        ("5", "json: Expected `object`, got `int`"),
+        ('{"images": [], "annotations": []}', "json: Object missing required field `categories`"),
         (
             '{"images": [{"id": 1}], "annotations": [], "categories": []}',
-            r"images\.0\.file_name: Field required",
+            r"json: Object missing required field `file_name` - at `\$\.images\[0\]`",
         ),
-        ("[" * 100_000, "is not COCO instances json: Invalid JSON"),
+        (
+            '{"images": [{"id": true, "file_name": "a.jpg"}], "annotations": [], "categories": []}',
+            r"json: Expected `int \| float \| str`, got `bool` - at `\$\.images\[0\]\.id`",
+        ),
+        ('{"info": NaN, "images": []}', r"json: JSON is malformed: invalid character \(byte 9\)"),
+        ('{"info": "\\ud800", "images": []}', r"json: JSON is malformed: unexpected end of hex escape"),
+        ('{"info": ' + "[" * 1_000_000, "json: it is nested too deeply"),
+        ('{"info": ' + '{"a":' * 1_000_000, "json: it is nested too deeply"),
+        ("[" * 1_000_000, "json: Expected `object`, got `array`"),
+        (
+            '{"images": [{"id": ' + "9" * 5_000 + ', "file_name": "a"}]}',
+            r"json: .* - at `\$\.images\[0\]\.id`",
+        ),
     ],
+    ids=lambda each: each[:30],
 )
 def test_coco__another_json(tmp_path, text, message):
     path = tmp_path / "i.json"
@@ -249,6 +264,34 @@ def test_coco__another_json(tmp_path, text, message):
     with pytest.raises(LabelError, match=message) as caught:
         read_labels(path)
     assert "\n" not in str(caught.value)
+
+
+def test_coco__equal_numbers_are_one_id_and_of_equal_keys_the_last_counts(tmp_path):
+    path = tmp_path / "i.json"
+    big = 10**30
+    text = coco(
+        [(1, "a.jpg"), (big, "b.jpg"), ("1", "c.jpg")], [(1.0, 2), (big, 3), ("1", 3)], [(2, "x"), (3, "y")]
+    )
+    path.write_text(text.replace('"info"', '"images": [], "info"'), encoding="utf-8")
+    assert as_dict(read_labels(path)) == {"a.jpg": ["x"], "b.jpg": ["y"], "c.jpg": ["y"]}
+
+
+def test_coco__names_of_any_length_and_kind_make_one_short_line(tmp_path):
+    path = tmp_path / "i.json"
+    path.write_text(coco([("a\nb\u202e" * 10**5, "a.jpg")] * 2, [], [(1, "x")]), encoding="utf-8")
+    with pytest.raises(
+        LabelError, match=r"two images have the id 'a\\nb\\u202e.*'\.\.\. \(400,000 characters\);"
+    ) as caught:
+        read_labels(path)
+    assert str(caught.value).removeprefix(str(path)).isprintable()
+
+
+def test_coco__a_file_without_end_is_refused(tmp_path):
+    path = tmp_path / "i.json"
+    with path.open("wb") as file:
+        file.truncate(3 << 30)
+    with pytest.raises(LabelError, match=r"it has 3,221,225,472 bytes, more than the 2,147,483,648 allowed"):
+        read_labels(path)
 
 
 def test_coco__gb18030(tmp_path):
