@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from toolkit.errors import LabelError
-from toolkit.files.text import IMAGE_COLUMNS, listed
+from toolkit.files.text import IMAGE_COLUMNS, listed, named, quoted
 from toolkit.labels.raw import RawLabels, ReaderOptions, RowCollector
 from toolkit.labels.readers import csv_tags
 from toolkit.labels.readers._csv import image_rows, peek_csv
@@ -48,11 +48,13 @@ def read(path: Path, options: ReaderOptions) -> RawLabels:
     order, rows = _rows_beside(path, Y.shape[0], options)
     if Y.shape[0] != len(rows.ids):
         raise LabelError(
-            f"{path} has {counted(Y.shape[0], 'row')} but {order} {counted(len(rows.ids), 'row')}; "
+            f"{path} has {counted(Y.shape[0], 'row')} but {named(order)} {counted(len(rows.ids), 'row')}; "
             "they must list the same images in the same order"
         )
-    notes = (f"rows as in {order}, columns as in {tags_name}", *_compare(Y, space, rows, path, order))
-    return RawLabels(rows.ids, space.tags, Y, order.parent, rows.places, f"{order.name} line", True, notes)
+    notes = (f"rows as in {named(order)}, columns as in {tags_name}", *_compare(Y, space, rows, path, order))
+    return RawLabels(
+        rows.ids, space.tags, Y, order.parent, rows.places, f"{named(order.name)} line", True, notes
+    )
 
 
 def _read_matrix(path: Path) -> sp.csr_array:
@@ -145,7 +147,7 @@ def _rows_beside(path: Path, n_rows: int, options: ReaderOptions) -> tuple[Path,
     if len(fitting) > 1:
         raise LabelError(
             f"more than one csv beside {path} could say which image each row is: "
-            f"{', '.join(other.name for other in fitting)}; leave only the right one beside it"
+            f"{listed([other.name for other in fitting])}; leave only the right one beside it"
         )
     return fitting[0], tables[fitting[0]]
 
@@ -167,9 +169,9 @@ def _compare(Y: sp.csr_array, space: LabelSpace, rows: RawLabels, path: Path, or
     differing = np.flatnonzero(np.diff(difference.indptr))
     if not len(differing):
         return ()
-    first = f"first {rows.ids[differing[0]]!r}, line {rows.places[differing[0]]}"
+    first = f"first {quoted(rows.ids[differing[0]])}, line {rows.places[differing[0]]}"
     count = f"{len(differing):,} of {len(rows.ids):,} images"
-    text = f"{path} and {order} disagree about the tags of {count} ({first})"
+    text = f"{path} and {named(order)} disagree about the tags of {count} ({first})"
     if 2 * len(differing) > len(rows.ids):
         raise LabelError(
             f"{text}; give the tag list the matrix was made with by --tags, the separator of the csv by "
