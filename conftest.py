@@ -28,5 +28,5 @@ def _doctest_artifacts(request, doctest_namespace, tmp_path_factory):
 def _remember_labels(store: Path, labels: Path) -> None:
     from toolkit.files.json import read_json, write_json
 
-    meta = read_json(store / "meta.json")
+    meta = read_json(store / "meta.json", dict)
     write_json(store / "meta.json", meta | {"files": {"labels": str(labels)}})

@@ -413,7 +413,7 @@ def test_open__damaged_description(tmp_path):
     document = json.loads((tmp_path / "s" / "meta.json").read_text(encoding="utf-8"))
     document["spec"]["dim"] = "many"
     (tmp_path / "s" / "meta.json").write_text(json.dumps(document), encoding="utf-8")
-    with pytest.raises(StoreError, match="'dim' is 'many', not int"):
+    with pytest.raises(StoreError, match="expected int, got str at spec.dim"):
         EmbeddingStore(tmp_path / "s")
 
 
@@ -421,4 +421,55 @@ def test_open__a_pickled_array_is_refused(tmp_path):
     build(tmp_path / "s", ["a"])
     np.save(tmp_path / "s" / "embeddings.npy", np.array([[{}]], dtype=object), allow_pickle=True)
     with pytest.raises(StoreError, match="cannot be read"):
+        EmbeddingStore(tmp_path / "s")
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"views": 2_000_000_000}, "expected int <= 1000 at views"),
+        ({"views": -1}, "expected int >= 0 at views"),
+        ({"dtype": "float64"}, "invalid enum value 'float64' at dtype"),
+        ({"dtype": "O"}, "invalid enum value 'O' at dtype"),
+        ({"files": ["a"]}, "expected object, got array at files"),
+        ({"root": None}, "expected str, got null at root"),
+        ({"spec": None}, "expected object, got null at spec"),
+    ],
+)
+def test_open__a_description_out_of_bounds(change, text, tmp_path):
+    build(tmp_path / "s", ["a"])
+    path = tmp_path / "s" / "meta.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | change), encoding="utf-8")
+    with pytest.raises(StoreError, match=rf"meta.json is not a readable store description \({text}\); embed"):
+        EmbeddingStore(tmp_path / "s")
+
+
+@pytest.mark.parametrize("document", ["[]", "5", "{", "[" * 10**6, '{"spec": ' * 10**6, "NaN", ""])
+def test_open__a_description_that_is_none(document, tmp_path):
+    build(tmp_path / "s", ["a"])
+    (tmp_path / "s" / "meta.json").write_text(document)
+    with pytest.raises(StoreError, match=r"meta.json is not a readable store description \(.*\); embed again"):
+        EmbeddingStore(tmp_path / "s")
+
+
+def test_open__absurd_sizes_are_refused_by_the_header(tmp_path):
+    build(tmp_path / "s", ["a"])
+    with (tmp_path / "s" / "embeddings.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": "<f4", "fortran_order": False, "shape": (10**12, DIM)}
+        )
+    with pytest.raises(StoreError, match="announces float32 of shape 1000000000000 x 5, .* but it has 0"):
+        EmbeddingStore(tmp_path / "s")
+
+
+def test_open__rows_in_another_order_or_twice(tmp_path):
+    build(tmp_path / "s", ["a", "b", "c"])
+    path = tmp_path / "s" / "index.csv"
+    header, *lines = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join([header, *lines[::-1]]) + "\n", encoding="utf-8")
+    with pytest.raises(StoreError, match="index.csv lists row '2' of 'c' where row 0 belongs; the store is"):
+        EmbeddingStore(tmp_path / "s")
+    lines[2] = lines[2].replace("c", "a", 1)
+    path.write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
+    with pytest.raises(StoreError, match=r"index.csv lists 'a' twice; the store is damaged"):
         EmbeddingStore(tmp_path / "s")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from toolkit.arrays.types import Float32Array, RowNumbers
 from toolkit.errors import HeadError
 from toolkit.files.npy import read_header
+from toolkit.files.regular import open_regular
 
 IN_MEMORY = 2**30
 """Most bytes of float32 features that are loaded whole: 35,000 x 2,048 take 287 MB."""
@@ -30,7 +31,7 @@ class FileRows:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._file: BinaryIO = path.open("rb")
+            self._file: BinaryIO = open_regular(path)
             header = read_header(self._file)
         except (OSError, ValueError) as error:
             raise HeadError(f"{path} is not a readable .npy of features ({error})") from error

@@ -92,5 +92,5 @@ def measured(folder: Path) -> list[dict[str, Any]]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    document = read_json(path)
+    document = read_json(path, dict[str, Any])
     return {name: document[name] for name in ("precision", "mean", "worst", "what", "backbone", "weights")}

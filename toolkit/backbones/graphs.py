@@ -59,7 +59,7 @@ class Graph:
     def open(cls, folder: Path) -> "Graph":
         """Open a folder; `OptionError` if it is incomplete or damaged."""
         try:
-            document = read_json(folder / FACTS)
+            document = read_json(folder / FACTS, dict[str, Any])
             recipe = Recipe.from_dict(document["recipe"])
             return cls(folder, NetworkFacts(**document | {"recipe": recipe}))
         except (OSError, ValueError, KeyError, TypeError) as error:

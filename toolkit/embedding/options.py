@@ -8,6 +8,7 @@ from toolkit.files.options import ForceOption
 from toolkit.images.options import ImagePolicy
 from toolkit.runtime.devices import usable_cores
 from toolkit.runtime.options import Option, Options, SeedOption
+from toolkit.store.records import MOST_VIEWS
 from toolkit.store.spec import StoreDtype
 
 
@@ -29,7 +30,7 @@ class BatchOptions(Options):
 class ViewOptions(SeedOption):
     """Augmented views beside the plain embedding, drawn with `seed`."""
 
-    views: Annotated[int, Ge(0), Option("Augmented views to cache for training, by mlp.")] = 0
+    views: Annotated[int, Ge(0), Le(MOST_VIEWS), Option("Augmented views to cache for training, by mlp.")] = 0
 
 
 class ReadOptions(BatchOptions, ViewOptions, ImagePolicy):

@@ -93,7 +93,7 @@ class SavedHead:
                 f"there is no fitted head {folder.name!r} in {artifacts / 'heads'}; there are: {there}"
             )
         try:
-            documents = {name: read_json(folder / name) for name in _DOCUMENTS}
+            documents = {name: read_json(folder / name, dict[str, Any]) for name in _DOCUMENTS}
             stores = tuple(StoreRecord.from_dict(store) for store in documents["spec.json"]["stores"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise HeadError(f"{folder} is not a complete head ({error}); fit it again") from error
@@ -251,7 +251,7 @@ def _best(artifacts: Path) -> str:
     path = artifacts / "heads" / "best.json"
     if path.is_file():
         try:
-            return str(read_json(path)["head"])
+            return str(read_json(path, dict[str, Any])["head"])
         except (ValueError, KeyError, TypeError) as error:
             raise HeadError(
                 f"{path} is damaged ({error}); run toolkit compare again or name a head"

@@ -231,7 +231,7 @@ class HeadBase:
     def load(cls, folder: Path) -> Self:
         """Read a head from `folder`; `HeadError` if it holds another head, or files of another version."""
         try:
-            document = read_json(folder / "head.json")
+            document = read_json(folder / "head.json", dict[str, Any])
             if document["head"] != cls.name:
                 raise HeadError(f"{folder} holds a head {document['head']!r}, not {cls.name!r}")
             arrays = {key: np.load(folder / f"{key}.npy", allow_pickle=False) for key in document["arrays"]}

@@ -9,7 +9,7 @@ import pkgutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from toolkit.errors import HeadError, OptionError
 from toolkit.files.json import read_json
@@ -127,7 +127,7 @@ def load_head(folder: Path, name: str = "") -> "Head":
     if ":" in name:
         return get_head(name).load(folder)
     try:
-        name = read_json(folder / "head.json")["head"]
+        name = read_json(folder / "head.json", dict[str, Any])["head"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise HeadError(f"{folder} does not hold a readable head ({error}); fit it again") from error
     if name not in head_names():

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
-import numpy as np
+from msgspec import Meta
 
 from toolkit.errors import StoreError
 from toolkit.files.json import read_json, write_json
 from toolkit.store.spec import EmbeddingSpec, StoreDtype
+
+MOST_VIEWS = 1000
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class StoreMeta:
 
     spec: EmbeddingSpec
     dtype: StoreDtype
-    views: int = 0
+    views: Annotated[int, Meta(ge=0, le=MOST_VIEWS)] = 0
     seed: int = 0
     root: str = ""
     files: dict[str, str] = field(default_factory=dict)
@@ -71,17 +73,12 @@ class StoreMeta:
     def read(cls, path: Path) -> Self:
         """Read the file that `write` wrote; `StoreError` if it is missing or damaged."""
         try:
-            document = read_json(path)
-            document["spec"] = EmbeddingSpec.from_dict(document["spec"])
-            meta = cls(**document)
-            np.dtype(meta.dtype)
-            array_names(meta.views)
-            meta.files | meta.made_with
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            meta = read_json(path, cls)
+        except (OSError, ValueError) as error:
             raise StoreError(
                 f"{path} is not a readable store description ({error}); embed again with --force"
             ) from error
-        return meta
+        return replace(meta, spec=meta.spec.completed())
 
     def write(self, path: Path) -> None:
         """Write as json."""

@@ -2,13 +2,17 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import MISSING, asdict, dataclass, field, fields
-from typing import Any, Literal, Self
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Annotated, Any, Literal, Self
+
+from msgspec import Meta
 
 from toolkit.errors import SpecMismatchError, StoreError
+from toolkit.files.json import typed
 
 StoreDtype = Literal["float32", "float16"]
 
+MOST_COLUMNS = 2**24  # of a store
 DIGITS = 12  # of a digest, in messages
 _COMMA = re.compile(r", (?![^\[]*\])")  # not inside brackets
 
@@ -44,7 +48,7 @@ class EmbeddingSpec:
     weights_sha256: str
     preprocessing: str
     pooling: str
-    dim: int
+    dim: Annotated[int, Meta(ge=1, le=MOST_COLUMNS)]
     precision: str
     engine: str = "torch"  # the only one when stores did not record it
     options: dict[str, Any] = field(default_factory=dict, compare=False)
@@ -55,17 +59,15 @@ class EmbeddingSpec:
 
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> Self:
-        """Build from `to_dict`'s output; `StoreError` names a field that is missing or of another type."""
-        values: dict[str, Any] = {}
-        for each in fields(cls):
-            kind = {"dim": int, "options": dict}.get(each.name, str)
-            value = document.get(each.name, None if each.default is MISSING else each.default)
-            if each.name == "options" and value is None:
-                value = _options_of_0_1(values["preprocessing"])
-            if not isinstance(value, kind):
-                raise StoreError(f"the spec's {each.name!r} is {value!r}, not {kind.__name__}; embed again")
-            values[each.name] = value
-        return cls(**values)
+        """Build from `to_dict`'s output; `StoreError` if something is missing, of another type or too large."""
+        try:
+            return typed(document, cls).completed()
+        except ValueError as error:
+            raise StoreError(f"the spec of the embeddings cannot be read ({error}); embed again") from error
+
+    def completed(self) -> Self:
+        """Return this with options, which version 0.1 did not write, parsed from the preprocessing."""
+        return self if self.options else replace(self, options=_options_of_0_1(self.preprocessing))
 
     def network_options(self) -> dict[str, Any]:
         """Return the network options that make such embeddings again, without the weights."""

@@ -37,8 +37,14 @@ def add_to_journal(path: Path, rows: Mapping[int, Row]) -> None:
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """Yield the rows of ``index.csv``."""
-    for cells in read_table(path, len(INDEX_COLUMNS)):
+    """Yield the rows of ``index.csv``, which must be numbered from 0 and name no image twice."""
+    names: set[str] = set()
+    for number, cells in enumerate(read_table(path, len(INDEX_COLUMNS))):
+        if cells[0] != str(number):
+            raise damaged(f"{path} lists row {cells[0]!r} of {cells[1]!r} where row {number} belongs")
+        names.add(cells[1])
+        if len(names) == number:
+            raise damaged(f"{path} lists {cells[1]!r} twice")
         try:
             yield _row(cells[1:])
         except ValueError as error:

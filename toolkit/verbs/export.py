@@ -67,7 +67,11 @@ def _write_npz(path: Path, saved: SavedHead) -> None:
     document = {
         "rule": saved.decision["rule"],
         "stores": _stores(saved),
-        "heads": {file.as_posix(): read_json(folder / file) for file in inside if file.name == "head.json"},
+        "heads": {
+            file.as_posix(): read_json(folder / file, dict[str, Any])
+            for file in inside
+            if file.name == "head.json"
+        },
     }
     arrays = {
         file.as_posix(): np.load(folder / file, mmap_mode="r", allow_pickle=False)
