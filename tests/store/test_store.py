@@ -448,7 +448,9 @@ def test_open__a_description_out_of_bounds(change, text, tmp_path):
 def test_open__a_description_that_is_none(document, tmp_path):
     build(tmp_path / "s", ["a"])
     (tmp_path / "s" / "meta.json").write_text(document)
-    with pytest.raises(StoreError, match=r"meta.json is not a readable store description \(.*\); embed again"):
+    with pytest.raises(
+        StoreError, match=r"meta.json is not a readable store description \(.*\); embed again"
+    ):
         EmbeddingStore(tmp_path / "s")
 
 

@@ -129,7 +129,8 @@ class LabelSpace:
         for tag in self.tags:
             if tag != tag.strip() or split_lines(tag) != [tag]:
                 raise LabelError(
-                    f"tag {quoted(tag)} cannot be a line of {path}: it has a line break or outer blanks; rename it"
+                    f"tag {quoted(tag)} cannot be a line of {path}: it has a line break or outer blanks; "
+                    "rename it"
                 )
         path.write_text("".join(f"{tag}\n" for tag in self.tags), encoding="utf-8", newline="\n")
 

@@ -119,8 +119,8 @@ def _check_unknown(raw: RawLabels, source: Path, options: ReaderOptions) -> list
     row = int(np.searchsorted(raw.Y.indptr, uses[0], side="right")) - 1
     more = f" (and {counted(others, 'more unknown tag')})" if others else ""
     raise LabelError(
-        f"{source} {raw.place(row)}: tag {quoted(raw.tags[columns[0]])} of image {quoted(raw.ids[row])} is not among the "
-        f"{counted(len(options.tags), 'tag')} of {options.tags_name}{more}; "
+        f"{source} {raw.place(row)}: tag {quoted(raw.tags[columns[0]])} of image {quoted(raw.ids[row])} "
+        f"is not among the {counted(len(options.tags), 'tag')} of {options.tags_name}{more}; "
         "correct it, add it to the list, or drop such tags with --ignore-unknown-tags"
     )
 

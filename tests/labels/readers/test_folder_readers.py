@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,33 @@ def test_sidecar__unknown_tag_names_the_text(tmp_path):
         LabelError, match=r"images file a\.txt: tag 'zebra' of image 'a\.jpg' is not among the 1 tag of"
     ):
         read_labels(tmp_path / "images", tags=tmp_path / "tags.txt")
+
+
+def test_sidecar__a_text_without_end_and_a_name_that_is_none(tmp_path):
+    tree(tmp_path, {"a\n\x1b[31m.jpg": "", "a\n\x1b[31m.txt": "x" * 2**20 + "y"})
+    with pytest.raises(
+        LabelError, match=r"it has 1,048,577 bytes, more than the 1,048,576 allowed"
+    ) as caught:
+        read_labels(tmp_path)
+    assert str(caught.value).isprintable()
+    tree(tmp_path, {"a\n\x1b[31m.txt": "\x1b[31m\n"})
+    tree(tmp_path / "x", {"tags.txt": "x\n"})
+    with pytest.raises(LabelError, match=r"tag '\\x1b\[31m' of image 'a\\n\\x1b\[31m\.jpg'") as caught:
+        read_labels(tmp_path, tags=tmp_path / "x" / "tags.txt", format="sidecar")
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs pipes in the file system")
+@pytest.mark.parametrize(("format", "ending"), [("sidecar", "txt"), ("voc", "xml")])
+def test_folders_of_texts__pipes_are_no_files(tmp_path, format, ending):
+    tree(tmp_path, {"a.jpg": ""})
+    os.mkfifo(tmp_path / f"a.{ending}")
+    with pytest.raises(LabelError, match="has no"):
+        read_labels(tmp_path, format=format)
+    (tmp_path / f"a.{ending}").unlink()
+    (tmp_path / f"a.{ending}").symlink_to("/dev/zero")
+    with pytest.raises(LabelError, match="has no"):
+        read_labels(tmp_path, format=format)
 
 
 def test_sidecar__nothing_to_read(tmp_path):
@@ -350,7 +378,19 @@ OUTSIDE = '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/hostname">]>' + voc("1.jp
         ("", r"1\.xml is not readable xml \(no element found"),
         (BOMB, r"1\.xml is not readable xml \(EntitiesForbidden"),
         (OUTSIDE, r"1\.xml is not readable xml \(EntitiesForbidden"),
-        ("<html/>", r"1\.xml is not a Pascal VOC annotation: its root is <html>, not <annotation>"),
+        (
+            "<!DOCTYPE a [<!ENTITY " + "x" * 9999 + " 'y'>]><a/>",
+            r"not readable xml \(EntitiesForbidden\(.{182}\);",
+        ),
+        ("<a>" * 200_000, r"1\.xml is not readable xml \(no element found"),
+        (
+            "<a>" * 3_000_000,
+            r"1\.xml cannot be read \(it has 9,000,000 bytes, more than the 8,388,608 allowed",
+        ),
+        ('<?xml version="1.0" encoding="x"?><a/>', r"1\.xml is not readable xml \(unknown encoding: x"),
+        ('<?xml version="1.0" encoding="zip"?><a/>', r"1\.xml is not readable xml \('zip' is not a text enc"),
+        ('<a xmlns="\\x&#10;&#27;"/>', r"its root is '{\\\\x\\n.*', not|is not readable xml"),
+        ("<html/>", r"1\.xml is not a Pascal VOC annotation: its root is 'html', not 'annotation'"),
         (voc(" "), r"1\.xml: an <annotation> has no <filename>; fill it in"),
         (voc("1.jpg", ""), r"1\.xml: an <object> has no <name>; fill it in"),
     ],
