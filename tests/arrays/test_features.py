@@ -1,5 +1,7 @@
 """Rows read a block at a time, against plain numpy indexing."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -73,5 +75,10 @@ def test_errors__nan_other_files_and_lengths(files, tmp_path):
         Features(files)
     cut = tmp_path / "cut.npy"
     cut.write_bytes(files[1].read_bytes()[:-5])
+    with pytest.raises(HeadError, match="shape 40 x 3, which are 480 bytes, but it has 475"):
+        FileRows(cut)
+    cut.write_bytes(files[1].read_bytes())
+    rows = FileRows(cut)
+    os.truncate(cut, cut.stat().st_size - 5)
     with pytest.raises(HeadError, match="ends before its row 40"):
-        FileRows(cut)[:]
+        rows[:]

@@ -107,11 +107,13 @@ def test_load__as_another_version_saved_it(name, fitted, tmp_path):
         {"arrays": None},
     ):
         path.write_text(json.dumps(good | change), encoding="utf-8")
-        with pytest.raises(HeadError, match=r"does not hold a readable head of this version \(\w+: .*fit it"):
+        with pytest.raises(HeadError, match=r"does not hold a readable head of this version \(.*\); fit it"):
             get_head(name).load(tmp_path)
     del good["n_tags"]
     path.write_text(json.dumps(good), encoding="utf-8")
-    with pytest.raises(HeadError, match="does not hold a readable head of this version .KeyError: 'n_tags'"):
+    with pytest.raises(
+        HeadError, match="does not hold a readable head of this version .object missing required field n_tags"
+    ):
         get_head(name).load(tmp_path)
 
 

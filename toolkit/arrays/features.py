@@ -37,7 +37,9 @@ class FileRows:
             raise HeadError(f"{path} is not a readable .npy of features ({error})") from error
         self.shape, self.dtype, self._begin = header.shape, header.dtype, header.offset
         if header.fortran or len(self.shape) != 2 or self.dtype.kind != "f":
-            raise HeadError(f"{path} holds {self.dtype} of shape {self.shape}, not rows of floats in C order")
+            raise HeadError(
+                f"{path} holds {self.dtype} of shape {self.shape}, not rows of floats in C order; embed or fit it again"
+            )
 
     def __getitem__(self, rows: Any) -> NDArray[Any]:
         if isinstance(rows, slice):

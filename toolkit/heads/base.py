@@ -3,24 +3,43 @@
 A new head is one file with a class that inherits `HeadBase`, and one line in `toolkit.heads.registry`.
 """
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self
+from typing import Annotated, Any, ClassVar, Protocol, Self
 
 import numpy as np
 import scipy.sparse as sp
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from toolkit.arrays.features import Features, Matrix, finite, loaded
 from toolkit.arrays.types import BoolArray, Float32Array, RowNumbers
-from toolkit.errors import HeadError
+from toolkit.errors import HeadError, OptionError
 from toolkit.evaluation.splits import stratified_split
 from toolkit.files.json import read_json, write_json
+from toolkit.files.npy import ANYTHING, Expected, read_array
 from toolkit.heads.options import check_options, option_types, options_from_json
 from toolkit.runtime.messages import counted
 from toolkit.runtime.progress import Progress, silent
 
 HOLD_OUT = 0.15
+_NAME = re.compile(r"\w[\w.-]*")  # of an array: its file lies in the folder of the head
+Size = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+
+
+@dataclass(frozen=True)
+class HeadDocument:
+    """What ``head.json`` holds; see `HeadBase.save`."""
+
+    head: str
+    options: dict[str, Any]
+    facts: dict[str, Any]
+    arrays: list[str]
+    n_features: Size
+    n_tags: Size
+
 
 Val = tuple[Any, sp.csr_array] | None  # validation rows X (n, D), an array or `Features`, and tags Y (n, L)
 Views = Sequence[Any] | None  # arrays or `Features` (N, D)
@@ -106,7 +125,8 @@ class HeadBase:
     """Base of heads: an estimator of scikit-learn, saved as json and npy.
 
     A subclass is a dataclass (``kw_only=True, eq=False, repr=False``) whose fields are its options. It sets
-    `name` and defines `_fit`, `scores`, `_arrays`, `_facts` and `_restore`.
+    `name` and defines `_fit`, `scores`, `_arrays`, `_facts` and `_restore`. Since its folder may come from a
+    stranger, it should define `_expected` too.
     """
 
     name: ClassVar[str]
@@ -202,8 +222,18 @@ class HeadBase:
         """Return learned facts that json can hold."""
         return {}
 
+    def _expected(self, name: str) -> Expected:
+        """Return what the array `name` of a saved head must be; by default anything plain and finite.
+
+        The options, `n_features_` and `n_tags_` are set already. `ValueError` for a name that no array has.
+        """
+        return ANYTHING
+
     def _restore(self, arrays: dict[str, NDArray[Any]], facts: dict[str, Any]) -> None:
-        """Set the learned state from what `_arrays` and `_facts` returned."""
+        """Set the learned state from what `_arrays` and `_facts` returned.
+
+        The arrays are what `_expected` says; a `ValueError` says what else is wrong.
+        """
         raise NotImplementedError
 
     @classmethod
@@ -229,21 +259,27 @@ class HeadBase:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read a head from `folder`; `HeadError` if it holds another head, or files of another version."""
+        """Read a head from `folder`; `HeadError` if it holds another head, or files that contradict it."""
         try:
-            document = read_json(folder / "head.json", dict[str, Any])
-            if document["head"] != cls.name:
-                raise HeadError(f"{folder} holds a head {document['head']!r}, not {cls.name!r}")
-            arrays = {key: np.load(folder / f"{key}.npy", allow_pickle=False) for key in document["arrays"]}
-            head = cls(**cls._current(options_from_json(document["options"])))
-            head.n_features_, head.n_tags_ = document["n_features"], document["n_tags"]
-            head._restore(arrays, document["facts"])
-        except (OSError, EOFError, ValueError, TypeError, LookupError, AttributeError) as error:
+            document = read_json(folder / "head.json", HeadDocument)
+            if document.head != cls.name:
+                raise HeadError(f"{folder} holds a head {document.head!r}, not {cls.name!r}")
+            head = cls(**cls._current(options_from_json(document.options)))
+            check_options(head)
+            head.n_features_, head.n_tags_ = document.n_features, document.n_tags
+            arrays = {name: head._read(folder, name) for name in document.arrays}
+            head._restore(arrays, document.facts)
+        # a head of another package may meet anything in a document that its own version did not write
+        except (OSError, ValueError, TypeError, LookupError, AttributeError, OptionError) as error:
             raise HeadError(
-                f"{folder} does not hold a readable head of this version "
-                f"({type(error).__name__}: {error}); fit it again"
+                f"{folder} does not hold a readable head of this version ({_reason(error)}); fit it again"
             ) from error
         return head
+
+    def _read(self, folder: Path, name: str) -> NDArray[Any]:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no name of an array")
+        return read_array(folder / f"{name}.npy", self._expected(name))
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "n_features_"):
@@ -264,6 +300,12 @@ class HeadBase:
         """Return X as `_check_matrix` does, read into memory whatever its size."""
         out = self._check_matrix(X)
         return finite(out[:]) if isinstance(out, Features) else out
+
+
+def _reason(error: Exception) -> str:
+    """Return the message of an error; of one that only names a key or says nothing, with its kind."""
+    told = str(error) and not isinstance(error, LookupError)
+    return str(error) if told else f"{type(error).__name__}: {error}"
 
 
 def as_matrix(X: Any) -> Matrix:
@@ -287,6 +329,7 @@ def as_labels(Y: Any) -> sp.csr_array:
     if out.data.size and not np.isin(out.data, (0, 1)).all():
         raise HeadError("Y must hold only 0 and 1 (a multi-hot matrix of rows by tags)")
     out = out.astype(bool)
+    out.sum_duplicates()
     out.eliminate_zeros()
     return out
 

@@ -16,11 +16,17 @@ from toolkit.arrays.features import Matrix, blocks, take
 from toolkit.arrays.types import Float32Array
 from toolkit.errors import HeadError, OptionError
 from toolkit.evaluation.calibration import clipped_logits, non_negative_logistic, tuning_rows
+from toolkit.files.json import typed
 from toolkit.heads.base import Head, HeadBase, Val, hold_out
 from toolkit.runtime.messages import counted
 from toolkit.runtime.progress import Progress, silent
 
 _BLOCK = 4096
+
+
+@dataclass(frozen=True)
+class _Facts:
+    coefficients: tuple[float, ...]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -181,11 +187,21 @@ class Ensemble(HeadBase):
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read an ensemble and its members."""
-        from toolkit.heads.registry import load_head
+        """Read an ensemble and its members, none of which may be an ensemble or lie outside `folder`."""
+        from toolkit.heads.registry import load_head, saved_name
 
         head = super().load(folder)
-        return head.attach({name: load_head(folder / name) for name in head.members})
+        sizes = head.n_features_, head.n_tags_
+        nested = [name for name in head.members if saved_name(folder / name) == cls.name]
+        if nested:
+            raise HeadError(f"{folder} has an ensemble as its member {nested[0]!r}; fit it again")
+        head.attach({name: load_head(folder / name) for name in head.members})
+        if (head.n_features_, head.n_tags_) != sizes:
+            raise HeadError(
+                f"{folder} is an ensemble of {counted(sizes[0], 'feature')} and {counted(sizes[1], 'tag')}, "
+                f"but its members are of {head.n_features_:,} and {head.n_tags_:,}; fit it again"
+            )
+        return head
 
     @classmethod
     def _current(cls, options: dict[str, Any]) -> dict[str, Any]:
@@ -200,7 +216,16 @@ class Ensemble(HeadBase):
         return {"coefficients": self.coefficients_}
 
     def _restore(self, arrays: dict[str, NDArray[Any]], facts: dict[str, Any]) -> None:
-        self.coefficients_ = tuple(facts["coefficients"])
+        self.check_members()
+        outside = [name for name in self.members if name.startswith(".") or Path(name).name != name]
+        if outside:
+            raise ValueError(f"the member {outside[0]!r} is not in its folder")
+        self.coefficients_ = typed(facts, _Facts).coefficients
+        if len(self.coefficients_) != len(self.members) + 1:
+            raise ValueError(
+                f"it has {counted(len(self.coefficients_), 'coefficient')}; with "
+                f"{counted(len(self.members), 'member')} they must be {len(self.members) + 1}"
+            )
 
 
 def _scores_of(members: Mapping[str, Head], X: Matrix) -> dict[str, Float32Array]:

@@ -9,7 +9,7 @@ import pkgutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from toolkit.errors import HeadError, OptionError
 from toolkit.files.json import read_json
@@ -98,6 +98,18 @@ def get_head(name: str) -> "type[Head]":
     return head
 
 
+class _Named(TypedDict):
+    head: str
+
+
+def saved_name(folder: Path) -> str:
+    """Return the name of the head saved in `folder`; `HeadError` if that cannot be read."""
+    try:
+        return read_json(folder / "head.json", _Named)["head"]
+    except (OSError, ValueError) as error:
+        raise HeadError(f"{folder} does not hold a readable head ({error}); fit it again") from error
+
+
 def load_head(folder: Path, name: str = "") -> "Head":
     """Load a saved head.
 
@@ -126,10 +138,7 @@ def load_head(folder: Path, name: str = "") -> "Head":
     """
     if ":" in name:
         return get_head(name).load(folder)
-    try:
-        name = read_json(folder / "head.json", dict[str, Any])["head"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise HeadError(f"{folder} does not hold a readable head ({error}); fit it again") from error
+    name = saved_name(folder)
     if name not in head_names():
         raise HeadError(
             f"head {name!r} is neither the toolkit's nor of an installed package; name it by its class, "

@@ -11,6 +11,7 @@ import numpy as np
 
 from toolkit.arrays.features import Matrix, blocks, unit_rows
 from toolkit.arrays.types import Float32Array
+from toolkit.files.npy import Expected
 
 TransformName = Literal["raw", "standardize", "sqrt-standardize", "l2", "centered-sqrt-l2"]
 
@@ -44,6 +45,12 @@ class FeatureTransform:
     name: TransformName
     mean: Float32Array
     scale: Float32Array
+
+    @staticmethod
+    def expected(name: str, n_features: int) -> Expected:
+        """Return what the saved array ``mean`` or ``scale`` must be."""
+        least = float(np.finfo(np.float32).tiny) if name == "scale" else None
+        return Expected(dtype="float32", shape=(n_features,), low=least)
 
     @classmethod
     def fit(cls, name: TransformName, X: Matrix) -> Self:

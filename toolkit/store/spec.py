@@ -59,7 +59,7 @@ class EmbeddingSpec:
 
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> Self:
-        """Build from `to_dict`'s output; `StoreError` if something is missing, of another type or too large."""
+        """Build from `to_dict`'s output; `StoreError` if a field is missing, of another type or too large."""
         try:
             return typed(document, cls).completed()
         except ValueError as error:

@@ -1,6 +1,7 @@
 """Nearest neighbours: votes of the most similar training rows, weighted by similarity."""
 
 import itertools
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -8,18 +9,24 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import numpy as np
 import scipy.sparse as sp
 from annotated_types import Ge, Gt
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from toolkit.arrays.features import Features, Matrix, blocks, loaded, unit_rows
 from toolkit.arrays.sampling import draw
+from toolkit.arrays.sparse import COLUMNS, ENDS, checked_csr
 from toolkit.arrays.types import Float32Array, Int64Array
 from toolkit.errors import HeadError
+from toolkit.files.json import typed
+from toolkit.files.npy import Expected, shape_text
 from toolkit.heads.base import HeadBase, Val, check_fit, check_val
 from toolkit.heads.knn.search import ListIndex, Neighbours, joined, nearest, transformed, write_rows
-from toolkit.heads.knn.votes import RAW, KnownVotes, as_coefficients, calibrated, shares, votes
+from toolkit.heads.knn.votes import RAW, Coefficients, KnownVotes, as_coefficients, calibrated, shares, votes
 from toolkit.heads.transforms import FeatureTransform, TransformName
 from toolkit.runtime.messages import counted
 from toolkit.runtime.progress import Progress, silent
+
+logger = logging.getLogger(__name__)
 
 # largest first: of two equally good values the one that smooths more is kept
 K_GRID = (200, 150, 100, 70, 50, 30, 20, 15, 10, 7, 5, 3)
@@ -30,6 +37,17 @@ TUNING_ROWS = 2000  # rows on which k and T are chosen: more would take minutes
 EXACT_VALUES = 2**28  # values up to which `index=auto` compares all rows: 131,072 rows of 2,048
 SAME_ROW = 0.01  # distance up to which two unit rows are equal at float16 precision
 _BLOCK = 16_000_000  # scores computed at once
+
+
+@dataclass(frozen=True)
+class _Facts:
+    k: Annotated[int, Meta(ge=1)]
+    temperature: Annotated[float, Meta(gt=0)]
+    balance: float
+    calibration: Coefficients
+    recall: Annotated[float, Meta(ge=0, le=1)]
+    nprobe: Annotated[int, Meta(ge=1)] | None
+    tuning: list[dict[str, Any]]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -244,7 +262,23 @@ class Knn(HeadBase):
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote; rows too large for memory stay in `folder`."""
         head = super().load(folder)
-        head._rows = loaded(Features([folder / "rows.npy"]))
+        rows = Features([folder / "rows.npy"])
+        wanted = (head._Y.shape[0], head.n_features_)
+        if rows.shape != wanted:
+            raise HeadError(
+                f"{folder} holds rows of {shape_text(rows.shape)} numbers, its other files are of "
+                f"{shape_text(wanted)}; fit it again"
+            )
+        head._rows = loaded(rows)
+        if not isinstance(head._rows, Features) and not np.isfinite(head._rows).all():
+            raise HeadError(f"{folder / 'rows.npy'} holds NaN or infinity; fit the head again")
+        if head._index is None and head._nprobe is not None:
+            logger.warning(
+                "%s: its index was saved by an earlier version and is not read; it is built again from the "
+                "rows, at every start: fit the head again to save it",
+                folder.name,
+            )
+            head._index = ListIndex.build(head._rows, head.k or max(K_GRID), head.seed, silent)
         return head
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
@@ -256,12 +290,26 @@ class Knn(HeadBase):
         nprobe = None if self._index is None else self._index.nprobe
         return self._choices() | {"recall": self.recall_, "nprobe": nprobe, "tuning": self.tuning_}
 
+    def _expected(self, name: str) -> Expected:
+        if name in ("mean", "scale"):
+            return FeatureTransform.expected(name, self.n_features_)
+        return {"Y_indices": COLUMNS, "Y_indptr": ENDS}.get(name) or ListIndex.expected(name)
+
     def _restore(self, arrays: dict[str, NDArray[Any]], facts: dict[str, Any]) -> None:
+        learned = typed(facts, _Facts)
         indices, indptr = arrays["Y_indices"], arrays["Y_indptr"]
-        shape = (len(indptr) - 1, self.n_tags_)
-        self._set_tags(sp.csr_array((np.ones(len(indices), np.float32), indices, indptr), shape=shape))
+        N = len(indptr) - 1
+        if N < 1:
+            raise ValueError("it has no rows")
+        self._set_tags(checked_csr(indices, indptr, (N, self.n_tags_)))
         self.transform_ = FeatureTransform(self.transform, arrays["mean"], arrays["scale"])
-        self.k_, self.temperature_, self.tuning_ = facts["k"], facts["temperature"], facts["tuning"]
-        self.balance_, self.calibration_ = facts["balance"], tuple(facts["calibration"])
-        nprobe, recall = facts["nprobe"], facts["recall"]
-        self._index = None if nprobe is None else ListIndex.restore(arrays, nprobe, recall)
+        self.k_, self.temperature_, self.tuning_ = learned.k, learned.temperature, learned.tuning
+        self.balance_, self.calibration_ = learned.balance, learned.calibration
+        if self.calibration_[0] < 0:
+            raise ValueError(f"the slope of its calibration is {self.calibration_[0]}, not 0 or more")
+        self._nprobe = learned.nprobe
+        self._index = None
+        if learned.nprobe is not None and "index_codes" in arrays:
+            self._index = ListIndex.restore(
+                arrays, (N, self.n_features_), nprobe=learned.nprobe, recall=learned.recall
+            )

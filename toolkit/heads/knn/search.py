@@ -1,6 +1,7 @@
 """Search for the most similar training rows, exact or through an index, in memory or on disk."""
 
 import logging
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,7 +12,7 @@ from toolkit.arrays.features import BLOCK_BYTES, Features, Matrix, blocks, finit
 from toolkit.arrays.sampling import draw
 from toolkit.arrays.types import Float32Array, Int64Array
 from toolkit.files.atomic import replacing
-from toolkit.files.npy import write_header
+from toolkit.files.npy import Expected, write_header
 from toolkit.heads.transforms import FeatureTransform
 from toolkit.runtime.progress import Progress
 
@@ -144,8 +145,6 @@ class ListIndex:
 
         `nprobe` is the least power of two that reaches `RECALL` on `_RECALL_ROWS` rows, or all lists.
         """
-        import faiss
-
         N = len(rows)
         axes = _main_axes(rows, seed)
         reduced = np.empty((N, axes.shape[1]), np.float32)
@@ -153,9 +152,7 @@ class ListIndex:
             reduced[part] = block @ axes
             progress("project rows", part.stop, N)
         n_lists = max(1, min(int(_LISTS * N**0.5), N // _LEAST_A_LIST))
-        kind, metric = faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT
-        quantizer = faiss.IndexFlat(axes.shape[1], metric)
-        lists = faiss.IndexIVFScalarQuantizer(quantizer, axes.shape[1], n_lists, kind, metric)
+        lists = _empty_lists(n_lists, axes.shape[1])
         lists.cp.seed, lists.cp.max_points_per_centroid = seed, _MOST_A_LIST
         lists.cp.min_points_per_centroid = 1  # one list may have fewer than `_LEAST_A_LIST`
         lists.train(reduced)
@@ -223,17 +220,94 @@ class ListIndex:
         return ids
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return what `restore` needs, by name."""
+        """Return what `restore` needs, by name: plain arrays, as faiss's own format cannot be checked.
+
+        ``index_list`` (N,) is the list of each row and ``index_codes`` (N, d) its bytes there.
+        """
         import faiss
 
-        return {"index_lists": faiss.serialize_index(self._lists), "index_axes": self.axes}
+        lists, kept = np.empty(self._lists.ntotal, np.int32), self._lists.invlists
+        codes = np.empty((len(lists), self.axes.shape[1]), np.uint8)
+        for number in range(self._lists.nlist):
+            size = kept.list_size(number)
+            if size:
+                rows = faiss.rev_swig_ptr(kept.get_ids(number), size)
+                lists[rows] = number
+                codes[rows] = faiss.rev_swig_ptr(kept.get_codes(number), size * codes.shape[1]).reshape(
+                    size, -1
+                )
+        return {
+            "index_axes": self.axes,
+            "index_centroids": self._centroids,
+            "index_ranges": faiss.vector_to_array(self._lists.sq.trained),
+            "index_list": lists,
+            "index_codes": codes,
+        }
+
+    @staticmethod
+    def expected(name: str) -> Expected:
+        """Return what the array `name` of `arrays` must be; `ValueError` if it has none of that name.
+
+        ``index_lists``, in faiss's own format, was written by earlier versions.
+        """
+        known = {
+            "index_axes": Expected(dtype="float32", shape=(None, None)),
+            "index_centroids": Expected(dtype="float32", shape=(None, None)),
+            "index_ranges": Expected(dtype="float32", shape=(None,)),
+            "index_list": Expected(dtype="int32", shape=(None,), low=0),
+            "index_codes": Expected(dtype="uint8", shape=(None, None)),
+            "index_lists": Expected(dtype="uint8", shape=(None,)),
+        }
+        if name not in known:
+            raise ValueError(f"it has no array {name!r}")
+        return known[name]
 
     @classmethod
-    def restore(cls, arrays: dict[str, NDArray[Any]], nprobe: int, recall: float) -> Self:
-        """Return the index from what `arrays` returned."""
+    def restore(
+        cls, arrays: dict[str, NDArray[Any]], shape: tuple[int, int], *, nprobe: int, recall: float
+    ) -> Self:
+        """Return the index of rows of that shape (N, D) from what `arrays` returned; searches are equal."""
         import faiss
 
-        return cls(faiss.deserialize_index(arrays["index_lists"]), arrays["index_axes"], nprobe, recall)
+        axes, centroids, ranges, list_of, codes = _consistent(arrays, shape, nprobe)
+        lists = _empty_lists(len(centroids), axes.shape[1])
+        lists.quantizer.add(centroids)
+        faiss.copy_array_to_vector(ranges, lists.sq.trained)
+        lists.is_trained = True
+        order = np.argsort(list_of, kind="stable")
+        ends = np.searchsorted(list_of[order], np.arange(len(centroids) + 1))
+        for number, (start, stop) in enumerate(pairwise(ends.tolist())):
+            if stop > start:
+                rows = order[start:stop].astype(np.int64)
+                own = np.ascontiguousarray(codes[rows])
+                lists.invlists.add_entries(number, len(rows), faiss.swig_ptr(rows), faiss.swig_ptr(own))
+        lists.ntotal = len(list_of)
+        return cls(lists, axes, nprobe, recall)
+
+
+def _empty_lists(n_lists: int, dims: int) -> Any:
+    """Return a faiss index of that many lists, not trained."""
+    import faiss
+
+    kind, metric = faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT
+    return faiss.IndexIVFScalarQuantizer(faiss.IndexFlat(dims, metric), dims, n_lists, kind, metric)
+
+
+def _consistent(
+    arrays: dict[str, NDArray[Any]], shape: tuple[int, int], nprobe: int
+) -> tuple[NDArray[Any], ...]:
+    """Return the arrays of an index of rows (N, D); `ValueError` unless they fit one another."""
+    axes, centroids, ranges = (arrays[f"index_{name}"] for name in ("axes", "centroids", "ranges"))
+    list_of, codes = arrays["index_list"], arrays["index_codes"]
+    (N, D), (dims, n_lists) = shape, (axes.shape[1], len(centroids))
+    shapes = [each.shape for each in (axes, centroids, ranges, list_of, codes)]
+    if shapes != [(D, dims), (n_lists, dims), (2 * dims,), (N,), (N, dims)] or not 0 < dims <= D:
+        raise ValueError(f"its index is not of {N:,} rows of {D:,} features")
+    if N and not list_of.max() < n_lists:
+        raise ValueError(f"its index has rows in lists beyond its {n_lists:,}")
+    if nprobe > n_lists:
+        raise ValueError(f"its search scans {nprobe:,} of {n_lists:,} lists")
+    return axes, centroids, ranges, list_of, codes
 
 
 def _main_axes(rows: Matrix, seed: int) -> Float32Array:

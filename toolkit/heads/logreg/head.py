@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Self
 import numpy as np
 import scipy.sparse as sp
 from annotated_types import Ge, Gt
+from msgspec import Meta
 from numpy.typing import NDArray
 from scipy.special import expit
 
@@ -14,6 +15,8 @@ from toolkit.arrays.features import Matrix, blocks, take
 from toolkit.arrays.sampling import draw
 from toolkit.arrays.types import Float32Array
 from toolkit.evaluation.decisions.cuts import best_threshold
+from toolkit.files.json import typed
+from toolkit.files.npy import Expected
 from toolkit.heads.base import HeadBase, Val, check_fit, hold_out
 from toolkit.heads.logreg.arrays import arrays_on
 from toolkit.heads.logreg.rows import centred_rows
@@ -38,6 +41,12 @@ CONSTANT_LOGIT = 30.0  # of a tag that all or no rows have: a score of 1 or 0 in
 CHOOSING_BYTES = 2**28  # of scores, and of features, of the rows on which C is chosen: 9,668 at 6,941 tags
 _ROWS = 8192  # rows scored at once
 _LEARNED = ("coef", "intercept", "iterations", "gap", "constant", "unconverged")
+
+
+@dataclass(frozen=True)
+class _Facts:
+    C: Annotated[float, Meta(gt=0)]
+    tuning: list[dict[str, Any]]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -215,11 +224,25 @@ class Logreg(HeadBase):
     def _facts(self) -> dict[str, Any]:
         return {"C": self.C_, "tuning": self.tuning_}
 
+    def _expected(self, name: str) -> Expected:
+        D, L = self.n_features_, self.n_tags_
+        columns = Expected(dtype="int64", shape=(None,), low=0, high=L - 1, ascending=True)
+        known = {
+            "coef": Expected(dtype="float32", shape=(L, D)),
+            "intercept": Expected(dtype="float32", shape=(L,)),
+            "iterations": Expected(dtype="int64", shape=(L,), low=0),
+            "gap": Expected(dtype="float64", shape=(L,), low=0),
+            "constant": columns,
+            "unconverged": columns,
+        }
+        return known.get(name) or FeatureTransform.expected(name, D)
+
     def _restore(self, arrays: dict[str, NDArray[Any]], facts: dict[str, Any]) -> None:
+        learned = typed(facts, _Facts)
         self.transform_ = FeatureTransform(self.transform, arrays["mean"], arrays["scale"])
         for name in _LEARNED:
             setattr(self, f"{name}_", arrays[name])
-        self.C_, self.tuning_ = facts["C"], facts["tuning"]
+        self.C_, self.tuning_ = learned.C, learned.tuning
 
 
 class _Problem:

@@ -3,19 +3,32 @@
 Only `Mlp.fit` and `Mlp.add_tags` import torch.
 """
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import numpy as np
 import scipy.sparse as sp
+from msgspec import Meta
 from numpy.typing import NDArray
 from scipy.special import expit
 
 from toolkit.arrays.features import Features, Matrix, blocks, take
 from toolkit.arrays.types import Float32Array
 from toolkit.errors import OptionError
+from toolkit.files.json import typed
+from toolkit.files.npy import Expected
 from toolkit.heads.base import HeadBase, Val, check_fit, hold_out
-from toolkit.heads.mlp.layers import IDENTITY, ROWS, HiddenRows, Layers, last_hidden, linear, numbered
+from toolkit.heads.mlp.layers import (
+    IDENTITY,
+    ROWS,
+    HiddenRows,
+    Layers,
+    check_chain,
+    last_hidden,
+    layer_expected,
+    linear,
+    numbered,
+)
 from toolkit.heads.mlp.options import EPOCHS, MlpOptions
 from toolkit.heads.transforms import FeatureTransform
 from toolkit.runtime.devices import resolve_device
@@ -24,6 +37,14 @@ from toolkit.runtime.progress import Progress, silent
 
 if TYPE_CHECKING:  # imports torch
     from toolkit.heads.mlp.training import Trained, Trainer
+
+
+@dataclass(frozen=True)
+class _Facts:
+    epoch: Annotated[int, Meta(ge=0)]
+    lr_drops: tuple[Annotated[int, Meta(ge=1)], ...]
+    history: list[dict[str, Any]]
+    calibration: tuple[float, float] = IDENTITY  # absent in older files
 
 
 class Mlp(HeadBase, MlpOptions):
@@ -142,9 +163,15 @@ class Mlp(HeadBase, MlpOptions):
     def _facts(self) -> dict[str, Any]:
         return {name: getattr(self, f"{name}_") for name in ("epoch", "lr_drops", "calibration", "history")}
 
+    def _expected(self, name: str) -> Expected:
+        if name in ("mean", "scale"):
+            return FeatureTransform.expected(name, self.n_features_)
+        return layer_expected(name)
+
     def _restore(self, arrays: dict[str, NDArray[Any]], facts: dict[str, Any]) -> None:
+        learned = typed(facts, _Facts)
         self.transform_ = FeatureTransform(self.transform, arrays["mean"], arrays["scale"])
         self._layers, self._added = numbered(arrays, ""), numbered(arrays, "added_")
-        self.epoch_, self.lr_drops_ = facts["epoch"], tuple(facts["lr_drops"])
-        self.calibration_ = tuple(facts.get("calibration", IDENTITY))  # absent in older files
-        self.history_ = facts["history"]
+        check_chain(self._layers, self._added, self.n_features_, self.n_tags_)
+        self.epoch_, self.lr_drops_ = learned.epoch, learned.lr_drops
+        self.calibration_, self.history_ = learned.calibration, learned.history

@@ -1,5 +1,6 @@
 """A trained network as numpy arrays, to score without torch."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,14 @@ from numpy.typing import NDArray
 from toolkit.arrays.features import Matrix, blocks, finite, take
 from toolkit.arrays.types import Float32Array
 from toolkit.evaluation.calibration import non_negative_logistic, tuning_rows
+from toolkit.files.npy import Expected, shape_text
 from toolkit.heads.transforms import FeatureTransform
+from toolkit.runtime.messages import counted
 
 Layers = list[tuple[Float32Array, Float32Array]]  # weight (out, in) and bias (out,) of each
 Calibration = tuple[float, ...]  # slope and intercept of the logits of all tags
-IDENTITY = (1.0, 0.0)
+IDENTITY: tuple[float, float] = (1.0, 0.0)
+_LAYER = re.compile(r"(?:added_)?(weight|bias)(?:0|[1-9]\d?)")
 ROWS = 4096  # computed at once, to bound the memory of hidden layers
 
 
@@ -65,6 +69,39 @@ def calibrated(layers: Layers, calibration: Calibration) -> Layers:
     slope, intercept = map(np.float32, calibration)
     weight, bias = layers[-1]
     return [*layers[:-1], (weight * slope, bias * slope + intercept)]
+
+
+def layer_expected(name: str) -> Expected:
+    """Return what the saved array `name` of a layer must be; `ValueError` if no layer has it."""
+    kind = _LAYER.fullmatch(name)
+    if kind is None:
+        raise ValueError(f"no layer has an array {name!r}")
+    return Expected(dtype="float32", shape=(None, None) if kind[1] == "weight" else (None,))
+
+
+def check_chain(layers: Layers, added: Layers, n_features: int, n_tags: int) -> None:
+    """Raise `ValueError` unless the layers lead from the features to the tags.
+
+    Those `added` start from the last hidden layer. Arrays are what `layer_expected` says.
+    """
+    if not layers:
+        raise ValueError("the network has no layer")
+    wide = n_features
+    for number, (weight, bias) in enumerate(layers):
+        _check_layer(f"layer {number}", weight, bias, wide)
+        wide = len(bias) if number < len(layers) - 1 else wide
+    for number, (weight, bias) in enumerate(added):
+        _check_layer(f"added layer {number}", weight, bias, wide)
+    outputs = sum(len(bias) for _, bias in (layers[-1], *added))
+    if outputs != n_tags:
+        raise ValueError(f"the network has {outputs} outputs for {counted(n_tags, 'tag')}")
+
+
+def _check_layer(name: str, weight: Float32Array, bias: Float32Array, wide: int) -> None:
+    if weight.shape != (len(bias), wide):
+        raise ValueError(
+            f"{name} has weights of {shape_text(weight.shape)}, not of {shape_text((len(bias), wide))}"
+        )
 
 
 def numbered(arrays: dict[str, NDArray[Any]], prefix: str) -> Layers:
