@@ -376,6 +376,19 @@ def test_sparse__wrong_indices_of_every_form_are_an_error(contest, form):
         read_labels(path)
 
 
+@pytest.mark.parametrize("form", ["csc", "coo"])
+def test_sparse__of_many_rows_that_are_not_there_is_refused_unconverted(contest, form, monkeypatch):
+    def never(*_):
+        pytest.fail("converted: 17 GB")
+
+    monkeypatch.setattr("toolkit.labels.readers.npz._from_sparse", never)
+    matrix = sp.coo_array(([1], ([0], [0])), shape=(2**31 - 3, 3))
+    save(contest)
+    sp.save_npz(contest / "tag_train.npz", sp.csc_array(matrix) if form == "csc" else matrix)
+    with pytest.raises(LabelError, match=r"has 2,147,483,645 rows but .*train\.csv 4 rows"):
+        read_labels(contest / "tag_train.npz")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs pipes in the file system")
 def test_pipe__is_refused_at_once(contest):
     os.mkfifo(contest / "tag_train.npz")

@@ -51,56 +51,55 @@ def read(path: Path, options: ReaderOptions) -> RawLabels:
     """
     space, tags_name = _tag_list(path, options)
     tables = _tables_beside(path, options)
-    Y = _read_matrix(path, max(len(table.ids) for table in tables.values()), len(space), tags_name)
-    order, rows = _rows_of(tables, Y.shape[0], path)
-    if Y.shape[0] != len(rows.ids):
+    matrix = _read_matrix(path, max(len(table.ids) for table in tables.values()) * len(space))
+    if matrix.shape[1] != len(space):
         raise LabelError(
-            f"{path} has {counted(Y.shape[0], 'row')} but {named(order)} {counted(len(rows.ids), 'row')}; "
-            "they must list the same images in the same order"
+            f"{path} has {counted(matrix.shape[1], 'column')} but {tags_name} {counted(len(space), 'tag')}; "
+            "give the list the matrix was made with by --tags"
         )
+    order, rows = _rows_of(tables, matrix.shape[0], path)
+    if matrix.shape[0] != len(rows.ids):
+        raise LabelError(
+            f"{path} has {counted(matrix.shape[0], 'row')} but {named(order)} "
+            f"{counted(len(rows.ids), 'row')}; they must list the same images in the same order"
+        )
+    # not before the shape is known to be right: a few bytes can stand for a matrix of many rows
+    Y = _from_dense(matrix, path) if isinstance(matrix, np.ndarray) else _from_sparse(matrix, path)
     notes = (f"rows as in {named(order)}, columns as in {tags_name}", *_compare(Y, space, rows, path, order))
     return RawLabels(
         rows.ids, space.tags, Y, order.parent, rows.places, f"{named(order.name)} line", True, notes
     )
 
 
-def _read_matrix(path: Path, N: int, L: int, tags_name: str) -> sp.csr_array:
-    """Read the matrix, which should be (N, L) and is refused if it is much larger."""
-    most = max(_LEAST_BYTES, 2 * N * L * np.dtype(np.float64).itemsize)
+def _read_matrix(path: Path, cells: int) -> Any:
+    """Return the matrix as it is saved: a numeric array of two axes, or sparse in any of `_FORMS`.
+
+    It should have as many `cells`; much larger arrays are refused before they are unpacked.
+    """
+    most = max(_LEAST_BYTES, 2 * cells * np.dtype(np.float64).itemsize)
     try:
         with open_npz(path) as archive:
             if {"format", "shape", "data"} <= set(archive.names):
-                matrix = _sparse(archive, most)
-                _check_width(matrix.shape[1], L, path, tags_name)
-                return _from_sparse(matrix, path)
+                return _sparse(archive, most)
             array = archive.read(_key(archive.names, path), Expected(kinds=PLAIN, finite=False), most=most)
-        if array.ndim != 2 or array.dtype.kind not in _NUMBERS.kinds:
-            raise LabelError(
-                f"{path} holds an array of shape {shape_text(array.shape)} and type {array.dtype}; "
-                "a multi-hot matrix is numeric and has two axes (images, tags)"
-            )
-        _check_width(array.shape[1], L, path, tags_name)
-        return _from_dense(array, path)
     except OSError as reason:
         raise LabelError(f"{path} cannot be read ({reason.strerror or reason})") from reason
     except ValueError as reason:
         raise LabelError(
             f"{path} is not a readable .npz ({reason}); write it again with numpy.savez"
         ) from reason
+    if array.ndim != 2 or array.dtype.kind not in _NUMBERS.kinds:
+        raise LabelError(
+            f"{path} holds an array of shape {shape_text(array.shape)} and type {array.dtype}; "
+            "a multi-hot matrix is numeric and has two axes (images, tags)"
+        )
+    return array
 
 
 def _key(names: list[str], path: Path) -> str:
     if KEY not in names and len(names) != 1:
         raise LabelError(f"{path} holds the arrays {listed(names)}; name the matrix {KEY!r} or keep it alone")
     return KEY if KEY in names else names[0]
-
-
-def _check_width(columns: int, L: int, path: Path, tags_name: str) -> None:
-    if columns != L:
-        raise LabelError(
-            f"{path} has {counted(columns, 'column')} but {tags_name} {counted(L, 'tag')}; "
-            "give the list the matrix was made with by --tags"
-        )
 
 
 def _sparse(archive: Archive, most: int) -> Any:
@@ -111,17 +110,18 @@ def _sparse(archive: Archive, most: int) -> Any:
         raise ValueError(f"its sparse format is {quoted(form)}; known are {', '.join(_FORMS)}")
     N, L = archive.read("shape", Expected(kinds="iu", shape=(2,), low=0, high=_MOST_AXIS), most=most).tolist()
     data = archive.read("data", _NUMBERS, most=most)
-    indices = [archive.read(name, _INDICES, most=most) for name in _FORMS[form]]
+    first, *second = (archive.read(name, _INDICES, most=most) for name in _FORMS[form])
     if form == "coo":
-        return sp.coo_array((data, tuple(indices)), shape=(N, L))  # checks its indices itself
+        return sp.coo_array((data, (first, *second)), shape=(N, L))  # checks its indices itself
     if form == "dia":
-        return sp.dia_array((data, *indices), shape=(N, L)).tocoo()  # not by compiled code
+        diagonals: Any = sp.dia_array
+        return diagonals((data, first), shape=(N, L)).tocoo()  # not by compiled code
     block = data.shape[1:] if form == "bsr" else (1, 1)
     if len(block) != 2 or 0 in block or N % block[0] or L % block[1]:
         raise ValueError(f"its blocks of {shape_text(block)} do not fill {N} x {L}")
     axes = (N // block[0], L // block[1])
-    _check_compressed(*indices, *(axes[::-1] if form == "csc" else axes))
-    return getattr(sp, f"{form}_array")((data, *indices), shape=(N, L))
+    _check_compressed(first, second[0], *(axes[::-1] if form == "csc" else axes))
+    return getattr(sp, f"{form}_array")((data, first, *second), shape=(N, L))
 
 
 def _check_compressed(indices: NDArray[Any], ends: NDArray[Any], N: int, L: int) -> None:
