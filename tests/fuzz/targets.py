@@ -96,7 +96,7 @@ def _place_names(folder: Path, _: str, data: bytes) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("x, y\n", encoding="utf-8")
-        except OSError:  # a file is where a folder is needed
+        except (OSError, ValueError):  # no name here, or a file is where a folder is needed
             continue
 
 

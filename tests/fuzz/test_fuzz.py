@@ -2,6 +2,7 @@
 
 import base64
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from tests.fuzz.inputs import make
 from tests.fuzz.running import BadMessageError, Bench
 from tests.fuzz.targets import TARGETS, Target
 from toolkit.errors import LabelError
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="files that are mapped cannot be replaced")
 
 CORPUS = Path(__file__).parent / "corpus"
 SHORT = settings(
