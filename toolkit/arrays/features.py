@@ -38,7 +38,8 @@ class FileRows:
         self.shape, self.dtype, self._begin = header.shape, header.dtype, header.offset
         if header.fortran or len(self.shape) != 2 or self.dtype.kind != "f":
             raise HeadError(
-                f"{path} holds {self.dtype} of shape {self.shape}, not rows of floats in C order; embed or fit it again"
+                f"{path} holds {self.dtype} of shape {self.shape}, not rows of floats in C order; embed or "
+                "fit it again"
             )
 
     def __getitem__(self, rows: Any) -> NDArray[Any]:

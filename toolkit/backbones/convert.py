@@ -1,13 +1,11 @@
 """Converting networks for OpenVINO: functions for a child process, as they import torch or NNCF."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 from toolkit.arrays.types import Pixels
-from toolkit.backbones.graphs import FACTS, Graph
+from toolkit.backbones.graphs import Graph, write_facts
 from toolkit.backbones.openvino_import import import_openvino
 from toolkit.errors import OptionError
-from toolkit.files.json import write_json
 from toolkit.runtime.progress import Progress
 
 openvino = import_openvino()
@@ -26,7 +24,7 @@ def convert(_: Progress, backbone: str, weights: str, target: Path) -> None:
     shape = (openvino.PartialShape([-1, *sides, 3]), openvino.Type.u8)
     graph = openvino.convert_model(FromBytes(network), example_input=example, input=[shape])
     openvino.save_model(graph, target / "graph.xml", compress_to_fp16=False)
-    write_json(target / FACTS, asdict(facts_of(network, backbone, weights)))
+    write_facts(target, facts_of(network, backbone, weights))
 
 
 def quantize(_: Progress, source: Graph, pixels: list[Pixels], target: Path) -> None:
@@ -36,8 +34,8 @@ def quantize(_: Progress, source: Graph, pixels: list[Pixels], target: Path) -> 
     except ImportError as error:
         raise OptionError("--precision int8 needs NNCF: pip install 'toolkit[int8]'") from error
 
-    graph = openvino.Core().read_model(source.path)
+    graph = openvino.Core().read_model(*source.read())
     dataset = nncf.Dataset([picture[None] for picture in pixels])
     quantized = nncf.quantize(graph, dataset, subset_size=len(pixels))
     openvino.save_model(quantized, target / "graph.xml", compress_to_fp16=False)
-    write_json(target / FACTS, asdict(source.facts))
+    write_facts(target, source.facts)

@@ -4,9 +4,10 @@ import hashlib
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import numpy as np
+from msgspec import Meta
 
 from toolkit.arrays.types import Float32Array, Float64Array, Pixels
 from toolkit.backbones.base import LoadedNetwork
@@ -15,9 +16,21 @@ from toolkit.images.drawn import draw_picture
 
 logger = logging.getLogger(__name__)
 
+Cosine = Annotated[float, Meta(ge=-1.001, le=1.001)]  # rounding may pass 1
 PICTURES = 32
 # cosines to fp32; the F1 of every head then changes by less than .2 points
 LEAST_MEAN, LEAST_WORST = 0.9995, 0.998
+
+
+class Measured(TypedDict):
+    """What `check` keeps of a measurement."""
+
+    precision: str
+    mean: Cosine
+    worst: Cosine
+    what: str
+    backbone: str
+    weights: str
 
 
 @dataclass(frozen=True)
@@ -58,9 +71,9 @@ def check(network: LoadedNetwork, precision: str) -> Fidelity:
     setting = f"{network.options.engine} on {network.processor} at {side}"
     path = network.folder / f"fidelity-{precision}-{hashlib.sha256(setting.encode()).hexdigest()[:8]}.json"
     try:
-        known = _read(path)
+        known = read_json(path, Measured)
         return Fidelity(known["mean"], known["worst"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         logger.debug("the fidelity of %s is not known for %s: %s", precision, setting, error)
     parts = [np.stack([sample(first + place, side) for place in range(4)]) for first in range(0, PICTURES, 4)]
     rows, reference = (
@@ -85,12 +98,7 @@ def sample(seed: int, side: int) -> Pixels:
 def measured(folder: Path) -> list[dict[str, Any]]:
     """Return the results that `check` kept in `folder`, with ``faithful``.
 
-    A damaged one raises `OSError`, `ValueError`, `KeyError` or `TypeError`.
+    A damaged one raises `OSError` or `ValueError`.
     """
-    documents = [_read(path) for path in sorted(folder.glob("fidelity-*.json"))]
-    return [one | {"faithful": Fidelity(one["mean"], one["worst"]).faithful} for one in documents]
-
-
-def _read(path: Path) -> dict[str, Any]:
-    document = read_json(path, dict[str, Any])
-    return {name: document[name] for name in ("precision", "mean", "worst", "what", "backbone", "weights")}
+    documents = [read_json(path, Measured) for path in sorted(folder.glob("fidelity-*.json"))]
+    return [{**one, "faithful": Fidelity(one["mean"], one["worst"]).faithful} for one in documents]

@@ -3,31 +3,41 @@
 With a graph in the cache a pass starts in a second and never imports torch (seconds, and 400 MB). Converting
 needs torch and is done in a child process, see `toolkit.backbones.convert`.
 
-Layout of ``<cache>/graphs/<key>/``: ``graph.xml``, ``graph.bin``, ``graph.json`` (`NetworkFacts`) and
-``fidelity-*.json`` (see `toolkit.backbones.fidelity`). The key is a digest of all that decides the graph.
+Layout of ``<cache>/graphs/<key>/``: ``graph.xml``, ``graph.bin``, ``graph.json`` (`NetworkFacts`, and the
+SHA-256 of both files) and ``fidelity-*.json`` (see `toolkit.backbones.fidelity`). The key is a digest of all
+that decides the graph. OpenVINO is given only bytes that have these digests: of a graph with a flipped bit it
+computes features that are wrong without an error.
 """
 
 import hashlib
 import importlib.metadata
 import json
+import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NamedTuple
 
 import platformdirs
+from msgspec import Meta
 
 from toolkit.backbones.preprocessing import Recipe
 from toolkit.backbones.weights import identity
 from toolkit.errors import OptionError, WeightsError
-from toolkit.files.json import read_json
+from toolkit.files.json import read_json, write_json
+from toolkit.files.regular import read_regular
 from toolkit.runtime.children import ChildError, call_in_child
 from toolkit.runtime.progress import Progress, silent
+from toolkit.store.spec import MOST_COLUMNS
+
+logger = logging.getLogger(__name__)
 
 FORMAT = 1  # of the folder; raised when the meaning of its files changes
+FILES = ("graph.xml", "graph.bin")
+MOST_BYTES = 2**34  # of a graph: more than any network in use
 FACTS = "graph.json"  # written last: a folder that has it is complete
 
 
@@ -39,8 +49,22 @@ class NetworkFacts:
     weights: str
     weights_sha256: str
     pooling: str
-    dim: int
+    dim: Annotated[int, Meta(ge=1, le=MOST_COLUMNS)]
     recipe: Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Document(NetworkFacts):
+    """``graph.json``; without digests if an earlier version wrote it."""
+
+    digests: dict[str, str] = field(default_factory=dict)
+
+
+class Content(NamedTuple):
+    """The bytes of a graph, as they were when it was made."""
+
+    xml: bytes
+    weights: bytes
 
 
 @dataclass(frozen=True)
@@ -49,23 +73,42 @@ class Graph:
 
     folder: Path
     facts: NetworkFacts
-
-    @property
-    def path(self) -> Path:
-        """The ``.xml`` that OpenVINO reads; its ``.bin`` is beside it."""
-        return self.folder / "graph.xml"
+    digests: dict[str, str]
 
     @classmethod
     def open(cls, folder: Path) -> "Graph":
-        """Open a folder; `OptionError` if it is incomplete or damaged."""
+        """Open a folder, without reading the graph; `OptionError` if it is incomplete or damaged."""
         try:
-            document = read_json(folder / FACTS, dict[str, Any])
-            recipe = Recipe.from_dict(document["recipe"])
-            return cls(folder, NetworkFacts(**document | {"recipe": recipe}))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise OptionError(
-                f"{folder} holds no readable graph ({error}); delete it and embed again"
-            ) from error
+            document = read_json(folder / FACTS, _Document)
+        except (OSError, ValueError) as error:
+            raise _damaged(folder, error) from error
+        facts = {each.name: getattr(document, each.name) for each in fields(NetworkFacts)}
+        return cls(folder, NetworkFacts(**facts), document.digests)
+
+    def read(self) -> Content:
+        """Return the graph's bytes; `OptionError` unless they are known to be those that were written."""
+        try:
+            content = Content(*(read_regular(self.folder / name, most=MOST_BYTES) for name in FILES))
+        except OSError as error:
+            raise _damaged(self.folder, error) from error
+        for name, data in zip(FILES, content, strict=True):
+            if self.digests.get(name) != hashlib.sha256(data).hexdigest():
+                known = "differs from when it was made" if name in self.digests else "has no known digest"
+                raise _damaged(self.folder, f"{name} {known}")
+        return content
+
+
+def _damaged(folder: Path, reason: object) -> OptionError:
+    return OptionError(f"{folder} holds no sound graph ({reason}); delete it and embed again")
+
+
+def write_facts(folder: Path, facts: NetworkFacts) -> None:
+    """Write ``graph.json`` for the graph that is complete in `folder`."""
+    digests = {}
+    for name in FILES:
+        with (folder / name).open("rb") as file:
+            digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    write_json(folder / FACTS, asdict(facts) | {"digests": digests})
 
 
 def cache_folder() -> Path:
@@ -89,14 +132,35 @@ def _version(name: str) -> str:
         return ""  # the torch engine, which keeps only fidelity here, works without openvino
 
 
-def load_graph(backbone: str, weights: str, *, progress: Progress = silent) -> Graph:
-    """Return the graph; if the cache lacks it, convert the network first."""
+def load_graph(backbone: str, weights: str, *, progress: Progress = silent) -> tuple[Graph, Content]:
+    """Return the graph and its bytes; convert the network if the cache lacks it, or holds a damaged one."""
     folder = graph_folder(backbone, weights)
-    if not (folder / FACTS).is_file():
-        progress(f"prepare {backbone}, once", 0, None)
-        make_folder(folder, lambda target: run_apart("convert", backbone, backbone, weights, target))
-        progress(f"prepare {backbone}, once", 1, 1)
-    return Graph.open(folder)
+    if (folder / FACTS).is_file():
+        try:
+            return _opened(folder)
+        except OptionError as error:
+            logger.warning("%s: it is made again", str(error).rpartition(";")[0])
+            _forget(folder)
+    progress(f"prepare {backbone}, once", 0, None)
+    make_folder(folder, lambda target: run_apart("convert", backbone, backbone, weights, target))
+    progress(f"prepare {backbone}, once", 1, 1)
+    return _opened(folder)
+
+
+def _opened(folder: Path) -> tuple[Graph, Content]:
+    graph = Graph.open(folder)
+    return graph, graph.read()
+
+
+def _forget(folder: Path) -> None:
+    """Make the graph in `folder` incomplete, and forget its fidelity, so that a new one takes its place."""
+    try:
+        for path in (folder / FACTS, *folder.glob("fidelity-*.json")):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OptionError(
+            f"{folder} holds a damaged graph and cannot be written ({error.strerror}); delete it"
+        ) from error
 
 
 def run_apart(function: str, backbone: str, *arguments: Any) -> None:

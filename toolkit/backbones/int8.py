@@ -1,6 +1,5 @@
 """Graphs in int8, calibrated once with the user's pictures."""
 
-import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from toolkit.backbones.options import INT8
 from toolkit.backbones.preprocessing import Preprocessing
 from toolkit.errors import OptionError
 from toolkit.runtime.progress import Progress
+from toolkit.store.spec import DIGITS
 
 Calibration = Callable[[Preprocessing], Sequence[Pixels]]
 
@@ -38,14 +38,14 @@ def int8_graph(
         raise OptionError("--precision int8: no image of the source can be read to calibrate with")
     with tempfile.TemporaryDirectory() as folder:
         run_apart("quantize", graph.facts.backbone, graph, pictures, Path(folder))
-        digest = hashlib.sha256((Path(folder) / "graph.bin").read_bytes()).hexdigest()[:12]
-        home = graphs / f"{INT8}{digest}"
+        home = graphs / f"{INT8}{Graph.open(Path(folder)).digests['graph.bin'][:DIGITS]}"
         make_folder(home, lambda target: shutil.copytree(folder, target, dirs_exist_ok=True))
     progress("calibrate int8, once", 1, 1)
     return Graph.open(home)
 
 
 def _open_kept(name: str, graph: Graph, graphs: Path) -> Graph:
+    """Open a kept graph; its name is the beginning of the digest of its weights."""
     if not (graphs / name / FACTS).is_file():
         raise OptionError(
             f"the graph {name} is not in {graphs}; it was calibrated where the features were made: "
@@ -54,4 +54,9 @@ def _open_kept(name: str, graph: Graph, graphs: Path) -> Graph:
     kept = Graph.open(graphs / name)
     if kept.facts.weights_sha256 != graph.facts.weights_sha256:
         raise OptionError(f"the graph {name} in {graphs} is of other weights; embed again")
+    if f"{INT8}{kept.digests.get('graph.bin', '')[:DIGITS]}" != name:
+        raise OptionError(
+            f"the graph {name} in {graphs} is of an earlier version or of other weights: its files cannot be "
+            "checked; embed again with --precision int8"
+        )
     return kept

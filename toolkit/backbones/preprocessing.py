@@ -2,9 +2,10 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from msgspec import Meta
 from PIL import Image
 
 from toolkit.arrays.types import Pixels
@@ -16,6 +17,8 @@ DEFAULT_RESIZE: ResizeMode = "full"
 CELL = 32  # pixels between cells of the last feature map of the usual networks
 LONGEST = 3.0  # aspect ratio beyond which `full` squashes: the shorter side would get too few cells
 SCALED_MARGIN = 2  # a scaled decode keeps at least this many times the pixels a side of the result
+Side = Annotated[int, Meta(ge=1, le=2**15)]
+THREE = Meta(min_length=3, max_length=3)
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 _DECODED = {"exact": "", "scaled": ", JPEG scaled while decoded", "device": ", JPEG decoded on the device"}
 
@@ -36,17 +39,12 @@ class Recipe:
         Always with antialiasing.
     """
 
-    resize_size: int
-    crop_size: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    interpolation: str = "bilinear"
+    resize_size: Side
+    crop_size: Side
+    mean: Annotated[tuple[float, ...], THREE]
+    std: Annotated[tuple[Annotated[float, Meta(gt=0)], ...], THREE]
+    interpolation: Annotated[str, Meta(pattern="^(bilinear|bicubic)$")] = "bilinear"
     any_size: bool = True
-
-    @classmethod
-    def from_dict(cls, document: dict[str, Any]) -> "Recipe":
-        """Build from the fields in json."""
-        return cls(**document | {key: tuple(document[key]) for key in ("mean", "std")})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,11 +1,8 @@
 """The best scores of every image in a small file, to tune and apply rules without the head."""
 
-import io
 import logging
-import zipfile
-import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +15,8 @@ from toolkit.arrays.types import BoolArray, Float32Array, RowNumbers
 from toolkit.errors import LabelError
 from toolkit.evaluation.decisions.base import DecisionRule
 from toolkit.files.atomic import replacing
+from toolkit.files.npy import Expected
+from toolkit.files.npz import open_npz
 from toolkit.runtime.messages import counted
 
 logger = logging.getLogger(__name__)
@@ -25,6 +24,17 @@ logger = logging.getLogger(__name__)
 TOP = 256  # scores kept of an image, besides the sum of the others
 SCORES_SUFFIX = ".scores.npz"
 _BLOCK = 1024
+_MEMBERS = {
+    "img_path": Expected(kinds="Uf", shape=(None,)),  # without images earlier versions wrote no text
+    "tags": Expected(kinds="U", shape=(None,)),
+    "columns": Expected(dtype="int32", shape=(None, None)),
+    "scores": Expected(dtype="float32", shape=(None, None), low=0, high=1),
+    "rest": Expected(dtype="float32", shape=(None,), low=0),
+    "readable": Expected(dtype="bool", shape=(None,)),
+    "head": Expected(kinds="U", shape=()),
+    "head_id": Expected(kinds="U", shape=()),
+}
+"""Arrays of the file, in the order of the fields of `TopScores`."""
 
 
 def scores_path(predictions: Path) -> Path:
@@ -87,31 +97,35 @@ class TopScores:
             np.put_along_axis(block, columns[part], 0, axis=1)
             rest[part] = block.sum(axis=1, dtype=np.float64)
         source = np.array(head), np.array(head_id)
-        return cls(np.array(names), np.array(tags), columns, best, rest, readable, *source)
+        return cls(np.array(names, np.str_), np.array(tags, np.str_), columns, best, rest, readable, *source)
 
     @classmethod
     def read(cls, path: Path) -> Self:
         """Read what `write` wrote, without pickle; `LabelError` if it is missing, damaged or too old."""
         try:
-            with path.open("rb") as file, zipfile.ZipFile(file) as members:
-                files = (io.BytesIO(members.read(f"{field.name}.npy")) for field in fields(cls))
-                return cls(*(np.lib.format.read_array(each, allow_pickle=False) for each in files))
+            with open_npz(path) as archive:
+                return cls(*(archive.read(name, expected) for name, expected in _MEMBERS.items()))
         except FileNotFoundError as error:
             raise LabelError(f"there are no scores {path}; predict again to have them") from error
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except (OSError, ValueError) as error:
             raise LabelError(
                 f"{path} is damaged or of another version ({error}); predict again, or remove it"
             ) from error
 
     def __post_init__(self) -> None:
         """Raise `ValueError` if the arrays contradict one another."""
-        N, K = len(self.img_path), min(TOP, len(self.tags))
+        N, L = len(self.img_path), len(self.tags)
+        K = min(TOP, L)
         shapes = dict(columns=(N, K), scores=(N, K), rest=(N,), readable=(N,), head=(), head_id=())
         for name, shape in shapes.items():
             if getattr(self, name).shape != shape:
                 raise ValueError(f"{name} has shape {getattr(self, name).shape}, not {shape}")
-        if self.columns.size and not 0 <= self.columns.min() <= self.columns.max() < len(self.tags):
-            raise ValueError(f"columns go beyond the {counted(len(self.tags), 'tag')}")
+        if self.columns.size and not 0 <= self.columns.min() <= self.columns.max() < L:
+            raise ValueError(f"columns go beyond the {counted(L, 'tag')}")
+        if len(set(self.tags.tolist())) != L:
+            raise ValueError("a tag is there twice")
+        if N and self.img_path.dtype.kind != "U":
+            raise ValueError("img_path holds no text")
 
     def write(self, path: Path) -> None:
         """Write an ``.npz`` of plain arrays."""

@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from toolkit.arrays.sparse import COLUMNS, ENDS, checked_csr
 from toolkit.arrays.types import RowNumbers
 from toolkit.errors import HeadError
 from toolkit.evaluation.splits import Split
+from toolkit.files.npy import Expected
+from toolkit.files.npz import open_npz
 from toolkit.runtime.children import ChildError, call_in_child
 from toolkit.runtime.progress import Progress
 
@@ -70,13 +73,14 @@ def save_data(
 
 
 def load_labels(path: Path) -> sp.csr_array:
-    """Read labels written by `save_labels`."""
-    # numpy leaves a file that it opened itself open if it is damaged
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as parts:
-        indices, indptr, shape = parts["indices"], parts["indptr"], tuple(parts["shape"].tolist())
-    return sp.csr_array((np.ones(len(indices), bool), indices, indptr), shape=shape)
+    """Read labels written by `save_labels`; `OSError` or `ValueError` if they are damaged."""
+    with open_npz(path) as archive:
+        N, L = archive.read("shape", Expected(kinds="i", shape=(2,), low=0)).tolist()
+        return checked_csr(archive.read("indices", COLUMNS), archive.read("indptr", ENDS), (N, L))
 
 
 def save_labels(path: Path, Y: sp.csr_array) -> None:
-    """Write boolean CSR labels as plain arrays."""
-    np.savez(path, indices=Y.indices, indptr=Y.indptr, shape=np.array(Y.shape))
+    """Write boolean CSR labels as plain arrays, the columns of each row ascending."""
+    clean = Y.copy()
+    clean.sum_duplicates()
+    np.savez(path, indices=clean.indices, indptr=clean.indptr, shape=np.array(Y.shape))

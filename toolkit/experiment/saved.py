@@ -27,11 +27,12 @@ from toolkit.evaluation.decisions.base import DecisionRule
 from toolkit.evaluation.decisions.registry import parse_rule, rule_from_dict, tuned_rules
 from toolkit.evaluation.splits import write_split
 from toolkit.experiment.dataset import Dataset
+from toolkit.experiment.documents import Decision, HeadDocuments, read_best
 from toolkit.experiment.measuring import FitReport, Fitted
 from toolkit.experiment.options import BEST
 from toolkit.experiment.saved_scores import SavedScores, ScorePart
 from toolkit.experiment.stores import StoreRecord
-from toolkit.files.json import read_json, write_json
+from toolkit.files.json import write_json
 from toolkit.files.text import read_csv, write_csv
 from toolkit.heads.registry import get_head
 from toolkit.labels.space import LabelSpace
@@ -39,7 +40,6 @@ from toolkit.runtime.messages import counted
 from toolkit.store.reading import EmbeddingStore
 
 SPLIT = "split.csv"
-_DOCUMENTS = ("head.json", "decision.json", "metrics.json", "spec.json")
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class SavedHead:
     space : LabelSpace
     stores : tuple of StoreRecord
         The stores it was fitted on.
-    decision : dict
+    decision : Decision
         ``rule`` in use and ``tuned`` rules by name, as `DecisionRule.to_dict` wrote them.
     metrics : dict
     given : str
@@ -62,7 +62,7 @@ class SavedHead:
     folder: Path
     space: LabelSpace
     stores: tuple[StoreRecord, ...]
-    decision: dict[str, Any]
+    decision: Decision
     metrics: dict[str, Any]
     given: str
 
@@ -92,19 +92,8 @@ class SavedHead:
             raise HeadError(
                 f"there is no fitted head {folder.name!r} in {artifacts / 'heads'}; there are: {there}"
             )
-        try:
-            documents = {name: read_json(folder / name, dict[str, Any]) for name in _DOCUMENTS}
-            stores = tuple(StoreRecord.from_dict(store) for store in documents["spec.json"]["stores"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise HeadError(f"{folder} is not a complete head ({error}); fit it again") from error
-        return cls(
-            folder,
-            LabelSpace.read(folder / "tags.txt"),
-            stores,
-            documents["decision.json"],
-            documents["metrics.json"],
-            given,
-        )
+        known = HeadDocuments.read(folder)
+        return cls(folder, known.space, known.stores, known.decision, known.metrics, given)
 
     @property
     def history(self) -> list[dict[str, str]]:
@@ -250,12 +239,7 @@ def write_best(artifacts: Path, name: str, comparison: str) -> None:
 def _best(artifacts: Path) -> str:
     path = artifacts / "heads" / "best.json"
     if path.is_file():
-        try:
-            return str(read_json(path, dict[str, Any])["head"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise HeadError(
-                f"{path} is damaged ({error}); run toolkit compare again or name a head"
-            ) from error
+        return read_best(path)
     names = saved_names(artifacts)
     if len(names) == 1:
         return names[0]

@@ -5,8 +5,6 @@ and beside each the tags the images really have (``tuning-tags.npz``) and which 
 another (``tuning-groups.npy``).
 """
 
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +17,9 @@ from toolkit.arrays.types import Float32Array, RowNumbers
 from toolkit.errors import HeadError, LabelError
 from toolkit.evaluation.scorestore import TopScores
 from toolkit.experiment.jobs import load_labels, save_labels
+from toolkit.files.npy import Expected, read_array
 
 ScorePart = Literal["tuning", "test"]
-_DAMAGE = (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,11 +67,11 @@ class SavedScores:
             raise HeadError(f"no scores are kept with head {head.name!r}; fit it again to have them")
         try:
             top, Y = TopScores.read(folder / f"{part}.npz"), load_labels(folder / f"{part}-tags.npz")
-            groups = np.load(folder / f"{part}-groups.npy", allow_pickle=False)
+            groups = read_array(folder / f"{part}-groups.npy", Expected(kinds="i", shape=(None,)))
             if not top.shape == Y.shape == (*groups.shape, len(top.tags)):
                 raise ValueError(f"scores {top.shape}, tags {Y.shape} and groups {groups.shape} differ")
             return cls(top, Y, groups)
-        except (LabelError, *_DAMAGE) as error:
+        except (LabelError, OSError, ValueError) as error:
             raise HeadError(
                 f"the scores of head {head.name!r} are damaged ({error}); fit it again"
             ) from error

@@ -1,15 +1,17 @@
 """The stores that heads are fitted on: one, or several whose rows are matched by id."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
+from msgspec import Meta
 
 from toolkit.arrays.features import Features, blocks
 from toolkit.arrays.types import RowNumbers
 from toolkit.errors import StoreError
+from toolkit.files.json import typed
 from toolkit.store.reading import EmbeddingStore
 from toolkit.store.records import array_names
 from toolkit.store.spec import EmbeddingSpec
@@ -21,7 +23,7 @@ class StoreRecord:
 
     store: str
     spec: EmbeddingSpec
-    scale: float = 1.0
+    scale: Annotated[float, Meta(gt=0)] = 1.0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as json can hold them."""
@@ -29,8 +31,9 @@ class StoreRecord:
 
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> Self:
-        """Build from `to_dict`'s output; `KeyError` or `StoreError` if something is missing."""
-        return cls(document["store"], EmbeddingSpec.from_dict(document["spec"]), float(document["scale"]))
+        """Build from `to_dict`'s output; `ValueError` if something is missing, of another type or range."""
+        record = typed(document, cls)
+        return replace(record, spec=record.spec.completed())
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,7 @@ from toolkit.experiment.measuring import FitReport, Fitted, measure
 from toolkit.experiment.options import TrainingOptions
 from toolkit.experiment.planning import HeadOptions, Planned, plan_heads
 from toolkit.experiment.saved import place_head, save_report
+from toolkit.files.npy import map_array
 from toolkit.heads.ensemble import Ensemble
 from toolkit.heads.registry import load_head
 from toolkit.runtime.messages import counted
@@ -132,7 +133,7 @@ def _fit_in_child(
     for stage, seconds in result["seconds"].items():
         stages[f"{planned.name}: {stage}"] = seconds
         stages[f"{planned.name}: start and read"] -= seconds
-    tuning, test = (np.load(folder / f"{part}_scores.npy", mmap_mode="r") for part in ("tuning", "test"))
+    tuning, test = (map_array(folder / f"{part}_scores.npy") for part in ("tuning", "test"))
     return Fitted(tuning_scores=tuning, test_scores=test, folder=folder / "head", **result)
 
 

@@ -12,14 +12,16 @@ import numpy as np
 
 from toolkit.arrays.features import Features, blocks, loaded
 from toolkit.arrays.types import Float32Array, RowNumbers
+from toolkit.errors import HeadError
 from toolkit.experiment.jobs import load_labels
 from toolkit.experiment.stores import read_features
-from toolkit.files.npy import write_header
+from toolkit.files.npy import read_array, write_header
 from toolkit.heads.adding import new_tag_scorer
 from toolkit.heads.base import Head
 from toolkit.heads.options import options_from_json
 from toolkit.heads.registry import get_head, load_head
 from toolkit.runtime.memory import peak_mb
+from toolkit.runtime.messages import counted
 from toolkit.runtime.progress import Progress
 from toolkit.runtime.stages import Stages
 
@@ -30,10 +32,10 @@ class _Data:
     """The labelled rows a job works on: X plain and augmented, Y, and the rows of each part."""
 
     def __init__(self, folder: Path, store_set: dict[str, Any], progress: Progress) -> None:
-        self.X, *self._views = read_features(store_set, np.load(folder / "rows.npy"))
+        self.X, *self._views = read_features(store_set, read_array(folder / "rows.npy"))
         self.Y = load_labels(folder / "Y.npz")
         self.train, self.val, self.test, self.pool, self.fold = (
-            np.load(folder / f"{name}.npy") for name in ("train", "val", "test", "pool", "fold")
+            read_array(folder / f"{name}.npy") for name in ("train", "val", "test", "pool", "fold")
         )
         self._progress = progress
 
@@ -142,6 +144,11 @@ class _ScoreFile:
         with self._path.open("r+b") as file:
             for part, rows in blocks(X, SCORE_ROWS):
                 scores = np.ascontiguousarray(scorer(rows), dtype=np.float32)
+                if scores.shape != (len(rows), self._row_bytes // 4):
+                    raise HeadError(
+                        f"the head gives scores of shape {scores.shape} for {counted(len(rows), 'row')} and "
+                        f"{counted(self._row_bytes // 4, 'tag')}; fit it again"
+                    )
                 for place, row in zip(places[part].tolist(), scores, strict=True):
                     file.seek(self._begin + place * self._row_bytes)
                     file.write(row)

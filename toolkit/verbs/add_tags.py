@@ -18,6 +18,7 @@ from toolkit.evaluation.metrics import Metrics, evaluate
 from toolkit.experiment.dataset import Dataset, load_dataset
 from toolkit.experiment.jobs import run_job, save_data, work_folder
 from toolkit.experiment.saved import SPLIT, SavedHead, place_head, write_facts
+from toolkit.files.npy import map_array
 from toolkit.labels.space import LabelSpace
 from toolkit.runtime.messages import counted
 from toolkit.runtime.options import takes
@@ -116,7 +117,7 @@ def add_tags(options: AddTagsOptions) -> AddReport:
             data=work / "data",
             rows=_rows(dataset, parts),
         )
-        val, test = (np.load(job / f"{part}_scores.npy", mmap_mode="r") for part in ("val", "test"))
+        val, test = (map_array(job / f"{part}_scores.npy") for part in ("val", "test"))
         decision, rule = _extended(saved, val, Y[dataset.split.val])
         metrics, measured_on = _measured(dataset, Y, rule, val, test)
         if (saved.folder / SPLIT).is_file():

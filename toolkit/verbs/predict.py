@@ -17,6 +17,7 @@ from toolkit.experiment.jobs import run_job, work_folder
 from toolkit.experiment.options import DeviceOption
 from toolkit.experiment.saved import SavedHead
 from toolkit.experiment.stores import StoreSet
+from toolkit.files.npy import map_array
 from toolkit.images.manifest import read_manifest
 from toolkit.images.options import ImagePolicy
 from toolkit.labels.predictions import bare_names, check_tags, write_predictions
@@ -138,7 +139,7 @@ def score_in_child(work: Path, saved: SavedHead, store_set: StoreSet, progress: 
         rows=store_set.rows,
         n_tags=len(saved.space),
     )
-    scores: Float32Array = np.load(folder / "scores.npy", mmap_mode="r")
+    scores: Float32Array = map_array(folder / "scores.npy")
     return scores
 
 

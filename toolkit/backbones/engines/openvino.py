@@ -10,7 +10,7 @@ import numpy as np
 
 from toolkit.arrays.types import Float32Array, Pixels
 from toolkit.backbones.base import LoadedNetwork
-from toolkit.backbones.graphs import load_graph
+from toolkit.backbones.graphs import Content, load_graph
 from toolkit.backbones.int8 import Calibration, int8_graph
 from toolkit.backbones.openvino_import import import_openvino
 from toolkit.backbones.options import NetworkOptions
@@ -47,18 +47,23 @@ def load(
 ) -> LoadedNetwork:
     """Load a network as a graph; see `toolkit.backbones.registry`."""
     assert options.weights is not None
-    graph = load_graph(options.backbone, options.weights, progress=progress)
+    graph, content = load_graph(options.backbone, options.weights, progress=progress)
     preprocessing = Preprocessing.of(graph.facts.recipe, options)
     if options.precision.startswith("int8"):
         graph = int8_graph(
             options.precision, graph, preprocessing, graphs=graphs, calibration=calibration, progress=progress
         )
-        options = replace(options, precision=graph.folder.name)
+        options, content = replace(options, precision=graph.folder.name), graph.read()
     elif options.precision not in ("auto", "fp32", *fast_precisions()):
         raise OptionError(
             f"--precision {options.precision}: {processor()} does not compute in it; it has "
             f"{', '.join(('fp32', *fast_precisions()))}, and --engine torch emulates bf16"
         )
+    unused = [content]
+
+    def start(precision: str) -> OpenVinoEngine:
+        return OpenVinoEngine(unused.pop() if unused else graph.read(), precision)
+
     return LoadedNetwork(
         options=options,
         facts=graph.facts,
@@ -66,7 +71,7 @@ def load(
         processor=processor(),
         fast_precisions=fast_precisions(),
         folder=graph.folder,
-        start=lambda precision: OpenVinoEngine(graph.path, precision),
+        start=start,
         resize=preprocessing,
     )
 
@@ -79,16 +84,15 @@ class OpenVinoEngine:
 
     pads = False
 
-    def __init__(self, graph: Path, precision: str) -> None:
+    def __init__(self, graph: Content, precision: str) -> None:
         hint = HINTS.get(precision, "f32")
         settings = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": hint}
         core = openvino.Core()
         try:
-            compiled = core.compile_model(core.read_model(graph), "CPU", settings)
+            compiled = core.compile_model(core.read_model(*graph), "CPU", settings)
         except RuntimeError as error:
             raise OptionError(
-                f"{graph.parent} holds no readable graph ({str(error).splitlines()[0]}); "
-                "delete it and embed again"
+                f"OpenVINO cannot run the graph ({str(error).splitlines()[0]}); give --engine torch"
             ) from error
         self.in_flight = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         self._requests: SimpleQueue[Any] = SimpleQueue()

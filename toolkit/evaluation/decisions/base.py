@@ -1,15 +1,17 @@
 """The protocol of decision rules, and passes over scores with one block in memory at a time."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, Protocol, Self
+from typing import Annotated, Any, ClassVar, Protocol, Self
 
 import numpy as np
 import scipy.sparse as sp
+from msgspec import Meta
 from scipy.special import logit
 
 from toolkit.arrays.types import BoolArray, Float32Array, Float64Array, RowNumbers
 from toolkit.errors import OptionError
 
+MinTags = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 BLOCK_BYTES = 2**25  # of float32 scores at a time: 1,200 rows of 6,941 tags
 
 
@@ -42,7 +44,7 @@ class DecisionRule(Protocol):
     name: ClassVar[str]
     tuned: ClassVar[bool] = True
     per_tag: ClassVar[bool] = False
-    min_tags: int
+    min_tags: MinTags
 
     @classmethod
     def from_text(cls, value: str, *, min_tags: int) -> Self | None:
@@ -61,6 +63,9 @@ class DecisionRule(Protocol):
     def extended(self, new: Self) -> Self:  # noqa: ARG002, RUF100 - `per_tag` rules use it
         """Return the rule for more tags; `new` is a rule of the same class tuned on the added tags alone."""
         return self
+
+    def check(self, n_tags: int) -> None:
+        """Raise `OptionError` unless the rule suits scores of `n_tags` tags."""
 
     def n_needed(self, n_tags: int) -> int:
         """Return how many of an image's highest scores decide its tags; all `n_tags` unless fewer do."""

@@ -2,17 +2,25 @@
 
 import logging
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 import scipy.sparse as sp
+from msgspec import Meta
 from scipy.special import expit, logit
 
 from toolkit.arrays.ranking import best_columns
 from toolkit.arrays.types import BoolArray, Float32Array, Float64Array, RowNumbers
 from toolkit.errors import OptionError
 from toolkit.evaluation.calibration import CLIP, clipped_logits, non_negative_logistic, tuning_rows
-from toolkit.evaluation.decisions.base import DecisionRule, ScoreMatrix, checked, decide_by_blocks, positives
+from toolkit.evaluation.decisions.base import (
+    DecisionRule,
+    MinTags,
+    ScoreMatrix,
+    checked,
+    decide_by_blocks,
+    positives,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +36,8 @@ class TopK(DecisionRule):
     name = "top-k"
     tuned = False
 
-    k: int
-    min_tags: int = 0
+    k: Annotated[int, Meta(ge=1, le=2**31 - 1)]
+    min_tags: MinTags = 0
 
     @classmethod
     def from_text(cls, value: str, *, min_tags: int) -> Self | None:
@@ -81,10 +89,10 @@ class ExpectedF1(DecisionRule):
 
     name = "expected-f1"
 
-    min_tags: int = 0
-    slope: float | None = None
+    min_tags: MinTags = 0
+    slope: Annotated[float, Meta(ge=0)] | None = None
     intercept: float = 0.0
-    clip: float = CLIP
+    clip: Annotated[float, Meta(gt=0, lt=0.5)] = CLIP
 
     def fit(self, scores: ScoreMatrix, Y: Any) -> Self:
         """Calibrate on scores (N, L) and the truth Y (N, L), dense or sparse."""

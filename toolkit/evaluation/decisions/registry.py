@@ -7,6 +7,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from toolkit.errors import OptionError
+from toolkit.files.json import typed
 
 if TYPE_CHECKING:
     from toolkit.evaluation.decisions.base import DecisionRule
@@ -81,11 +82,14 @@ def parse_rule(text: str, *, min_tags: int = 0) -> "DecisionRule":
 
 
 def rule_from_dict(document: dict[str, Any]) -> "DecisionRule":
-    """Build the rule of a `DecisionRule.to_dict`; `OptionError` if it is not in `RULES`."""
-    options = {key: value for key, value in document.items() if key != "rule"}
-    if document.get("rule") not in RULES:
-        raise OptionError(f"there is no decision rule {document.get('rule')!r}; there are {', '.join(RULES)}")
-    return rule_class(document["rule"])(**options)
+    """Build the rule of a `DecisionRule.to_dict`; `OptionError` if it is none in `RULES`."""
+    name = document.get("rule")
+    if not isinstance(name, str) or name not in RULES:
+        raise OptionError(f"there is no decision rule {name!r}; there are {', '.join(RULES)}")
+    try:
+        return typed(document, rule_class(name))
+    except ValueError as error:
+        raise OptionError(f"the decision rule {name!r} is damaged ({error}); fit or tune it again") from error
 
 
 def rule_class(name: str) -> "type[DecisionRule]":

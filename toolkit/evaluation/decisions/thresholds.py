@@ -2,16 +2,17 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 import scipy.sparse as sp
+from msgspec import Meta
 from scipy.special import expit
 
 from toolkit.arrays.ranking import best_columns
 from toolkit.arrays.types import BoolArray, Float32Array, RowNumbers
 from toolkit.errors import OptionError
-from toolkit.evaluation.decisions.base import DecisionRule, ScoreMatrix, decide_by_blocks, logits
+from toolkit.evaluation.decisions.base import DecisionRule, MinTags, ScoreMatrix, decide_by_blocks, logits
 from toolkit.evaluation.decisions.cuts import best_threshold
 from toolkit.evaluation.decisions.tagcuts import AdjustedGrid, FoldedCuts, RankedPositives, each_sorted_block
 from toolkit.runtime.messages import counted
@@ -22,6 +23,7 @@ SHRINK = 20.0
 On the sets of `PerTag` values of 2 to 50 give macro-F1s within a point of one another; what grows with it is
 micro-F1 (corel5k, knn: .09 at 2, .15 at 20, .19 at 50).
 """
+Share = Annotated[float, Meta(ge=0, le=1)]
 FOLDS = 3  # LibMultiLabel's number of folds
 
 
@@ -35,8 +37,8 @@ class Thresholds(DecisionRule):
         One for all tags, or one for each; None until tuned.
     """
 
-    min_tags: int = 0
-    thresholds: list[float] | None = None
+    min_tags: MinTags = 0
+    thresholds: list[Share] | None = None
 
     def fit(self, scores: ScoreMatrix, Y: Any) -> Self:
         """Tune the thresholds on scores (N, L) and the truth Y (N, L), dense or sparse."""
@@ -57,6 +59,11 @@ class Thresholds(DecisionRule):
                 f"the rule was tuned for {counted(cut.size, 'tag')}, these scores have {n_tags}"
             )
         return cut
+
+    def check(self, n_tags: int) -> None:
+        """Raise `OptionError` if the thresholds are for another number of tags."""
+        if self.thresholds is not None:
+            self.cuts(n_tags)
 
     def apply(self, scores: ScoreMatrix) -> sp.csr_array:
         """Return the tags that score at least their threshold, and the best `min_tags` of every image."""
@@ -125,7 +132,7 @@ class LogitAdjusted(Thresholds):
     name = "logit-adjusted"
     per_tag = True
 
-    tau: float | None = None
+    tau: Share | None = None
 
     def _tune(self, scores: ScoreMatrix, Y: Any) -> Iterable[float]:
         common = best_threshold(scores, Y)[0]
