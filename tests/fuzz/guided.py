@@ -14,24 +14,25 @@ from pathlib import Path
 
 import atheris
 
-from tests.fuzz.targets import TARGETS
+_INSTRUMENTED = ["toolkit", "defusedxml", "xml", "zipfile"]
 
 
 def main() -> None:
     """Fuzz one reader."""
     parser = argparse.ArgumentParser(description=__doc__)
+    with atheris.instrument_imports(include=_INSTRUMENTED):  # before anything imports the package
+        from tests.fuzz.running import Bench
+        from tests.fuzz.targets import TARGETS
     parser.add_argument("reader", choices=TARGETS)
     parser.add_argument("--runs", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     logging.disable()
-    with atheris.instrument_imports(include=["toolkit", "defusedxml", "xml", "zipfile"]):
-        from tests.fuzz.running import Bench
     with tempfile.TemporaryDirectory() as home:
         folder, seeds = Path(home, "files"), Path(home, "seeds")
         folder.mkdir()
         seeds.mkdir()
-        with atheris.instrument_imports(include=["toolkit", "defusedxml", "xml", "zipfile"]):
+        with atheris.instrument_imports(include=_INSTRUMENTED):
             bench = Bench(TARGETS[options.reader], folder)
         warnings.simplefilter("error")
         files = sorted(bench.valid)

@@ -46,6 +46,7 @@ _BOMS = (
 )
 _HEAD_BYTES = 65536
 _CHUNK_BYTES = 1 << 20
+_MOST_REASON = 200  # characters of another error
 _MOST_QUOTED = 60  # characters of a name in a message
 _FOREIGN = re.compile(r"[^\x00-\x7f]")
 
@@ -265,6 +266,12 @@ def named(path: object) -> str:
     """Return the name of a file for a message: as it is, or as `repr` does if it has control characters."""
     text = str(path)
     return text if text.isprintable() else repr(text)
+
+
+def shortened(reason: Exception) -> str:
+    """Return the message of another library's error for one of ours: it may repeat what a file holds."""
+    text = str(reason)
+    return named(text if len(text) <= _MOST_REASON else f"{text[:_MOST_REASON]}...")
 
 
 def listed(names: Sequence[str], most: int = 12) -> str:

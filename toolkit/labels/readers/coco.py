@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from toolkit.errors import LabelError
-from toolkit.files.text import codec_name, decode_text, quoted, read_bytes, refuse_binary
+from toolkit.files.text import codec_name, decode_text, quoted, read_bytes, refuse_binary, shortened
 from toolkit.labels.raw import RawLabels, ReaderOptions, RowCollector
 
 Id = int | float | str  # 1.0, as pandas writes it where an id is missing, equals 1
@@ -75,7 +75,7 @@ def _decode(path: Path, encoding: str) -> _Instances:
     except (msgspec.DecodeError, UnicodeDecodeError) as reason:
         if plain:
             decode_text(data, name=path, error=LabelError)  # explains a wrong encoding
-        raise LabelError(f"{path} is not COCO instances json: {reason}; {_WANTED}") from reason
+        raise LabelError(f"{path} is not COCO instances json: {shortened(reason)}; {_WANTED}") from reason
 
 
 def _tags_by_image(document: _Instances, categories: dict[Id, str], path: Path) -> dict[Id, list[str]]:

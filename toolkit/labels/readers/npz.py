@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from toolkit.errors import LabelError
 from toolkit.files.npy import BYTES, PLAIN, Expected, shape_text
 from toolkit.files.npz import Archive, open_npz
-from toolkit.files.text import IMAGE_COLUMNS, listed, named, quoted
+from toolkit.files.text import IMAGE_COLUMNS, listed, named, quoted, shortened
 from toolkit.labels.raw import RawLabels, ReaderOptions, RowCollector
 from toolkit.labels.readers import csv_tags
 from toolkit.labels.readers._csv import image_rows, peek_csv
@@ -86,7 +86,7 @@ def _read_matrix(path: Path, cells: int) -> Any:
         raise LabelError(f"{path} cannot be read ({reason.strerror or reason})") from reason
     except ValueError as reason:
         raise LabelError(
-            f"{path} is not a readable .npz ({reason}); write it again with numpy.savez"
+            f"{path} is not a readable .npz ({shortened(reason)}); write it again with numpy.savez"
         ) from reason
     if array.ndim != 2 or array.dtype.kind not in _NUMBERS.kinds:
         raise LabelError(

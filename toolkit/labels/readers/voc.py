@@ -8,14 +8,12 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from toolkit.errors import LabelError
-from toolkit.files.text import codec_name, decode_text, named, quoted, read_bytes
+from toolkit.files.text import codec_name, decode_text, named, quoted, read_bytes, shortened
 from toolkit.labels.raw import RawLabels, ReaderOptions, RowCollector
 from toolkit.labels.readers._files import files_of
 
 MOST_BYTES = 8 << 20
 """Most bytes of an ``.xml``: 10,000 objects have less than half of that."""
-
-_MOST_REASON = 200  # characters: it may repeat a name from the file
 
 
 def read(path: Path, options: ReaderOptions) -> RawLabels:
@@ -47,7 +45,7 @@ def _parse(path: Path, encoding: str) -> Element:
         if plain:
             decode_text(data, name=path, error=LabelError)  # explains a wrong encoding
         raise LabelError(
-            f"{named(path)} is not readable xml ({str(reason)[:_MOST_REASON]}); write it again or remove it"
+            f"{named(path)} is not readable xml ({shortened(reason)}); write it again or remove it"
         ) from reason
     if root.tag != "annotation":
         raise LabelError(
