@@ -20,9 +20,10 @@ from toolkit.backbones.base import DeviceMemoryError
 from toolkit.backbones.engines.openvino import fast_precisions
 from toolkit.backbones.engines.torch import TorchEngine, batch_size_within
 from toolkit.backbones.fidelity import cosines
-from toolkit.backbones.graphs import cache_folder
+from toolkit.backbones.graphs import NetworkFacts, cache_folder, write_facts
 from toolkit.backbones.network import build_network
 from toolkit.backbones.options import NetworkOptions
+from toolkit.backbones.preprocessing import Recipe
 from toolkit.backbones.registry import ENGINES, EngineEntry, choose_engine, engine_choices
 from toolkit.errors import OptionError
 
@@ -180,14 +181,60 @@ def test_cache__that_cannot_be_written_is_said_so(monkeypatch, tmp_path):
         load("resnet18", engine="openvino", **SMALL)
 
 
-def test_cache__a_damaged_graph_is_named(monkeypatch, tmp_path):
+def _flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 64
+    path.write_bytes(data)
+
+
+def _without_digests(folder):
+    document = json.loads((folder / "graph.json").read_text())
+    del document["digests"]
+    (folder / "graph.json").write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    ("harm", "text"),
+    [
+        (lambda folder: (folder / "graph.json").write_text("{}"), "object missing required field"),
+        (lambda folder: (folder / "graph.json").write_text("[" * 10**6), "expected object, got array"),
+        (lambda folder: _flip(folder / "graph.bin"), "graph.bin differs from when it was made"),
+        (lambda folder: _flip(folder / "graph.xml"), "graph.xml differs from when it was made"),
+        (lambda folder: (folder / "graph.bin").unlink(), "No such file"),
+        (_without_digests, "graph.xml has no known digest"),
+    ],
+)
+def test_cache__a_damaged_graph_is_made_again(harm, text, monkeypatch, tmp_path, caplog):
+    """With a flipped bit OpenVINO computed features that were off by 10^36, without an error."""
     monkeypatch.setenv("TOOLKIT_CACHE", str(tmp_path))
-    load("resnet18", engine="openvino", precision="fp32", **SMALL)
+    monkeypatch.setattr("toolkit.backbones.graphs.run_apart", _tiny)
+    options = {"engine": "openvino", "precision": "fp32", **SMALL}
+    batch = np.full((1, 64, 64, 3), 200, np.uint8)
+    want = load("resnet18", **options).forward(batch)
     (facts,) = tmp_path.glob("graphs/*/graph.json")
-    assert json.loads(facts.read_text())["dim"] == 512
-    facts.write_text("{}")
-    with pytest.raises(OptionError, match="holds no readable graph .*; delete it and embed again"):
-        load("resnet18", engine="openvino", precision="fp32", **SMALL)
+    caplog.clear()
+    assert np.array_equal(load("resnet18", **options).forward(batch), want) and not caplog.records
+    harm(facts.parent)
+    np.testing.assert_array_equal(load("resnet18", **options).forward(batch), want)
+    (record,) = caplog.records
+    assert text in record.getMessage() and record.getMessage().endswith(": it is made again")
+    assert "\n" not in record.getMessage()
+    caplog.clear()
+    load("resnet18", **options)
+    assert not caplog.records
+
+
+def _tiny(function, backbone, *arguments):
+    """Write a graph that averages pixels, as quickly as converting a network is slow."""
+    *_, folder = arguments
+    ops, openvino = pytest.importorskip("openvino.opset13"), pytest.importorskip("openvino")
+    pixels = ops.parameter([-1, -1, -1, 3], np.uint8)
+    means = ops.reduce_mean(ops.convert(pixels, np.float32), ops.constant([1, 2]), False)
+    rows = ops.matmul(means, np.random.default_rng(0).random((3, 512), np.float32), False, False)
+    openvino.save_model(openvino.Model([rows], [pixels]), folder / "graph.xml", compress_to_fp16=False)
+    recipe = Recipe(resize_size=64, crop_size=64, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    facts = dict(backbone="resnet18", weights="random:0", weights_sha256="0", pooling="avg", dim=512)
+    write_facts(folder, NetworkFacts(**facts, recipe=recipe))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 """Every way weights can be wrong, and what identifies them."""
 
+import json
+import pickle
+import struct
 import urllib.error
 
 import pytest
@@ -10,7 +13,7 @@ from safetensors.torch import save_file
 from tests.backbones.conftest import load
 from toolkit.backbones.network import build_network, digest
 from toolkit.backbones.torchvision_models import build
-from toolkit.backbones.weights import RESNET50_FILE, identity, torch_cache
+from toolkit.backbones.weights import RESNET50_FILE, file_state, identity, torch_cache
 from toolkit.errors import OptionError, WeightsError
 
 
@@ -135,3 +138,42 @@ def test_names_a_network_has_not():
 def test_backbones_there_are_not(name, text):
     with pytest.raises(OptionError, match=text):
         load(name, weights="random:0")
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (
+            lambda tensor: tensor * float("nan"),
+            "holds NaN or infinity in 1 tensors, first 'layer1.0.conv1.weight'",
+        ),
+        (lambda tensor: tensor.to(torch.complex64), "holds no plain numbers in 'layer1.0.conv1.weight'"),
+        (lambda tensor: tensor[:1], "does not fit resnet18: 1 tensors differ"),
+    ],
+)
+def test_values_no_network_has(change, text, tmp_path):
+    state = torchvision.models.resnet18(weights=None).state_dict()
+    state["layer1.0.conv1.weight"] = change(state["layer1.0.conv1.weight"]).contiguous()
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match=text):
+        build("resnet18", str(tmp_path / "w.pth"))
+
+
+def test_lying_headers_and_pickles_are_one_line_without_unsafe_advice(tmp_path):
+    header = json.dumps({"a": {"dtype": "F32", "shape": [10**12], "data_offsets": [0, 4 * 10**12]}}).encode()
+    contents = {
+        "lie.safetensors": struct.pack("<Q", len(header)) + header + bytes(4),
+        "huge.safetensors": struct.pack("<Q", 2**60) + b"{}",
+        "list.pth": pickle.dumps([1, print], protocol=2),
+        "text.pth": b"hello",
+        "none.pth": b"",
+    }
+    for name, data in contents.items():
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(WeightsError, match=f"{name} cannot be read as weights") as caught:
+            file_state(str(tmp_path / name))
+        assert "\n" not in str(caught.value)
+        assert not any(word in str(caught.value) for word in ("weights_only", "pickle", "trusted"))
+    torch.save({1: torch.zeros(2)}, tmp_path / "keys.pth")
+    with pytest.raises(WeightsError, match="does not hold a state dict"):
+        file_state(str(tmp_path / "keys.pth"))

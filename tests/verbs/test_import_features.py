@@ -1,5 +1,8 @@
 """Features computed elsewhere: what is taken, and what is refused with which words."""
 
+import io
+import os
+
 import numpy as np
 import pytest
 
@@ -41,7 +44,10 @@ def test_import__refused(tmp_path, X, names, text):
 def test_import__a_file_of_another_kind(tmp_path):
     (tmp_path / "x.npy").write_text("img_path,tags\n")
     (tmp_path / "names.txt").write_text("a\n")
-    with pytest.raises(StoreError, match=r"is not a plain .npy array \(it does not begin as one\); save it"):
+    with pytest.raises(
+        StoreError,
+        match=r"is not a plain .npy array \(x.npy: it does not begin as an .npy",
+    ):
         import_features(tmp_path / "x.npy", tmp_path / "names.txt", tmp_path / "stores" / "s")
 
 
@@ -56,3 +62,43 @@ def test_import__names_the_store_after_the_array_or_by_name(tmp_path):
     with pytest.raises(StoreError, match="there is a store at .*x already; give another --name, or --force"):
         import_features(*arguments, artifacts=tmp_path / "artifacts")
     import_features(*arguments, artifacts=tmp_path / "artifacts", force=True)
+
+
+def _archive(path):
+    with path.open("wb") as file:
+        np.savez(file, a=1)
+
+
+def _header(shape):
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("write", "text"),
+    [
+        (
+            lambda path: path.write_bytes(_header((10**12, 2048))),
+            "announces float32 of shape 1000000000000 x",
+        ),
+        (
+            lambda path: path.write_bytes(_header((2, 3)).replace(b"}", b" ") + bytes(24)),
+            "header cannot be read",
+        ),
+        (
+            lambda path: path.write_bytes(_header((10**9, 0))),
+            r"holds float32 of shape \(1000000000, 0\); it must",
+        ),
+        (os.mkfifo, "it is a named pipe"),
+        (lambda path: path.symlink_to("/dev/zero"), "it is a device"),
+        (lambda path: path.mkdir(), "it is a folder"),
+        (_archive, "does not begin as an .npy file does"),
+    ],
+)
+def test_import__a_lying_or_endless_file(write, text, tmp_path):
+    write(tmp_path / "x.npy")
+    (tmp_path / "n.txt").write_text("a\n")
+    with pytest.raises(StoreError, match=f"x.npy .*{text}") as caught:
+        import_features(tmp_path / "x.npy", tmp_path / "n.txt", tmp_path / "stores" / "s")
+    assert "allow_pickle" not in str(caught.value) and not (tmp_path / "stores" / "s").exists()

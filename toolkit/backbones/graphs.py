@@ -24,11 +24,12 @@ from typing import Annotated, Any, NamedTuple
 import platformdirs
 from msgspec import Meta
 
+from toolkit.backbones.openvino_import import import_openvino
 from toolkit.backbones.preprocessing import Recipe
 from toolkit.backbones.weights import identity
 from toolkit.errors import OptionError, WeightsError
 from toolkit.files.json import read_json, write_json
-from toolkit.files.regular import read_regular
+from toolkit.files.regular import open_regular, read_regular
 from toolkit.runtime.children import ChildError, call_in_child
 from toolkit.runtime.progress import Progress, silent
 from toolkit.store.spec import MOST_COLUMNS
@@ -37,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 FORMAT = 1  # of the folder; raised when the meaning of its files changes
 FILES = ("graph.xml", "graph.bin")
-MOST_BYTES = 2**34  # of a graph: more than any network in use
+MOST_XML = 2**28  # bytes; ResNet50 has 200,000
 FACTS = "graph.json"  # written last: a folder that has it is complete
 
 
@@ -61,10 +62,10 @@ class _Document(NetworkFacts):
 
 
 class Content(NamedTuple):
-    """The bytes of a graph, as they were when it was made."""
+    """A graph with the digests it was made with: the arguments of OpenVINO's ``read_model``."""
 
-    xml: bytes
-    weights: bytes
+    xml: str
+    weights: Any  # a tensor that OpenVINO owns: it uses the memory for as long as it needs
 
 
 @dataclass(frozen=True)
@@ -88,14 +89,23 @@ class Graph:
     def read(self) -> Content:
         """Return the graph's bytes; `OptionError` unless they are known to be those that were written."""
         try:
-            content = Content(*(read_regular(self.folder / name, most=MOST_BYTES) for name in FILES))
+            xml = read_regular(self.folder / "graph.xml", most=MOST_XML)
+            weights = _read_tensor(self.folder / "graph.bin")
         except OSError as error:
             raise _damaged(self.folder, error) from error
-        for name, data in zip(FILES, content, strict=True):
+        for name, data in zip(FILES, (xml, weights.data), strict=True):
             if self.digests.get(name) != hashlib.sha256(data).hexdigest():
                 known = "differs from when it was made" if name in self.digests else "has no known digest"
                 raise _damaged(self.folder, f"{name} {known}")
-        return content
+        return Content(xml.decode(), weights)
+
+
+def _read_tensor(path: Path) -> Any:
+    openvino = import_openvino()
+    with open_regular(path) as file:
+        tensor = openvino.Tensor(openvino.Type.u8, openvino.Shape([os.fstat(file.fileno()).st_size]))
+        file.readinto(tensor.data)  # type: ignore[attr-defined]
+    return tensor
 
 
 def _damaged(folder: Path, reason: object) -> OptionError:

@@ -107,7 +107,14 @@ def load_weights(module: nn.Module, state: State, *, name: str, weights: str, cl
     wrong += [key for key, value in usable.items() if key not in wanted or value.shape != wanted[key].shape]
     if wrong:
         raise WeightsError(f"{weights} does not fit {name}: {len(wrong)} tensors differ, first {wrong[0]!r}")
-    module.load_state_dict({key: value.to(torch.float32) for key, value in usable.items()}, strict=False)
+    odd = [key for key, value in usable.items() if value.is_complex() or value.layout != torch.strided]
+    if odd:
+        raise WeightsError(f"{weights} holds no plain numbers in {odd[0]!r} ({usable[odd[0]].dtype})")
+    tensors = {key: value.to(torch.float32) for key, value in usable.items()}
+    endless = [key for key, value in tensors.items() if not value.isfinite().all()]
+    if endless:
+        raise WeightsError(f"{weights} holds NaN or infinity in {len(endless)} tensors, first {endless[0]!r}")
+    module.load_state_dict(tensors, strict=False)
 
 
 def drop_classifier(module: nn.Module) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import pickle
 import re
 import urllib.error
 from pathlib import Path
@@ -54,17 +55,37 @@ def file_state(weights: str) -> State | None:
         return None
     path = weights_file(weights)
     try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        loaded = _loaded(path)
     except Exception as error:  # both readers raise many types on a damaged or hostile file
-        raise WeightsError(f"{path} cannot be read as weights ({str(error).splitlines()[0]})") from error
+        raise WeightsError(
+            f"{path} cannot be read as weights ({_plain(error)}); give a .safetensors file, or a state dict "
+            "that torch.save wrote"
+        ) from error
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
-    if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
+    named = isinstance(state, dict) and all(isinstance(key, str) for key in state)
+    if not state or not named or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise WeightsError(f"{path} does not hold a state dict (names to tensors)")
     return {key.removeprefix("module."): value for key, value in state.items()}
+
+
+def _loaded(path: Path) -> Any:
+    import torch
+
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)  # checks its header against the file's size
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _plain(error: Exception) -> str:
+    """Return the reason in one line; torch's own message says how to load the file unsafely."""
+    if isinstance(error, pickle.UnpicklingError):
+        return "it is damaged, or holds more than tensors and could run code"
+    lines = str(error).splitlines()
+    if not lines or isinstance(error, LookupError):  # its message is but a key
+        return f"{type(error).__name__} {''.join(lines[:1])}".strip()
+    return lines[0]
 
 
 def fetch(name: str, entry: Any) -> State:

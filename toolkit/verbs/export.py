@@ -10,6 +10,7 @@ from toolkit.errors import OptionError
 from toolkit.experiment.saved import SavedHead
 from toolkit.files.atomic import replacing
 from toolkit.files.json import read_json
+from toolkit.files.npy import map_array
 from toolkit.heads.registry import load_head
 from toolkit.runtime.options import takes
 from toolkit.verbs.options import ExportOptions
@@ -63,6 +64,7 @@ def _stores(saved: SavedHead) -> list[dict[str, Any]]:
 
 def _write_npz(path: Path, saved: SavedHead) -> None:
     folder = saved.folder
+    load_head(folder, saved.given)  # checks every array
     inside = [file.relative_to(folder) for file in sorted(folder.rglob("*")) if file.parts[-2] != "scores"]
     document = {
         "rule": saved.decision["rule"],
@@ -73,10 +75,8 @@ def _write_npz(path: Path, saved: SavedHead) -> None:
             if file.name == "head.json"
         },
     }
-    arrays = {
-        file.as_posix(): np.load(folder / file, mmap_mode="r", allow_pickle=False)
-        for file in inside
-        if file.suffix == ".npy"
+    arrays: dict[str, Any] = {
+        file.as_posix(): map_array(folder / file) for file in inside if file.suffix == ".npy"
     }
     with path.open("wb") as file:
         np.savez(

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from toolkit.errors import StoreError
-from toolkit.files.npy import COPY_ROWS, EmbeddingArray
+from toolkit.files.npy import COPY_ROWS, EmbeddingArray, map_array
 from toolkit.files.text import read_text, split_lines
 from toolkit.runtime.messages import counted
 from toolkit.runtime.options import takes
 from toolkit.runtime.progress import Progress
 from toolkit.store.reading import EmbeddingStore
 from toolkit.store.records import Row, StoreMeta
-from toolkit.store.spec import EmbeddingSpec
+from toolkit.store.spec import MOST_COLUMNS, EmbeddingSpec
 from toolkit.store.writing import StoreWriter
 from toolkit.verbs.options import ImportOptions
 
@@ -91,20 +91,16 @@ def _copy(X: EmbeddingArray, writer: StoreWriter, array: Path, progress: Progres
 
 def _features(path: Path) -> EmbeddingArray:
     try:
-        with path.open("rb") as file:
-            begins = file.read(6).startswith((b"\x93NUMPY", b"PK"))
-        if not begins:  # numpy would take it for a pickle and advise how to load that
-            raise ValueError("it does not begin as one")
-        X = np.load(path, mmap_mode="r", allow_pickle=False)
+        X = map_array(path)
     except FileNotFoundError as error:
         raise StoreError(f"there is no file {path}; give an .npy of (rows, features)") from error
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError) as error:
         raise StoreError(f"{path} is not a plain .npy array ({error}); save it with numpy.save") from error
-    if not isinstance(X, np.ndarray) or X.ndim != 2 or X.dtype not in (np.float16, np.float32):
-        what = (
-            f"{X.dtype} of shape {X.shape}" if isinstance(X, np.ndarray) else "an archive of several arrays"
+    if X.ndim != 2 or X.dtype not in (np.float16, np.float32) or not 1 <= X.shape[1] <= MOST_COLUMNS:
+        raise StoreError(
+            f"{path} holds {X.dtype} of shape {X.shape}; it must be float16 or float32 of shape (rows, "
+            f"features) with 1 to {MOST_COLUMNS:,} features"
         )
-        raise StoreError(f"{path} holds {what}; it must be float16 or float32 of shape (rows, features)")
     return X
 
 

@@ -10,9 +10,8 @@ from toolkit.backbones.fidelity import measured
 from toolkit.backbones.graphs import FACTS, Graph, cache_folder
 from toolkit.backbones.registry import ENGINES, choose_engine
 from toolkit.errors import ToolkitError
-from toolkit.experiment.dataset import store_names
 from toolkit.experiment.options import BEST
-from toolkit.experiment.saved import SavedHead, saved_names
+from toolkit.experiment.saved import SavedHead
 from toolkit.runtime.devices import cuda_count, resolve_devices
 from toolkit.runtime.options import takes
 from toolkit.store.reading import EmbeddingStore
@@ -39,15 +38,22 @@ def info(options: InfoOptions) -> dict[str, Any]:
     artifacts = Path(options.artifacts)
     try:
         best = SavedHead.open(artifacts, BEST).name
-    except ToolkitError:
+    except (ToolkitError, OSError):
         best = None
     return {
         "machine": _machine(),
         "artifacts": str(artifacts),
-        "stores": [_store(artifacts / "embeddings" / name) for name in store_names(artifacts)],
-        "heads": [_head(artifacts, name) for name in saved_names(artifacts)],
+        "stores": [_store(folder) for folder in _folders(artifacts / "embeddings")],
+        "heads": [_head(artifacts, folder.name) for folder in _folders(artifacts / "heads")],
         "best": best,
     }
+
+
+def _folders(parent: Path) -> list[Path]:
+    """Return the folders in `parent` that are no work in progress, whatever they lack."""
+    if not parent.is_dir():
+        return []
+    return sorted(path for path in parent.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def _machine() -> dict[str, Any]:
@@ -75,7 +81,7 @@ def _network(folder: Path) -> dict[str, Any]:
         fidelity = measured(folder)
         graph = (folder / FACTS).is_file()
         known = asdict(Graph.open(folder).facts) if graph else fidelity[0]
-    except (ToolkitError, OSError, ValueError, KeyError, TypeError) as error:
+    except (ToolkitError, OSError, ValueError) as error:
         return {"folder": str(folder), "error": f"{folder} cannot be read ({error}); it can be deleted"}
     size = sum(path.stat().st_size for path in folder.iterdir())
     return {
@@ -92,9 +98,12 @@ def _network(folder: Path) -> dict[str, Any]:
 
 def _store(folder: Path) -> dict[str, Any]:
     try:
-        store = EmbeddingStore(folder)
-    except ToolkitError as error:
+        return _store_facts(EmbeddingStore(folder))
+    except (ToolkitError, OSError) as error:
         return {"store": folder.name, "error": str(error)}
+
+
+def _store_facts(store: EmbeddingStore) -> dict[str, Any]:
     meta = store.meta
     return {
         "store": store.name,
@@ -103,7 +112,7 @@ def _store(folder: Path) -> dict[str, Any]:
         "dim": meta.spec.dim,
         "dtype": meta.dtype,
         "views": meta.views,
-        "mb": round(sum(path.stat().st_size for path in folder.rglob("*.npy")) / 2**20, 1),
+        "mb": round(sum(path.stat().st_size for path in store.folder.rglob("*.npy")) / 2**20, 1),
         "backbone": meta.spec.backbone,
         "weights": meta.spec.weights,
         "preprocessing": meta.spec.preprocessing,
@@ -119,12 +128,13 @@ def _store(folder: Path) -> dict[str, Any]:
 def _head(artifacts: Path, name: str) -> dict[str, Any]:
     try:
         saved = SavedHead.open(artifacts, name)
-    except ToolkitError as error:
+        rule = saved.rule().describe()
+    except (ToolkitError, OSError) as error:
         return {"head": name, "error": str(error)}
     facts = ("micro_f1", "macro_f1", "samples_f1", "measured_on", "fitted_on", "store")
     return {
         "head": name,
         "n_tags": len(saved.space),
-        "rule": saved.rule().describe(),
+        "rule": rule,
         **{key: saved.metrics.get(key) for key in facts},
     }

@@ -124,7 +124,10 @@ def _scores(saved: SavedHead, part: ScorePart) -> SavedScores:
             f"fitted ({listed(tags, 3)}), and tune needs those of all tags; fit it again with: "
             f"toolkit fit --head {given} --labels FILE"
         )
-    return SavedScores.read(saved.folder, part)
+    scores = SavedScores.read(saved.folder, part)
+    if tuple(scores.top.tags.tolist()) != saved.space.tags:
+        raise HeadError(f"the scores of head {saved.name!r} are not of its tags; fit it again")
+    return scores
 
 
 def _tuned(rule: DecisionRule, tuning: SavedScores, test: SavedScores | None) -> Tuned:
