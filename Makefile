@@ -27,7 +27,7 @@ FLAGS_cpu := --torch-backend cpu
 FLAGS_slim := --override overrides.txt
 $(if $(filter $(TORCH),default cpu slim),,$(error TORCH=$(TORCH) is not known; give default, cpu or slim))
 
-.PHONY: setup demo check test docs lowest coverage bench audit clean
+.PHONY: setup demo check test faults fuzz docs lowest coverage bench audit clean
 
 setup: $(STAMP)
 
@@ -55,6 +55,11 @@ check: setup docs
 
 test: setup
 	$(PYTEST)
+
+# many damaged files through every reader; what went wrong is listed below the table
+FUZZ ?= 100000
+fuzz: setup
+	$(BIN)/python -m tests.fuzz --inputs $(FUZZ)
 
 # offline; a warning is an error; the pages are in docs/_build/html/
 docs: setup

@@ -1,6 +1,9 @@
 """Decoding, csv rows with physical line numbers, columns by alias, writing."""
 
 import csv
+import os
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +12,7 @@ from toolkit.files.text import (
     IMAGE_COLUMNS,
     decode_text,
     find_column,
+    first_rows,
     listed,
     need_column,
     read_csv,
@@ -114,7 +118,7 @@ def test_read__missing_file(tmp_path):
         rows_of(tmp_path / "none.csv")
     with pytest.raises(LabelError, match=r"none\.txt cannot be read \(No such file or directory\)"):
         read_text(tmp_path / "none.txt", error=LabelError)
-    with pytest.raises(LabelError, match=r"cannot be read \(Is a directory\)"):
+    with pytest.raises(LabelError, match=r"cannot be read \(it is a folder; give a regular file\)"):
         rows_of(tmp_path)
 
 
@@ -147,7 +151,9 @@ def test_read_csv__wrong_number_of_cells(tmp_path):
 def test_read_csv__quote_that_never_closes_names_where_it_opens(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text('img_path,tags\na.jpg,x\nb.jpg,"y\nc.jpg,z\n', encoding="utf-8")
-    with pytest.raises(LabelError, match=r"a\.csv line 3: .*check the quotes of the row that starts there"):
+    with pytest.raises(
+        LabelError, match=r"a\.csv line 3: a quote of the row that starts there is never closed"
+    ):
         rows_of(path)
 
 
@@ -157,6 +163,113 @@ def test_read_csv__empty(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(LabelError, match=r"a\.csv is empty; its first line must name the columns"):
         rows_of(path)
+
+
+def test_read_csv__quote_that_never_closes_is_not_followed_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr("toolkit.files.text.MOST_ROW", 1000)
+    path = tmp_path / "a.csv"
+    path.write_text('img_path,tags\na.jpg,x\nb.jpg,"y\n' + "c.jpg,z\n" * 10_000, encoding="utf-8")
+    rows = read_csv(path, error=LabelError)
+    assert [next(rows), next(rows)] == [(1, ["img_path", "tags"]), (2, ["a.jpg", "x"])]
+    with pytest.raises(LabelError, match=r"line 3: a quote of the row that starts there is never closed"):
+        next(rows)
+
+
+def test_read_csv__quote_that_closes_too_early(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text('img_path,tags\na.jpg,"x" y\n', encoding="utf-8")
+    with pytest.raises(LabelError, match=r"line 2: a quote closes before its cell ends; check the quotes"):
+        rows_of(path)
+
+
+@pytest.mark.parametrize(
+    "content", ["x" * 5_000_000, "x" * 4_000_001 + "\n", "img_path,tags\n" + "," * 5_000_000]
+)
+def test_read_csv__a_line_without_end(tmp_path, content):
+    path = tmp_path / "a.csv"
+    path.write_text(content, encoding="utf-8")
+    line = content.count("\n", 0, 20) + 1
+    with pytest.raises(
+        LabelError,
+        match=rf"a\.csv line {line}: the line has more than 4,000,000 characters; is this a csv\?$",
+    ):
+        rows_of(path)
+    assert first_rows(path, 2, error=LabelError) == []
+
+
+@pytest.mark.parametrize("kept", ["utf-8", "utf-16"])
+def test_read_csv__a_line_without_end_is_not_read_to_its_end(tmp_path, kept):
+    path = tmp_path / "a.csv"
+    with path.open("wb") as file:
+        file.write("img_path,tags\n".encode(kept))
+        file.write("x".encode(f"{kept}-le" if kept == "utf-16" else kept) * 66_000)
+        file.truncate(1 << 40)  # a terabyte of NUL
+    with pytest.raises(LabelError, match=r"line 2: the line has more than 4,000,000 characters"):
+        rows_of(path, encoding=kept)
+
+
+def test_read_csv__a_cell_of_7000_tags_and_as_many_columns(tmp_path):
+    path = tmp_path / "a.csv"
+    tags = ",".join(f"a tag of thirty characters {number}" for number in range(7000))
+    path.write_text(f'img_path,tags\n1.jpg,"{tags}"\n', encoding="utf-8")
+    assert rows_of(path)[1] == (2, ["1.jpg", tags])
+    path.write_text(f"img_path,{tags}\n", encoding="utf-8")
+    assert len(rows_of(path)[0][1]) == 7001
+
+
+def test_read_csv__nul_far_into_the_file(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"img_path,tags\n" + b"a.jpg,x\n" * 50_000 + b"b\0.jpg,x\n")
+    with pytest.raises(LabelError, match=r"line 50002: the row holds a NUL character"):
+        rows_of(path)
+    with pytest.raises(LabelError, match=r"f is not a text file: line 2 holds a NUL character"):
+        decode_text("a\nb\0".encode("utf-16"), name="f", error=LabelError, encoding="utf-16")
+
+
+def test_read_csv__text_in_another_encoding_far_into_a_mixed_file(tmp_path):
+    """The start, which is UTF-8, counts as much as the line that is not."""
+    path = tmp_path / "a.csv"
+    start = ("img_path,tags\n" + "é.jpg,naïve façade\n" * 60_000).encode()
+    path.write_bytes(start + "ü,x\n".encode("latin-1"))
+    with pytest.raises(LabelError, match=r"\(at line 60002\); save it as UTF-8 or name its encoding"):
+        rows_of(path)
+    path.write_bytes(b"img_path,tags\n" + b"a.jpg,x\n" * 300_000 + "二.jpg,大海\n".encode("gbk") * 300_000)
+    with pytest.raises(LabelError, match=r"\(at line 300002\); it looks like GB18030"):
+        rows_of(path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs pipes in the file system")
+def test_read__what_is_no_regular_file(tmp_path):
+    os.mkfifo(tmp_path / "a.csv")
+    for read in (rows_of, lambda path: read_text(path, error=LabelError)):
+        with pytest.raises(
+            LabelError, match=r"a\.csv cannot be read \(it is a named pipe; give a regular file\)"
+        ):
+            read(tmp_path / "a.csv")
+        with pytest.raises(
+            LabelError, match=r"/dev/zero cannot be read \(it is a device; give a regular file\)"
+        ):
+            read(Path("/dev/zero"))
+    with pytest.raises(LabelError, match=r"cannot be read \(it is a named pipe"):
+        first_rows(tmp_path / "a.csv", 2, error=LabelError)
+
+
+def test_read_text__no_more_than_asked(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"12345")
+    with pytest.raises(
+        LabelError, match=r"a\.txt cannot be read \(it has 5 bytes, more than the 4 allowed\)"
+    ):
+        read_text(path, error=LabelError, most=4)
+
+
+def test_names_in_messages__are_escaped_and_cut(tmp_path):
+    folder = tmp_path / "a\x1b[31m\nb"
+    with pytest.raises(LabelError) as caught:
+        read_text(folder, error=LabelError)
+    assert str(caught.value).isprintable()
+    assert str(caught.value).startswith(repr(str(folder)))
+    assert listed(["\u202egpj.exe", "x" * 100]) == r"'\u202egpj.exe', '" + "x" * 60 + "'... (100 characters)"
 
 
 def test_find_column__first_alias_wins_in_any_case():

@@ -23,6 +23,7 @@ EmbeddingArray = NDArray[np.float32] | NDArray[np.float16]
 
 COPY_ROWS = 4096  # rows copied at a time: 32 MB of 2048 float32
 PLAIN = "biufU"  # truth values, whole numbers, floats and text: kinds of dtype that hold no code
+BYTES = "S"  # bytes, which hold none either: read where a reader names them among its kinds
 _MAGIC = b"\x93NUMPY"
 _DESCR = re.compile(r"[<>|=]?[a-zA-Z?]\d{0,9}")
 _UNREADABLE = (SyntaxError, ValueError, TypeError, KeyError, OverflowError, MemoryError, RecursionError)
@@ -84,7 +85,7 @@ class Expected:
 
     def values(self, array: NDArray[Any]) -> None:
         """Check the values."""
-        if not array.size:
+        if not array.size or array.dtype.kind in BYTES:
             return
         if array.dtype.kind in "bU":
             _check_codes(array)
@@ -172,7 +173,7 @@ def _plain_dtype(descr: Any) -> np.dtype[Any]:
     if descr.lstrip("|<>=").startswith("O"):
         raise ValueError("it holds pickled Python objects, which could run code and are never loaded")
     dtype = np.dtype(descr) if _DESCR.fullmatch(descr) else None
-    if dtype is None or dtype.kind not in PLAIN or not dtype.itemsize:
+    if dtype is None or dtype.kind not in PLAIN + BYTES or not dtype.itemsize:
         raise ValueError(f"values of type {descr!r} are not read")
     return dtype
 

@@ -15,6 +15,7 @@ _KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+_PIECE_BYTES = 1 << 20
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # a pipe that takes the file's place between stat and open
 
 
@@ -39,10 +40,14 @@ def read_regular(path: Path, *, most: int) -> bytes:
     """Return the bytes of the regular file `path`; `FileTooLargeError` if they are more than `most`."""
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
-        data = b"" if size > most else file.read(most + 1)  # some files, such as those of /proc, have no size
-    if max(size, len(data)) > most:
-        raise FileTooLargeError(f"it has {max(size, len(data)):,} bytes, more than the {most:,} allowed")
-    return data
+        pieces = [file.read(size)] if size <= most else []
+        # some files, such as those of /proc, have more than their size says; one growing has no end
+        while pieces and size <= most and (piece := file.read(_PIECE_BYTES)):
+            pieces.append(piece)
+            size = sum(map(len, pieces))
+    if size > most:
+        raise FileTooLargeError(f"it has {size:,} bytes, more than the {most:,} allowed")
+    return b"".join(pieces)
 
 
 def _opener(path: str, flags: int) -> int:

@@ -1,10 +1,11 @@
 """Detection of a label file's or folder's format by suffix and content."""
 
+from itertools import islice
 from pathlib import Path
 from posixpath import splitext
 
 from toolkit.errors import LabelError
-from toolkit.files.text import IMAGE_COLUMNS, listed
+from toolkit.files.text import IMAGE_COLUMNS, listed, quoted, read_csv
 from toolkit.images.hints import may_be_image
 from toolkit.labels.raw import TAG_COLUMNS
 from toolkit.labels.readers._csv import peek_csv
@@ -28,7 +29,7 @@ def detect_format(path: Path, encoding: str = "utf-8") -> str:
         return _BY_SUFFIX[suffix]
     if suffix != ".csv":
         raise LabelError(
-            f"{path}: no label format has the suffix {suffix!r}; considered: csv and onehot (.csv), "
+            f"{path}: no label format has the suffix {quoted(suffix)}; considered: csv and onehot (.csv), "
             "npz (.npz), coco (.json), and voc, sidecar and folders (a folder); name one with --format"
         )
     return _detect_csv(path, encoding)
@@ -39,6 +40,7 @@ def _detect_csv(path: Path, encoding: str) -> str:
     if peek.format is not None:
         return peek.format
     if not peek.header:
+        list(islice(read_csv(path, error=LabelError, encoding=encoding), 2))  # says why, if it can
         raise LabelError(f"{path} is empty or not a csv; considered: csv, onehot")
     if peek.image is None:
         raise LabelError(

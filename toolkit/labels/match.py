@@ -10,6 +10,7 @@ import numpy as np
 
 from toolkit.arrays.types import RowNumbers
 from toolkit.errors import LabelError
+from toolkit.files.text import quoted
 from toolkit.labels.space import nfc
 from toolkit.labels.table import LabelTable
 from toolkit.runtime.messages import counted
@@ -164,6 +165,6 @@ def _nothing_matches(ids: Sequence[str], table: LabelTable) -> str:
     if not len(ids):
         return f"there are no images to match with the labels of {table.source}"
     return (
-        f"no image matches a label of {table.source}: an image is {ids[0]!r}, a label row is for "
-        f"{table.ids[0]!r}; give the label file of these images, or write its paths relative to itself"
+        f"no image matches a label of {table.source}: an image is {quoted(ids[0])}, a label row is for "
+        f"{quoted(table.ids[0])}; give the label file of these images, or write its paths relative to itself"
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 import scipy.sparse as sp
 
 from toolkit.errors import OptionError
+from toolkit.files.text import named, quoted
 from toolkit.labels.space import LabelSpace, boolean_csr
 
 TAG_COLUMNS = (
@@ -72,7 +73,7 @@ class RawLabels:
 
     def place(self, row: int) -> str:
         """Return the place of `row`, such as ``line 12``."""
-        return f"{self.unit} {self.places[row]}"
+        return f"{self.unit} {named(self.places[row])}"
 
 
 @dataclass
@@ -107,7 +108,7 @@ class RowCollector:
 def parse_separator(text: str, *, option: str = "--separator") -> str:
     """Return the character that `text` stands for; `OptionError` if it is not a separator of tags."""
     if text not in _SEPARATORS:
-        raise OptionError(f"{option} got {text!r}; allowed are , | ; space tab")
+        raise OptionError(f"{option} got {quoted(text)}; allowed are , | ; space tab")
     return _SEPARATORS[text]
 
 

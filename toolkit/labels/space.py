@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 
 from toolkit.arrays.types import BoolArray, RowNumbers
 from toolkit.errors import LabelError
-from toolkit.files.text import decode_text, need_column, read_bytes, read_csv, split_lines
+from toolkit.files.text import decode_text, need_column, quoted, read_bytes, read_csv, split_lines
 from toolkit.runtime.messages import counted
+
+MOST_BYTES = 16 << 20
+"""Most bytes of a tag list: a million tags."""
 
 _TAG_LIST_COLUMNS = ("name", "tag", "label")  # wd-tagger's selected_tags.csv has tag_id,name,category,count
 
@@ -51,7 +54,7 @@ class LabelSpace:
             first = columns.setdefault(nfc(tag), column)
             if first != column:
                 raise LabelError(
-                    f"tag {tag!r} is listed twice, as number {first + 1} and {column + 1}; drop one"
+                    f"tag {quoted(tag)} is listed twice, as number {first + 1} and {column + 1}; drop one"
                 )
         object.__setattr__(self, "_columns", columns)
 
@@ -75,7 +78,7 @@ class LabelSpace:
                 column = self.column(tag)
                 if column is None:
                     raise LabelError(
-                        f"tag {tag!r} of row {number} is not among the {counted(len(self), 'tag')}; "
+                        f"tag {quoted(tag)} of row {number} is not among the {counted(len(self), 'tag')}; "
                         "add it to the tag list or drop it"
                     )
                 columns.append(column)
@@ -116,7 +119,9 @@ class LabelSpace:
                 )
             first = seen.setdefault(nfc(tag), number)
             if first != number:
-                raise LabelError(f"{path} line {number}: tag {tag!r} is on line {first} already; remove one")
+                raise LabelError(
+                    f"{path} line {number}: tag {quoted(tag)} is on line {first} already; remove one"
+                )
         return cls(tuple(tag for _, tag in lines))
 
     def write(self, path: Path) -> None:
@@ -124,7 +129,8 @@ class LabelSpace:
         for tag in self.tags:
             if tag != tag.strip() or split_lines(tag) != [tag]:
                 raise LabelError(
-                    f"tag {tag!r} cannot be a line of {path}: it has a line break or outer blanks; rename it"
+                    f"tag {quoted(tag)} cannot be a line of {path}: it has a line break or outer blanks; "
+                    "rename it"
                 )
         path.write_text("".join(f"{tag}\n" for tag in self.tags), encoding="utf-8", newline="\n")
 
@@ -153,7 +159,7 @@ def _canonical(
 
 def _tag_lines(path: Path, encoding: str) -> list[tuple[int, str]]:
     """Return (line, stripped tag) of a tag list, blank lines included."""
-    data = read_bytes(path, error=LabelError)
+    data = read_bytes(path, error=LabelError, most=MOST_BYTES)
     encoding = _utf8_or(encoding, data)
     if path.suffix.lower() != ".csv":
         text = decode_text(data, name=path, error=LabelError, encoding=encoding)

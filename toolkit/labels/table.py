@@ -9,6 +9,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from toolkit.errors import LabelError
+from toolkit.files.text import quoted
 from toolkit.labels.raw import RawLabels, ReaderOptions
 from toolkit.labels.space import LabelSpace, map_columns, nfc
 from toolkit.runtime.messages import counted
@@ -89,7 +90,7 @@ def _merge_repeats(raw: RawLabels, source: Path) -> RawLabels:
         before = first.setdefault(image, row)
         if before != row and not np.array_equal(_row(raw.Y, before), _row(raw.Y, row)):
             raise LabelError(
-                f"{source}: {image!r} has different tags on {raw.place(before)} and {raw.place(row)}; "
+                f"{source}: {quoted(image)} has different tags on {raw.place(before)} and {raw.place(row)}; "
                 "keep the right row"
             )
     kept = list(first.values())
@@ -118,8 +119,8 @@ def _check_unknown(raw: RawLabels, source: Path, options: ReaderOptions) -> list
     row = int(np.searchsorted(raw.Y.indptr, uses[0], side="right")) - 1
     more = f" (and {counted(others, 'more unknown tag')})" if others else ""
     raise LabelError(
-        f"{source} {raw.place(row)}: tag {raw.tags[columns[0]]!r} of image {raw.ids[row]!r} is not among the "
-        f"{counted(len(options.tags), 'tag')} of {options.tags_name}{more}; "
+        f"{source} {raw.place(row)}: tag {quoted(raw.tags[columns[0]])} of image {quoted(raw.ids[row])} "
+        f"is not among the {counted(len(options.tags), 'tag')} of {options.tags_name}{more}; "
         "correct it, add it to the list, or drop such tags with --ignore-unknown-tags"
     )
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,33 @@ def test_sidecar__unknown_tag_names_the_text(tmp_path):
         LabelError, match=r"images file a\.txt: tag 'zebra' of image 'a\.jpg' is not among the 1 tag of"
     ):
         read_labels(tmp_path / "images", tags=tmp_path / "tags.txt")
+
+
+def test_sidecar__a_text_without_end_and_a_name_that_is_none(tmp_path):
+    tree(tmp_path, {"a\n\x1b[31m.jpg": "", "a\n\x1b[31m.txt": "x" * 2**20 + "y"})
+    with pytest.raises(
+        LabelError, match=r"it has 1,048,577 bytes, more than the 1,048,576 allowed"
+    ) as caught:
+        read_labels(tmp_path)
+    assert str(caught.value).isprintable()
+    tree(tmp_path, {"a\n\x1b[31m.txt": "\x1b[31m\n"})
+    tree(tmp_path / "x", {"tags.txt": "x\n"})
+    with pytest.raises(LabelError, match=r"tag '\\x1b\[31m' of image 'a\\n\\x1b\[31m\.jpg'") as caught:
+        read_labels(tmp_path, tags=tmp_path / "x" / "tags.txt", format="sidecar")
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs pipes in the file system")
+@pytest.mark.parametrize(("format", "ending"), [("sidecar", "txt"), ("voc", "xml")])
+def test_folders_of_texts__pipes_are_no_files(tmp_path, format, ending):
+    tree(tmp_path, {"a.jpg": ""})
+    os.mkfifo(tmp_path / f"a.{ending}")
+    with pytest.raises(LabelError, match="has no"):
+        read_labels(tmp_path, format=format)
+    (tmp_path / f"a.{ending}").unlink()
+    (tmp_path / f"a.{ending}").symlink_to("/dev/zero")
+    with pytest.raises(LabelError, match="has no"):
+        read_labels(tmp_path, format=format)
 
 
 def test_sidecar__nothing_to_read(tmp_path):
@@ -233,15 +261,30 @@ def test_coco__contradictions(tmp_path, images, annotations, categories, message
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is not COCO instances json: Invalid JSON: EOF while parsing"),
-        ("[]", "is not COCO instances json: Input should be an object"),
-        ('{"images": [], "annotations": []}', "is not COCO instances json: categories: Field required"),
+        ("{", "json: Input data was truncated; give one with images, annotations and categories"),
+        ("", "json: Input data was truncated"),
+        ("[]", "json: Expected `object`, got `array`"),
+        ("5", "json: Expected `object`, got `int`"),
+        ('{"images": [], "annotations": []}', "json: Object missing required field `categories`"),
         (
             '{"images": [{"id": 1}], "annotations": [], "categories": []}',
-            r"images\.0\.file_name: Field required",
+            r"json: Object missing required field `file_name` - at `\$\.images\[0\]`",
         ),
-        ("[" * 100_000, "is not COCO instances json: Invalid JSON"),
+        (
+            '{"images": [{"id": true, "file_name": "a.jpg"}], "annotations": [], "categories": []}',
+            r"json: Expected `int \| float \| str`, got `bool` - at `\$\.images\[0\]\.id`",
+        ),
+        ('{"info": NaN, "images": []}', r"json: JSON is malformed: invalid character \(byte 9\)"),
+        ('{"info": "\\ud800", "images": []}', r"json: JSON is malformed: unexpected end of hex escape"),
+        ('{"info": ' + "[" * 1_000_000, "json: it is nested too deeply"),
+        ('{"info": ' + '{"a":' * 1_000_000, "json: it is nested too deeply"),
+        ("[" * 1_000_000, "json: Expected `object`, got `array`"),
+        (
+            '{"images": [{"id": ' + "9" * 5_000 + ', "file_name": "a"}]}',
+            r"json: .* - at `\$\.images\[0\]\.id`",
+        ),
     ],
+    ids=lambda each: each[:30],
 )
 def test_coco__another_json(tmp_path, text, message):
     path = tmp_path / "i.json"
@@ -249,6 +292,34 @@ def test_coco__another_json(tmp_path, text, message):
     with pytest.raises(LabelError, match=message) as caught:
         read_labels(path)
     assert "\n" not in str(caught.value)
+
+
+def test_coco__equal_numbers_are_one_id_and_of_equal_keys_the_last_counts(tmp_path):
+    path = tmp_path / "i.json"
+    big = 10**30
+    text = coco(
+        [(1, "a.jpg"), (big, "b.jpg"), ("1", "c.jpg")], [(1.0, 2), (big, 3), ("1", 3)], [(2, "x"), (3, "y")]
+    )
+    path.write_text(text.replace('"info"', '"images": [], "info"'), encoding="utf-8")
+    assert as_dict(read_labels(path)) == {"a.jpg": ["x"], "b.jpg": ["y"], "c.jpg": ["y"]}
+
+
+def test_coco__names_of_any_length_and_kind_make_one_short_line(tmp_path):
+    path = tmp_path / "i.json"
+    path.write_text(coco([("a\nb\u202e" * 10**5, "a.jpg")] * 2, [], [(1, "x")]), encoding="utf-8")
+    with pytest.raises(
+        LabelError, match=r"two images have the id 'a\\nb\\u202e.*'\.\.\. \(400,000 characters\);"
+    ) as caught:
+        read_labels(path)
+    assert str(caught.value).removeprefix(str(path)).isprintable()
+
+
+def test_coco__a_file_without_end_is_refused(tmp_path):
+    path = tmp_path / "i.json"
+    with path.open("wb") as file:
+        file.truncate(3 << 30)
+    with pytest.raises(LabelError, match=r"it has 3,221,225,472 bytes, more than the 2,147,483,648 allowed"):
+        read_labels(path)
 
 
 def test_coco__gb18030(tmp_path):
@@ -307,7 +378,19 @@ OUTSIDE = '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/hostname">]>' + voc("1.jp
         ("", r"1\.xml is not readable xml \(no element found"),
         (BOMB, r"1\.xml is not readable xml \(EntitiesForbidden"),
         (OUTSIDE, r"1\.xml is not readable xml \(EntitiesForbidden"),
-        ("<html/>", r"1\.xml is not a Pascal VOC annotation: its root is <html>, not <annotation>"),
+        (
+            "<!DOCTYPE a [<!ENTITY " + "x" * 9999 + " 'y'>]><a/>",
+            r"not readable xml \(EntitiesForbidden\(.{182}\.\.\.\);",
+        ),
+        ("<a>" * 200_000, r"1\.xml is not readable xml \(no element found"),
+        (
+            "<a>" * 3_000_000,
+            r"1\.xml cannot be read \(it has 9,000,000 bytes, more than the 8,388,608 allowed",
+        ),
+        ('<?xml version="1.0" encoding="x"?><a/>', r"1\.xml is not readable xml \(unknown encoding: x"),
+        ('<?xml version="1.0" encoding="zip"?><a/>', r"1\.xml is not readable xml \('zip' is not a text enc"),
+        ('<a xmlns="\\x&#10;&#27;"/>', r"its root is '{\\\\x\\n.*', not|is not readable xml"),
+        ("<html/>", r"1\.xml is not a Pascal VOC annotation: its root is 'html', not 'annotation'"),
         (voc(" "), r"1\.xml: an <annotation> has no <filename>; fill it in"),
         (voc("1.jpg", ""), r"1\.xml: an <object> has no <name>; fill it in"),
     ],

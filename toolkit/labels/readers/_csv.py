@@ -1,13 +1,11 @@
 """Shared by the readers of csv files: the image column, and the first rows to detect the format."""
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from toolkit.errors import LabelError
-from toolkit.files.text import IMAGE_COLUMNS, codec_name, find_column, marked_encoding, need_column, read_csv
+from toolkit.files.text import IMAGE_COLUMNS, find_column, first_rows, need_column, quoted, read_csv
 from toolkit.labels.raw import TAG_COLUMNS, ReaderOptions
 
 BITS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1, "False": 0, "True": 1}
@@ -55,7 +53,7 @@ class Peek:
             return "the first row and the header differ in length" if self.row else "there are no rows"
         for column, cell in enumerate(self.row):
             if column != self.image and cell.strip().casefold() not in BITS:
-                return f"column {self.header[column]!r} holds {cell!r}"
+                return f"column {quoted(self.header[column])} holds {quoted(cell)}"
         return None
 
 
@@ -64,15 +62,6 @@ def peek_csv(path: Path, encoding: str = "utf-8") -> Peek:
 
     A file that is not a csv gives an empty header. `LabelError` if the file cannot be opened.
     """
-    try:
-        with path.open("rb") as raw:
-            marked = marked_encoding(raw.read(4))
-        codec = marked or codec_name(encoding)
-        with path.open(encoding=codec, errors="replace", newline="") as stream:
-            rows = list(islice(filter(None, csv.reader(stream)), 2))
-    except OSError as reason:
-        raise LabelError(f"{path} cannot be read ({reason.strerror or reason})") from reason
-    except (csv.Error, UnicodeError):
-        rows = []
+    rows = first_rows(path, 2, error=LabelError, encoding=encoding)
     header, row = (*rows, [], [])[:2]
-    return Peek([cell.removeprefix("\ufeff") for cell in header], row)
+    return Peek(header, row)

@@ -1,7 +1,6 @@
 """A multi-hot matrix in an ``.npz``, with a csv for its rows and a tag list for its columns."""
 
-import zipfile
-import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,9 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from toolkit.errors import LabelError
-from toolkit.files.text import IMAGE_COLUMNS, listed
+from toolkit.files.npy import BYTES, PLAIN, Expected, shape_text
+from toolkit.files.npz import Archive, open_npz
+from toolkit.files.text import IMAGE_COLUMNS, listed, named, quoted, shortened
 from toolkit.labels.raw import RawLabels, ReaderOptions, RowCollector
 from toolkit.labels.readers import csv_tags
 from toolkit.labels.readers._csv import image_rows, peek_csv
@@ -24,7 +25,17 @@ TAG_LISTS = ("valid_tags.txt", "tags.txt")
 """Tag lists looked for beside the matrix; the first is the contest's."""
 
 _BLOCK_BYTES = 64 << 20
-_DAMAGE = (ValueError, EOFError, OSError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+_MOST_AXIS = 2**31 - 2  # of images or tags
+_LEAST_BYTES = 64 << 20
+_NUMBERS = Expected(kinds="biuf", finite=False)  # NaN is named as a value that is neither 0 nor 1
+_INDICES = Expected(kinds="iu")
+_FORMS = {
+    "csr": ("indices", "indptr"),
+    "csc": ("indices", "indptr"),
+    "bsr": ("indices", "indptr"),
+    "coo": ("row", "col"),
+    "dia": ("offsets",),
+}
 
 
 def read(path: Path, options: ReaderOptions) -> RawLabels:
@@ -38,49 +49,92 @@ def read(path: Path, options: ReaderOptions) -> RawLabels:
     csv or tag list in size; csv or tag list are missing or ambiguous; csv and matrix disagree about most
     images.
     """
-    Y = _read_matrix(path)
     space, tags_name = _tag_list(path, options)
-    if Y.shape[1] != len(space):
+    tables = _tables_beside(path, options)
+    matrix = _read_matrix(path, max(len(table.ids) for table in tables.values()) * len(space))
+    if matrix.shape[1] != len(space):
         raise LabelError(
-            f"{path} has {counted(Y.shape[1], 'column')} but {tags_name} {counted(len(space), 'tag')}; "
+            f"{path} has {counted(matrix.shape[1], 'column')} but {tags_name} {counted(len(space), 'tag')}; "
             "give the list the matrix was made with by --tags"
         )
-    order, rows = _rows_beside(path, Y.shape[0], options)
-    if Y.shape[0] != len(rows.ids):
+    order, rows = _rows_of(tables, matrix.shape[0], path)
+    if matrix.shape[0] != len(rows.ids):
         raise LabelError(
-            f"{path} has {counted(Y.shape[0], 'row')} but {order} {counted(len(rows.ids), 'row')}; "
-            "they must list the same images in the same order"
+            f"{path} has {counted(matrix.shape[0], 'row')} but {named(order)} "
+            f"{counted(len(rows.ids), 'row')}; they must list the same images in the same order"
         )
-    notes = (f"rows as in {order}, columns as in {tags_name}", *_compare(Y, space, rows, path, order))
-    return RawLabels(rows.ids, space.tags, Y, order.parent, rows.places, f"{order.name} line", True, notes)
+    # not before the shape is known to be right: a few bytes can stand for a matrix of many rows
+    Y = _from_dense(matrix, path) if isinstance(matrix, np.ndarray) else _from_sparse(matrix, path)
+    notes = (f"rows as in {named(order)}, columns as in {tags_name}", *_compare(Y, space, rows, path, order))
+    return RawLabels(
+        rows.ids, space.tags, Y, order.parent, rows.places, f"{named(order.name)} line", True, notes
+    )
 
 
-def _read_matrix(path: Path) -> sp.csr_array:
+def _read_matrix(path: Path, cells: int) -> Any:
+    """Return the matrix as it is saved: a numeric array of two axes, or sparse in any of `_FORMS`.
+
+    It should have as many `cells`; much larger arrays are refused before they are unpacked.
+    """
+    most = max(_LEAST_BYTES, 2 * cells * np.dtype(np.float64).itemsize)
     try:
-        if not zipfile.is_zipfile(path):
-            raise LabelError(f"{path} is not an .npz archive despite its name; save it with numpy.savez")
-        with np.load(path, allow_pickle=False) as archive:
-            keys = archive.files
-            if {"format", "shape", "data"} <= set(keys):
-                return _from_sparse(path)
-            if KEY not in keys and len(keys) != 1:
-                raise LabelError(
-                    f"{path} holds the arrays {listed(keys)}; name the matrix {KEY!r} or keep it alone"
-                )
-            return _from_dense(archive[KEY if KEY in keys else keys[0]], path)
-    except _DAMAGE as reason:
-        if "allow_pickle" in str(reason):
-            raise LabelError(
-                f"{path} holds pickled objects, which could run code and are never loaded; "
-                "save a plain array of 0 and 1 with numpy.savez"
-            ) from reason
-        raise LabelError(f"{path} is not a readable .npz ({reason}); write it again") from reason
+        with open_npz(path) as archive:
+            if {"format", "shape", "data"} <= set(archive.names):
+                return _sparse(archive, most)
+            array = archive.read(_key(archive.names, path), Expected(kinds=PLAIN, finite=False), most=most)
+    except OSError as reason:
+        raise LabelError(f"{path} cannot be read ({reason.strerror or reason})") from reason
+    except ValueError as reason:
+        raise LabelError(
+            f"{path} is not a readable .npz ({shortened(reason)}); write it again with numpy.savez"
+        ) from reason
+    if array.ndim != 2 or array.dtype.kind not in _NUMBERS.kinds:
+        raise LabelError(
+            f"{path} holds an array of shape {shape_text(array.shape)} and type {array.dtype}; "
+            "a multi-hot matrix is numeric and has two axes (images, tags)"
+        )
+    return array
 
 
-def _from_sparse(path: Path) -> sp.csr_array:
-    matrix = sp.load_npz(path)
-    if hasattr(matrix, "check_format"):
-        matrix.check_format(full_check=True)  # later, indices are not checked
+def _key(names: list[str], path: Path) -> str:
+    if KEY not in names and len(names) != 1:
+        raise LabelError(f"{path} holds the arrays {listed(names)}; name the matrix {KEY!r} or keep it alone")
+    return KEY if KEY in names else names[0]
+
+
+def _sparse(archive: Archive, most: int) -> Any:
+    """Return the matrix that `scipy.sparse.save_npz` wrote; `ValueError` if an index of it is wrong."""
+    form = archive.read("format", Expected(kinds=BYTES + "U", shape=()), most=most).item()
+    form = form.decode("latin-1") if isinstance(form, bytes) else form
+    if form not in _FORMS:
+        raise ValueError(f"its sparse format is {quoted(form)}; known are {', '.join(_FORMS)}")
+    N, L = archive.read("shape", Expected(kinds="iu", shape=(2,), low=0, high=_MOST_AXIS), most=most).tolist()
+    data = archive.read("data", _NUMBERS, most=most)
+    first, *second = (archive.read(name, _INDICES, most=most) for name in _FORMS[form])
+    if form == "coo":
+        return sp.coo_array((data, (first, *second)), shape=(N, L))  # checks its indices itself
+    if form == "dia":
+        diagonals: Any = sp.dia_array
+        return diagonals((data, first), shape=(N, L)).tocoo()  # not by compiled code
+    block = data.shape[1:] if form == "bsr" else (1, 1)
+    if len(block) != 2 or 0 in block or N % block[0] or L % block[1]:
+        raise ValueError(f"its blocks of {shape_text(block)} do not fill {N} x {L}")
+    axes = (N // block[0], L // block[1])
+    _check_compressed(first, second[0], *(axes[::-1] if form == "csc" else axes))
+    return getattr(sp, f"{form}_array")((data, first, *second), shape=(N, L))
+
+
+def _check_compressed(indices: NDArray[Any], ends: NDArray[Any], N: int, L: int) -> None:
+    """Raise `ValueError` if compiled code would follow a wrong index; scipy's own check passes over some."""
+    if indices.ndim != 1 or ends.shape != (N + 1,):
+        raise ValueError(f"indptr has the shape {shape_text(ends.shape)}, not {N + 1}")
+    if ends[0] != 0 or ends[-1] != len(indices) or (ends[1:] < ends[:-1]).any():
+        raise ValueError("indptr does not ascend from 0 to the number of indices")
+    if len(indices) and not 0 <= indices.min() <= indices.max() < L:
+        raise ValueError(f"indices go from {indices.min()} to {indices.max()}, allowed are 0 to {L - 1}")
+
+
+def _from_sparse(matrix: Any, path: Path) -> sp.csr_array:
     Y = sp.csr_array(matrix)
     Y.sum_duplicates()
     Y.eliminate_zeros()
@@ -89,11 +143,6 @@ def _from_sparse(path: Path) -> sp.csr_array:
 
 
 def _from_dense(array: NDArray[Any], path: Path) -> sp.csr_array:
-    if array.ndim != 2 or array.dtype.kind not in "biuf":
-        raise LabelError(
-            f"{path} holds an array of shape {array.shape} and type {array.dtype}; "
-            "a multi-hot matrix is numeric and has two axes (images, tags)"
-        )
     # in blocks: the mask of a whole contest matrix takes as much memory again
     step = max(1, _BLOCK_BYTES // max(1, array.shape[1] * array.itemsize))
     blocks = []
@@ -125,8 +174,8 @@ def _tag_list(path: Path, options: ReaderOptions) -> tuple[LabelSpace, str]:
     return LabelSpace.read(beside[0], encoding=options.encoding), str(beside[0])
 
 
-def _rows_beside(path: Path, n_rows: int, options: ReaderOptions) -> tuple[Path, RawLabels]:
-    """Return the csv beside `path` that lists its images, of several the one with `n_rows`, and its rows."""
+def _tables_beside(path: Path, options: ReaderOptions) -> Mapping[Path, RawLabels]:
+    """Return the rows of every csv beside `path` that may list its images, those with tags first of all."""
     peeks = {
         other: peek_csv(other, options.encoding)
         for other in sorted(path.parent.glob("*.csv"))
@@ -140,12 +189,16 @@ def _rows_beside(path: Path, n_rows: int, options: ReaderOptions) -> tuple[Path,
             f"put one there, its column named one of {', '.join(IMAGE_COLUMNS)}"
         )
     read_rows = csv_tags.read if tagged else _read_images
-    tables = {other: read_rows(other, options) for other in candidates}
-    fitting = [other for other, table in tables.items() if len(table.ids) == n_rows] or candidates
+    return {other: read_rows(other, options) for other in candidates}
+
+
+def _rows_of(tables: Mapping[Path, RawLabels], n_rows: int, path: Path) -> tuple[Path, RawLabels]:
+    """Return the table of `n_rows` and its csv, or the only one of another length."""
+    fitting = [other for other, table in tables.items() if len(table.ids) == n_rows] or list(tables)
     if len(fitting) > 1:
         raise LabelError(
             f"more than one csv beside {path} could say which image each row is: "
-            f"{', '.join(other.name for other in fitting)}; leave only the right one beside it"
+            f"{listed([other.name for other in fitting])}; leave only the right one beside it"
         )
     return fitting[0], tables[fitting[0]]
 
@@ -167,9 +220,9 @@ def _compare(Y: sp.csr_array, space: LabelSpace, rows: RawLabels, path: Path, or
     differing = np.flatnonzero(np.diff(difference.indptr))
     if not len(differing):
         return ()
-    first = f"first {rows.ids[differing[0]]!r}, line {rows.places[differing[0]]}"
+    first = f"first {quoted(rows.ids[differing[0]])}, line {rows.places[differing[0]]}"
     count = f"{len(differing):,} of {len(rows.ids):,} images"
-    text = f"{path} and {order} disagree about the tags of {count} ({first})"
+    text = f"{path} and {named(order)} disagree about the tags of {count} ({first})"
     if 2 * len(differing) > len(rows.ids):
         raise LabelError(
             f"{text}; give the tag list the matrix was made with by --tags, the separator of the csv by "

@@ -5,6 +5,7 @@ from itertools import compress
 from pathlib import Path
 
 from toolkit.errors import LabelError
+from toolkit.files.text import quoted
 from toolkit.labels.raw import RawLabels, ReaderOptions, RowCollector
 from toolkit.labels.readers._csv import BITS, image_rows
 from toolkit.labels.space import nfc
@@ -37,11 +38,11 @@ def _tag_names(header: Sequence[str], image: int, path: Path) -> list[str]:
                 f"{path}: column {column + 1} has no name (a pandas index? write it with index=False)"
             )
         if nfc(tag) in tags:
-            raise LabelError(f"{path} has two columns {tag!r}; rename or drop one")
+            raise LabelError(f"{path} has two columns {quoted(tag)}; rename or drop one")
         tags[nfc(tag)] = tag
     if not tags:
         raise LabelError(
-            f"{path} has no column besides {header[image]!r}; a one-hot csv has one 0/1 column a tag"
+            f"{path} has no column besides {quoted(header[image])}; a one-hot csv has one 0/1 column a tag"
         )
     return list(tags.values())
 
@@ -54,7 +55,7 @@ def _bits(cells: list[str], tags: list[str], place: str) -> list[int]:
     if -1 in bits:
         column = bits.index(-1)
         raise LabelError(
-            f"{place}, column {tags[column]!r}: {cells[column]!r} is neither 0 nor 1 "
+            f"{place}, column {quoted(tags[column])}: {quoted(cells[column])} is neither 0 nor 1 "
             "(0.0, 1.0, true, false are accepted too); correct the cell"
         )
     return bits

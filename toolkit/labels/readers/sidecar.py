@@ -10,6 +10,9 @@ from toolkit.labels.raw import RawLabels, ReaderOptions, RowCollector, split_tag
 from toolkit.labels.readers._files import files_of
 from toolkit.runtime.messages import counted
 
+MOST_BYTES = 1 << 20
+"""Most bytes of a ``.txt``: 7,000 tags have less than a quarter of that."""
+
 
 def read(path: Path, options: ReaderOptions) -> RawLabels:
     """Read ``a.txt`` as the tags of ``a.jpg``, separated by the separator, one a line, or both.
@@ -25,7 +28,8 @@ def read(path: Path, options: ReaderOptions) -> RawLabels:
     for name in images:
         text = texts.get(splitext(name)[0])
         if text is not None:
-            lines = split_lines(read_text(path / text, error=LabelError, encoding=options.encoding))
+            content = read_text(path / text, error=LabelError, encoding=options.encoding, most=MOST_BYTES)
+            lines = split_lines(content)
             labels.add(name, [tag for line in lines for tag in split_tags(line, options.separator)], text)
     if not labels.ids:
         raise LabelError(f"{path} has no image with a .txt of the same name beside it; a sidecar folder has")

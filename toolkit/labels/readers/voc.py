@@ -8,9 +8,12 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from toolkit.errors import LabelError
-from toolkit.files.text import decode_text, read_bytes
+from toolkit.files.text import codec_name, decode_text, named, quoted, read_bytes, shortened
 from toolkit.labels.raw import RawLabels, ReaderOptions, RowCollector
 from toolkit.labels.readers._files import files_of
+
+MOST_BYTES = 8 << 20
+"""Most bytes of an ``.xml``: 10,000 objects have less than half of that."""
 
 
 def read(path: Path, options: ReaderOptions) -> RawLabels:
@@ -32,23 +35,27 @@ def read(path: Path, options: ReaderOptions) -> RawLabels:
 
 
 def _parse(path: Path, encoding: str) -> Element:
-    data = read_bytes(path, error=LabelError)
-    plain = encoding.casefold().replace("_", "-") in ("utf-8", "utf8")
+    data = read_bytes(path, error=LabelError, most=MOST_BYTES)
+    plain = codec_name(encoding) == "utf-8-sig"
     try:
         # the parser obeys the encoding that the file declares
         text = data if plain else decode_text(data, name=path, error=LabelError, encoding=encoding)
         root: Element = fromstring(text)
-    except (ParseError, ValueError, DefusedXmlException) as reason:
+    except (ParseError, ValueError, LookupError, DefusedXmlException) as reason:
         if plain:
             decode_text(data, name=path, error=LabelError)  # explains a wrong encoding
-        raise LabelError(f"{path} is not readable xml ({reason}); write it again or remove it") from reason
+        raise LabelError(
+            f"{named(path)} is not readable xml ({shortened(reason)}); write it again or remove it"
+        ) from reason
     if root.tag != "annotation":
-        raise LabelError(f"{path} is not a Pascal VOC annotation: its root is <{root.tag}>, not <annotation>")
+        raise LabelError(
+            f"{named(path)} is not a Pascal VOC annotation: its root is {quoted(root.tag)}, not 'annotation'"
+        )
     return root
 
 
 def _text(element: Element, child: str, path: Path) -> str:
     text = (element.findtext(child) or "").strip()
     if not text:
-        raise LabelError(f"{path}: an <{element.tag}> has no <{child}>; fill it in")
+        raise LabelError(f"{named(path)}: an <{element.tag}> has no <{child}>; fill it in")
     return text

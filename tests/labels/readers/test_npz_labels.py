@@ -1,7 +1,10 @@
 """read_labels on the contest's three files: matrix, csv for the rows, tag list for the columns."""
 
 import csv
+import os
 import pickle
+import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -129,10 +132,12 @@ def test_values__not_a_matrix_of_numbers(contest, array):
 
 def test_pickle__is_refused(contest, tmp_path):
     path = save(contest, np.array([["x", {"a": 1}]], dtype=object))
-    with pytest.raises(LabelError, match="holds pickled objects, which could run code and are never loaded"):
+    with pytest.raises(
+        LabelError, match="holds pickled Python objects, which could run code and are never loaded"
+    ):
         read_labels(path)
     path.write_bytes(pickle.dumps(MATRIX))
-    with pytest.raises(LabelError, match=r"tag_train\.npz is not an \.npz archive despite its name"):
+    with pytest.raises(LabelError, match=r"it is not an \.npz archive \(File is not a zip file\)"):
         read_labels(path)
 
 
@@ -195,7 +200,7 @@ def test_row_order__ambiguous_names_the_candidates(contest):
     put(contest / "submit.csv", ROWS)
     with pytest.raises(
         LabelError,
-        match=r"more than one csv .*: submit\.csv, visual_china_train\.csv; leave only the right one",
+        match=r"more than one csv .*: 'submit\.csv', 'visual_china_train\.csv'; leave only the right one",
     ):
         read_labels(save(contest))
 
@@ -318,3 +323,74 @@ def test_miniature__without_a_list_csv_and_onehot_agree_on_the_tags_in_use(tmp_p
 def test_row_order__a_csv_of_another_length_is_not_it(contest):
     put(contest / "submit.csv", "img_path,tags\n9.jpg,天空\n")
     assert read_labels(save(contest)).ids == ("1.jpg", "2.jpg", "3.jpg", "4.jpg")
+
+
+def test_bomb__is_refused_before_it_is_unpacked(contest):
+    """300 MB of zeros in 1.3 MB."""
+    path = contest / "tag_train.npz"
+    header = {"descr": "|u1", "fortran_order": False, "shape": (100_000_000, 3)}
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("tag_train.npy", "w") as member,
+    ):
+        np.lib.format.write_array_header_1_0(member, header)
+        for _ in range(30):
+            member.write(bytes(10_000_000))
+    assert path.stat().st_size < 2_000_000
+    with pytest.raises(
+        LabelError, match=r"tag_train: it unpacks to 300,000,128 bytes; 67,108,864 are allowed"
+    ):
+        read_labels(path)
+
+
+@pytest.mark.parametrize("shape", [(2**40, 3), (4, 3, 2**30), (0, 2**62), (-4, 3)])
+def test_header__that_lies_is_refused(contest, shape):
+    path = contest / "tag_train.npz"
+    with zipfile.ZipFile(path, "w") as archive, archive.open("tag_train.npy", "w") as member:
+        np.lib.format.write_array_header_1_0(member, {"descr": "<f8", "fortran_order": False, "shape": shape})
+    with pytest.raises(
+        LabelError, match=r"is not a readable \.npz \(tag_train: |holds an array of|but .* 3 tags"
+    ):
+        read_labels(path)
+
+
+@pytest.mark.parametrize("form", ["csr", "csc", "coo", "bsr", "dia"])
+def test_sparse__wrong_indices_of_every_form_are_an_error(contest, form):
+    path = contest / "tag_train.npz"
+    sp.save_npz(path, getattr(sp, f"{form}_array")(MATRIX))
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    for name in sorted({"indices", "indptr", "row", "col", "offsets"} & set(arrays)):
+        wrong = arrays[name].copy()
+        wrong[-1] = (
+            wrong[0] if name == "offsets" else -7
+        )  # the same diagonal twice; an index before the first
+        save(contest, **{**arrays, name: wrong})
+        with pytest.raises(LabelError, match=r"is not a readable \.npz"):
+            read_labels(path)
+        save(contest, **{**arrays, name: wrong.astype(float)})
+        with pytest.raises(LabelError, match=rf"is not a readable \.npz \({name}: it holds float64"):
+            read_labels(path)
+    save(contest, **{**arrays, "shape": np.array([2**40, 3])})
+    with pytest.raises(LabelError, match=r"is not a readable \.npz \(shape: its values go from"):
+        read_labels(path)
+
+
+@pytest.mark.parametrize("form", ["csc", "coo"])
+def test_sparse__of_many_rows_that_are_not_there_is_refused_unconverted(contest, form, monkeypatch):
+    def never(*_):
+        pytest.fail("converted: 17 GB")
+
+    monkeypatch.setattr("toolkit.labels.readers.npz._from_sparse", never)
+    matrix = sp.coo_array(([1], ([0], [0])), shape=(2**31 - 3, 3))
+    save(contest)
+    sp.save_npz(contest / "tag_train.npz", sp.csc_array(matrix) if form == "csc" else matrix)
+    with pytest.raises(LabelError, match=r"has 2,147,483,645 rows but .*train\.csv 4 rows"):
+        read_labels(contest / "tag_train.npz")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs pipes in the file system")
+def test_pipe__is_refused_at_once(contest):
+    os.mkfifo(contest / "tag_train.npz")
+    with pytest.raises(LabelError, match=r"cannot be read \(it is a named pipe; give a regular file\)"):
+        read_labels(contest / "tag_train.npz")
