@@ -56,6 +56,10 @@ check: setup docs
 test: setup
 	$(PYTEST)
 
+# every command killed, and refused by the disk, at each of its disk operations: an hour; FAULTS='--step 9' tries fewer
+faults: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults $(FAULTS)
+
 # many damaged files through every reader; what went wrong is listed below the table
 FUZZ ?= 100000
 fuzz: setup
