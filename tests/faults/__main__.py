@@ -1,10 +1,12 @@
-"""``python -m tests.faults``: every command killed and refused at every disk operation; prints two tables."""
+"""``python -m tests.faults``: kills, refusals and races at every disk operation; prints three tables."""
 
 import argparse
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 from tests.faults.lab import COMMANDS, ERRORS, Lab, Tally
+from tests.faults.races import RACES, add_others, run_race
 
 
 def main() -> None:
@@ -34,6 +36,17 @@ def main() -> None:
     print("\n| command | killed at | survived | lost |\n|---|--:|--:|--:|", *kills, sep="\n")
     print(f"\n| command | {' | '.join(ERRORS)} |\n|---|{'--:|' * len(ERRORS)}", *errors, sep="\n")
     print("\n(moments / ended otherwise than in one line / lost)")
+    _print_races(given.step)
+
+
+def _print_races(step: int) -> None:
+    print("\n| race | moments | refused | old rows | new rows | wrong rows |\n|---|--:|--:|--:|--:|--:|")
+    with tempfile.TemporaryDirectory() as folder:
+        lab = Lab(Path(folder))
+        add_others(lab)
+        for name, race in RACES.items():
+            counts = asdict(run_race(lab, race, step))
+            print(f"| {name} | {' | '.join(map(str, counts.values()))} |", flush=True)
 
 
 if __name__ == "__main__":

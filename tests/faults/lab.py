@@ -10,6 +10,7 @@ import logging
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -158,6 +159,18 @@ def _call_here(function, *arguments, progress, **_):
     return resolve_name(function)(progress, *arguments)
 
 
+def start(command: tuple[str, ...], home: Path) -> "subprocess.Popen[str]":
+    """Start a command as a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "toolkit", *command],
+        cwd=home,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TOOLKIT_WEIGHTS": "random:0"},
+    )
+
+
 def counted(command: tuple[str, ...], home: Path) -> list[str]:
     """Return the kinds of the disk operations of a command, in order."""
     with tempfile.TemporaryDirectory() as folder:
@@ -270,16 +283,16 @@ class Lab:
     """A prepared folder, and for each command what is there before and after it."""
 
     def __init__(self, folder: Path) -> None:
-        self._home, self._base = folder / "home", folder / "base"
+        self._home, self.base = folder / "home", folder / "base"
         prepare(self._home)
         self.before = state(self._home)
-        self._home.rename(self._base)
+        self._home.rename(self.base)
         self._after: dict[str, tuple[list[str], dict[str, str]]] = {}
 
     @contextmanager
     def copy(self) -> Iterator[Path]:
         """Yield a copy of the prepared folder, always at one path: stores know where their images are."""
-        shutil.copytree(self._base, self._home)
+        shutil.copytree(self.base, self._home)
         try:
             yield self._home
         finally:

@@ -1,7 +1,6 @@
 """Signals end every command in one line, with 128 and the number of the signal, and its workers with it."""
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.faults.lab import COMMANDS, Lab, state
+from tests.faults.lab import COMMANDS, Lab, start, state
 from toolkit.experiment.leftovers import leftovers
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has other signals")
@@ -26,17 +25,6 @@ LINES = {
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     return Lab(tmp_path_factory.mktemp("lab"))
-
-
-def start(command, home):
-    return subprocess.Popen(
-        [sys.executable, "-m", "toolkit", *command],
-        cwd=home,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"TOOLKIT_WEIGHTS": "random:0"},
-    )
 
 
 def wait_until(condition, process):
