@@ -1,6 +1,8 @@
 """The short form of the fuzzing: some inputs for every reader, always the same, and what was found before."""
 
 import base64
+import functools
+import importlib.metadata
 import json
 import sys
 from pathlib import Path
@@ -25,6 +27,14 @@ SHORT = settings(
     phases=[Phase.generate, Phase.shrink],
     suppress_health_check=list(HealthCheck),
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_registry():
+    """Look plug-ins up once: that takes longer than the load of a head, and every load does it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("importlib.metadata.entry_points", functools.cache(importlib.metadata.entry_points))
+        yield
 
 
 @pytest.fixture(scope="module")
