@@ -18,6 +18,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)
 
 def _stop_one(lab: Lab, name: str, number: signal.Signals, after: float, counts: dict[str, int]) -> None:
     command = RUN[name]
+    old, new = lab.before, lab.before if name in READING else lab.undisturbed(name)[1]
     with lab.copy() as home:
         process = start(command, home)
         time.sleep(after)
@@ -31,7 +32,6 @@ def _stop_one(lab: Lab, name: str, number: signal.Signals, after: float, counts:
             counts["before Python started"] += early
             good = process.returncode == 128 + number and err.count("\n") == 1
             counts["other endings"] += not (early or good)
-        old, new = lab.before, lab.before if name in READING else lab.undisturbed(name)[1]
         now = state(home)
         counts["lost"] += any(now.get(key) not in (old[key], new[key]) for key in old if key != "prediction")
         start(command, home).communicate()
