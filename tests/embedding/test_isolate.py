@@ -57,7 +57,7 @@ def test_rows_and_reasons_are_the_same_with_and_without(entries):
         assert (image.row, image.reason) == (other.row, other.reason)
         assert [row.tobytes() for row in image.rows] == [row.tobytes() for row in other.rows]
     reasons = {entry.id: plain[slot].reason for slot, entry in entries if plain[slot].reason}
-    assert reasons["pipe.jpg"] == "is a pipe, not a regular file"
+    assert reasons["pipe.jpg"] == "is a named pipe, not a regular file"
     assert reasons["bad.jpg"].startswith("not an image Pillow can read")
     assert BUDGET._held == 0
 

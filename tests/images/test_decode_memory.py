@@ -1,5 +1,6 @@
 """The memory that decoding takes: estimates against what processes held, the budget, and refusals."""
 
+import gc
 import io
 import json
 import os
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -178,6 +180,27 @@ def test_budget_is_given_back_when_decoding_fails():
         raise ImageError("damaged")
     with budget.hold(100, 100):
         assert budget._held == 100
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
+def test_bytes_of_a_file_are_not_kept(format, monkeypatch):
+    """No reference in a circle keeps them until a garbage collection."""
+    kept = []
+
+    class Stream(images._Stream):
+        def __init__(self, data):
+            super().__init__(data)
+            kept.append(weakref.ref(self))
+
+    stream = io.BytesIO()
+    Image.new("RGB", (30, 20)).save(stream, format)
+    monkeypatch.setattr(images, "_Stream", Stream)
+    gc.disable()
+    try:
+        decoded = decode_image(stream.getvalue())
+        assert [each() for each in kept] == [None] and decoded.width == 30
+    finally:
+        gc.enable()
 
 
 # ---------------------------------------------------------------------- refusals

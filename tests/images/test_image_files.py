@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from toolkit.errors import ImageError, ManifestError
-from toolkit.images import files as module
-from toolkit.images.files import digest_of, digest_of_file, open_regular, read_content, special_kind
+from toolkit.files import regular as module
+from toolkit.files.regular import open_regular, special_kind
+from toolkit.images.files import digest_of, digest_of_file, read_content
 from toolkit.images.manifest import read_manifest
 from toolkit.images.options import ImagePolicy
 from toolkit.images.reading import read_file
@@ -40,7 +41,7 @@ def test_special_files_are_named_at_once(tmp_path):
             os.chdir(before)
         assert reason(tmp_path / "s.jpg") == "is a socket, not a regular file"
     for name in ("pipe.jpg", "link.jpg"):
-        assert reason(tmp_path / name) == "is a pipe, not a regular file"
+        assert reason(tmp_path / name) == "is a named pipe, not a regular file"
     assert reason(tmp_path / "folder.jpg") == "is a folder, not a regular file"
     for device in ("/dev/zero", "/dev/null"):
         assert reason(Path(device)) == "is a device, not a regular file"
@@ -57,7 +58,7 @@ def test_what_was_opened_counts_not_what_the_name_was(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "stat", lambda self: os.stat_result((stat.S_IFREG, *[0] * 9)))
     real = os.close
     monkeypatch.setattr(module.os, "close", lambda number: (opened.append(number), real(number)))
-    with pytest.raises(module.NotRegularError, match="^is a pipe, not a regular file$"):
+    with pytest.raises(module.NotRegularError, match="^it is a named pipe; give a regular file$"):
         open_regular(pipe)
     assert len(opened) == 1
 
@@ -98,7 +99,7 @@ def test_kinds():
 def test_source_that_is_no_file_is_one_line(tmp_path):
     for name in ("a.jpg", "a.csv"):
         os.mkfifo(tmp_path / name)
-        text = f"^{tmp_path / name} is a pipe, not a regular file; give a folder, a csv or one image$"
+        text = f"^{tmp_path / name} is a named pipe, not a regular file; give a folder, a csv or one image$"
         with pytest.raises(ManifestError, match=text):
             read_manifest(tmp_path / name)
     with pytest.raises(ManifestError, match="^/dev/zero is a device, not a regular file"):

@@ -130,7 +130,7 @@ def test_reasons_are_those_of_this_process(decoder, tmp_path):
         (picture()[:2000], r"truncated: the file ends before the picture does \(2,000 bytes\)"),
         (b"<html>", "looks like HTML"),
         (tmp_path / "gone.jpg", "file not found"),
-        (pipe, "is a pipe, not a regular file"),
+        (pipe, "is a named pipe, not a regular file"),
     ):
         with pytest.raises(ImageError, match=reason):
             decoder.read(source, name="a.jpg")

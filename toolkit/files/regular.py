@@ -5,29 +5,43 @@ A named pipe without a writer blocks its reader for ever, and ``/dev/zero`` neve
 
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
-_KINDS = (
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISFIFO, "a named pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
-_PIECE_BYTES = 1 << 20
-_NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # a pipe that takes the file's place between stat and open
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+# O_NONBLOCK: a pipe may take the file's place between stat and open; O_NOCTTY: a terminal must not become
+# this process's
+_PIECE_BYTES = 2**20
+_FLAGS = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY"))
 
 
 class NotRegularError(OSError):
-    """What is opened is no regular file; the message, without the path, says what it is and what to do."""
+    """What is opened is no regular file; the message, without the path, says what it is and what to do.
+
+    `kind` is what it is, such as ``a device``.
+    """
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"it is {kind}; give a regular file")
+        self.kind = kind
+
+
+def special_kind(mode: int) -> str:
+    """Return what a mode of `os.stat_result` is (``a folder``, ``a device``, ...); empty for a regular file."""
+    return "" if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "a special file")
 
 
 class FileTooLargeError(OSError):
     """A file has more bytes than its reader takes; the message, without the path, says both numbers."""
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """Open `path` for reading bytes; `NotRegularError` if it is a folder, pipe, socket or device.
 
     Links are followed. Nothing blocks: neither the opening nor a read.
@@ -51,7 +65,7 @@ def read_regular(path: Path, *, most: int) -> bytes:
 
 
 def _opener(path: str, flags: int) -> int:
-    descriptor = os.open(path, flags | _NO_WAIT)
+    descriptor = os.open(path, flags | _FLAGS)
     try:
         _refuse(os.fstat(descriptor).st_mode)
     except OSError:
@@ -61,6 +75,5 @@ def _opener(path: str, flags: int) -> int:
 
 
 def _refuse(mode: int) -> None:
-    if not stat.S_ISREG(mode):
-        kind = next((kind for is_kind, kind in _KINDS if is_kind(mode)), "no regular file")
-        raise NotRegularError(f"it is {kind}; give a regular file")
+    if kind := special_kind(mode):
+        raise NotRegularError(kind)

@@ -21,7 +21,6 @@ import functools
 import importlib
 import io
 import logging
-import math
 import os
 import re
 import time
@@ -104,8 +103,9 @@ def decode_image(
         raise ImageError("empty file (0 bytes)")
     configure_pillow(policy)
     reserve = reserve or (lambda amount: BUDGET.hold(amount, policy.memory_bytes))
+    stream = _Stream(data)
     try:
-        return _decode(_Stream(data), policy, least_side, reserve)
+        return _decode(stream, policy, least_side, reserve)
     except ImageError:
         raise
     except Exception as error:
@@ -113,6 +113,7 @@ def decode_image(
         # others, by format and version; one bad file must not end a pass over a million
         raise ImageError(_reason(error, data, policy, name, size=len(data))) from error
     finally:
+        stream.stop()
         if lines := taken_lines():
             logger.warning("%s: %s", name or "an image", counted_lines(lines))
 
@@ -128,16 +129,22 @@ class _Stream(io.BytesIO):
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
         self.size = len(data)
-        self._deadline, self._seconds = math.inf, 0.0
 
     def start(self, seconds: float) -> None:
         """Let reading fail after so many seconds."""
-        self._deadline, self._seconds = time.monotonic() + seconds, seconds
+        deadline, read = time.monotonic() + seconds, self.read
 
-    def read(self, size: int | None = -1, /) -> bytes:
-        if time.monotonic() > self._deadline:
-            raise ImageError(f"takes longer than {self._seconds:g} s to decode (--image-timeout)")
-        return super().read(size)
+        def timed(size: int | None = -1, /) -> bytes:
+            if time.monotonic() > deadline:
+                raise ImageError(f"takes longer than {seconds:g} s to decode (--image-timeout)")
+            return read(size)
+
+        # only now: headers are read in hundreds of small pieces
+        self.read = timed  # type: ignore[method-assign]
+
+    def stop(self) -> None:
+        """Drop the limit; it refers to the stream, which would else wait for a garbage collection."""
+        self.__dict__.pop("read", None)
 
 
 def check_header(

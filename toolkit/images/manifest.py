@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Literal
 
 from toolkit.errors import ManifestError, ToolkitError
+from toolkit.files.regular import special_kind
 from toolkit.files.text import IMAGE_COLUMNS, listed, need_column, read_csv
-from toolkit.images.files import special_kind
 from toolkit.images.hints import is_ignored, may_be_image
 
 logger = logging.getLogger(__name__)

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from toolkit.errors import ImageError
+from toolkit.files.regular import open_regular
 from toolkit.images.decode import DecodedImage, LeastSide, check_header, decode_image
-from toolkit.images.files import FileContent, digest_of, open_regular, read_content, why_unreadable
+from toolkit.images.files import FileContent, digest_of, read_content, why_unreadable
 from toolkit.images.memory import BUDGET, Reserve, held_already
 from toolkit.images.options import ImagePolicy
 
