@@ -201,6 +201,7 @@ def _without_digests(folder):
         (lambda folder: _flip(folder / "graph.bin"), "graph.bin differs from when it was made"),
         (lambda folder: _flip(folder / "graph.xml"), "graph.xml differs from when it was made"),
         (lambda folder: (folder / "graph.bin").unlink(), "No such file"),
+        (lambda folder: os.truncate(folder / "graph.bin", 1000), "graph.bin differs from when it was made"),
         (_without_digests, "graph.xml has no known digest"),
     ],
 )
@@ -368,15 +369,6 @@ def test_real_weights__auto_is_faithful(shared_weights, shared_data):
 def test_device__cuda_without_one(device):
     with pytest.raises(OptionError, match="no usable CUDA GPU; use --device cpu"):
         load("resnet18", weights="random:0", device=device)
-
-
-def test_cache__truncated_tensors_are_named(monkeypatch, tmp_path):
-    monkeypatch.setenv("TOOLKIT_CACHE", str(tmp_path))
-    load("resnet18", engine="openvino", precision="fp32", **SMALL)
-    (tensors,) = tmp_path.glob("graphs/*/graph.bin")
-    tensors.write_bytes(tensors.read_bytes()[:1000])
-    with pytest.raises(OptionError, match="holds no readable graph .*; delete it and embed again"):
-        load("resnet18", engine="openvino", precision="fp32", **SMALL)
 
 
 @pytest.mark.parametrize("engine", ["torch", "openvino"])

@@ -173,7 +173,8 @@ def test_lying_headers_and_pickles_are_one_line_without_unsafe_advice(tmp_path):
         with pytest.raises(WeightsError, match=f"{name} cannot be read as weights") as caught:
             file_state(str(tmp_path / name))
         assert "\n" not in str(caught.value)
-        assert not any(word in str(caught.value) for word in ("weights_only", "pickle", "trusted"))
+        said = str(caught.value).replace(str(tmp_path), "")
+        assert not any(word in said for word in ("weights_only", "pickle", "trusted"))
     torch.save({1: torch.zeros(2)}, tmp_path / "keys.pth")
     with pytest.raises(WeightsError, match="does not hold a state dict"):
         file_state(str(tmp_path / "keys.pth"))

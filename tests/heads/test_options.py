@@ -2,6 +2,7 @@
 
 from typing import Annotated, Literal
 
+import numpy as np
 import pytest
 from annotated_types import Ge, Lt
 
@@ -56,6 +57,8 @@ def test_parse__every_kind():
         ("k=0", "option 'k' of head 'toy' got '0'; it takes a whole number >= 1 or none \\(default none\\)"),
         ("rate=1", "option 'rate' of head 'toy' got '1'; it takes a number >= 0 and < 1 \\(default 0.25\\)"),
         ("rate=nan", "got 'nan'"),
+        ("rate=-inf", "got '-inf'"),
+        ("k=1.5", "got '1.5'"),
         ("mode=c", "one of a, b"),
         ("hidden=x", "whole numbers separated by commas"),
         ("fast=maybe", "true or false"),
@@ -73,8 +76,11 @@ def test_parse__twice():
 
 def test_check__options_given_in_python():
     check_options(Toy(k=2))
-    with pytest.raises(OptionError, match="option 'rate' of head 'toy' got 2"):
-        check_options(Toy(rate=2))
+    check_options(Toy(k=np.int64(2), rate=np.float32(0.5), hidden=[np.int32(3)]))
+    for options in ({"rate": 2}, {"rate": np.nan}, {"k": "2"}, {"k": True}, {"hidden": (1.5,)}, {"mode": 1}):
+        (name,) = options
+        with pytest.raises(OptionError, match=f"option '{name}' of head 'toy' got"):
+            check_options(Toy(**options))
 
 
 def test_describe__says_what_each_takes():

@@ -1,16 +1,20 @@
 """Head options as text (``-o hidden=512,256 -o C=none``), checked against the head's constructor.
 
 The annotations of the constructor, such as ``Annotated[float, Ge(0), Lt(1)]``, are the only description of an
-option. pydantic checks the values, in Python as on the command line.
+option. msgspec checks the values, in Python as on the command line.
 """
 
+import contextlib
 import difflib
+import math
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from inspect import Parameter, signature
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+import msgspec
+import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
 
 from toolkit.errors import OptionError
@@ -18,6 +22,8 @@ from toolkit.runtime.options import members
 
 _ONE = {bool: "true or false", int: "a whole number", float: "a number", str: "text", types.NoneType: "none"}
 _MANY = {int: "whole numbers", float: "numbers", str: "words"}
+_BOUNDS: dict[type, str] = {Ge: "ge", Gt: "gt", Le: "le", Lt: "lt"}
+_TRUTH = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false", "no", "off", "0"), False)
 _SIGNS = {Ge: ">=", Gt: ">", Le: "<=", Lt: "<"}
 
 
@@ -85,26 +91,63 @@ def _unknown(head_cls: type[Any], name: str) -> str:
 
 
 def _from_text(annotation: Any, text: str) -> Any:
-    """Convert words for None and comma-separated lists; pydantic converts the rest."""
+    """Convert text to None, a tuple, a number or a truth value; text that is none of these stays text."""
     allowed = members(annotation)
     if types.NoneType in allowed and text.lower() in ("none", "auto"):
         return None
-    if any(get_origin(each) is tuple for each in allowed):
-        return tuple(part.strip() for part in text.split(",") if part.strip())
+    for each in allowed:
+        if get_origin(each) is tuple:
+            kinds = members(get_args(each)[0])
+            return tuple(_word(part.strip(), kinds) for part in text.split(",") if part.strip())
+    return _word(text, allowed)
+
+
+def _word(text: str, kinds: tuple[Any, ...]) -> Any:
+    if bool in kinds:
+        return _TRUTH.get(text.lower(), text)
+    for kind in (int, float):
+        if kind in kinds:
+            with contextlib.suppress(ValueError):
+                return kind(text)
     return text
 
 
 def _checked(head_cls: type[Any], name: str, value: Any, shown: Any) -> Any:
-    from pydantic import ConfigDict, TypeAdapter, ValidationError
-
     annotation = option_types(head_cls)[name]
     try:
-        return TypeAdapter(annotation, config=ConfigDict(allow_inf_nan=False)).validate_python(value)
-    except ValidationError as error:
+        converted = msgspec.convert(_plain(value), _bounded(annotation))
+        if not _is_finite(converted):
+            raise ValueError("it is not finite")
+        return converted
+    except ValueError as error:
         raise OptionError(
             f"option {name!r} of head {head_cls.name!r} got {shown!r}; "
             f"it takes {_in_words(annotation)} (default {_default(head_cls, name)})"
         ) from error
+
+
+def _plain(value: Any) -> Any:
+    """Return numpy's scalars as numbers of Python, also in a tuple or list."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return tuple(map(_plain, value)) if isinstance(value, (tuple, list)) else value
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _bounded(annotation: Any) -> Any:
+    """Return an annotation with its bounds as msgspec writes them."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        bounds = {_BOUNDS[type(each)]: astuple(each)[0] for each in inner[1:] if type(each) in _BOUNDS}
+        return Annotated[_bounded(inner[0]), msgspec.Meta(**bounds)]
+    if origin in (Union, types.UnionType):
+        return Union[tuple(map(_bounded, inner))]  # noqa: UP007 - of a tuple
+    return types.GenericAlias(tuple, tuple(map(_bounded, inner))) if origin is tuple else annotation
 
 
 def _in_words(annotation: Any) -> str:

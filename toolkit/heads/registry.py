@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, TypedDict
 
 from toolkit.errors import HeadError, OptionError
-from toolkit.files.json import read_json
 
 if TYPE_CHECKING:  # naming a head does not need numpy and scipy
     from toolkit.heads.base import Head
@@ -104,6 +103,8 @@ class _Named(TypedDict):
 
 def saved_name(folder: Path) -> str:
     """Return the name of the head saved in `folder`; `HeadError` if that cannot be read."""
+    from toolkit.files.json import read_json  # late: `toolkit --help` imports this module
+
     try:
         return read_json(folder / "head.json", _Named)["head"]
     except (OSError, ValueError) as error:
