@@ -104,7 +104,7 @@ def _read_tensor(path: Path) -> Any:
     openvino = import_openvino()
     with open_regular(path) as file:
         tensor = openvino.Tensor(openvino.Type.u8, openvino.Shape([os.fstat(file.fileno()).st_size]))
-        file.readinto(tensor.data)  # type: ignore[attr-defined]
+        file.readinto(tensor.data)
     return tensor
 
 

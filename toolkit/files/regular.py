@@ -15,9 +15,9 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+_PIECE_BYTES = 2**20
 # O_NONBLOCK: a pipe may take the file's place between stat and open; O_NOCTTY: a terminal must not become
 # this process's
-_PIECE_BYTES = 2**20
 _FLAGS = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY"))
 
 
@@ -33,7 +33,7 @@ class NotRegularError(OSError):
 
 
 def special_kind(mode: int) -> str:
-    """Return what a mode of `os.stat_result` is (``a folder``, ``a device``, ...); empty for a regular file."""
+    """Return what a mode of `os.stat_result` is, such as ``a device``; empty for a regular file."""
     return "" if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "a special file")
 
 
