@@ -11,7 +11,7 @@ from toolkit.arrays.sampling import group_numbers
 from toolkit.arrays.types import Float64Array, RowNumbers
 from toolkit.errors import OptionError, SplitError
 from toolkit.evaluation.options import TEST_FRACTION, VAL_FRACTION
-from toolkit.files.text import IMAGE_COLUMNS, find_column, need_column, read_csv, write_csv
+from toolkit.files.text import IMAGE_COLUMNS, find_column, need_column, quoted, read_csv, write_csv
 from toolkit.runtime.messages import counted
 
 PARTS = ("train", "val", "test")
@@ -196,12 +196,12 @@ def read_split(path: Path) -> tuple[list[str], list[str]]:
         part = _ALIASES.get(part, part)
         if part not in PARTS:
             raise SplitError(
-                f"{path} line {line}: split is {cells[column]!r}; allowed are train, val and test"
+                f"{path} line {line}: split is {quoted(cells[column])}; allowed are train, val and test"
             )
         first, before = seen.setdefault(cells[image], (line, part))
         if before != part:
             raise SplitError(
-                f"{path}: {cells[image]!r} is {before} in line {first} and {part} in line {line}; keep one"
+                f"{path}: {quoted(cells[image])} is {before} in line {first} and {part} in line {line}; keep one"
             )
     if not seen:
         raise SplitError(f"{path} lists no images; write one img_path,split a row")

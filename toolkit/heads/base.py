@@ -20,13 +20,15 @@ from toolkit.errors import HeadError, OptionError
 from toolkit.evaluation.splits import stratified_split
 from toolkit.files.json import read_json, write_json
 from toolkit.files.npy import ANYTHING, Expected, read_array
+from toolkit.files.text import shortened
 from toolkit.heads.options import check_options, option_types, options_from_json
 from toolkit.runtime.messages import counted
 from toolkit.runtime.progress import Progress, silent
 
 HOLD_OUT = 0.15
 _NAME = re.compile(r"\w[\w.-]*")  # of an array: its file lies in the folder of the head
-Size = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+Size = Annotated[int, Meta(ge=1, le=2**24)]
+LARGEST = 1e12  # of a saved number: products of larger ones overflow float32
 
 
 @dataclass(frozen=True)
@@ -279,7 +281,10 @@ class HeadBase:
     def _read(self, folder: Path, name: str) -> NDArray[Any]:
         if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} is no name of an array")
-        return read_array(folder / f"{name}.npy", self._expected(name))
+        array = read_array(folder / f"{name}.npy", self._expected(name))
+        if array.dtype.kind == "f" and array.size and max(array.max(), -array.min()) > LARGEST:
+            raise ValueError(f"{name}.npy holds numbers beyond {LARGEST:g}, which no fit gives")
+        return array
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "n_features_"):
@@ -305,7 +310,7 @@ class HeadBase:
 def _reason(error: Exception) -> str:
     """Return the message of an error; of one that only names a key or says nothing, with its kind."""
     told = str(error) and not isinstance(error, LookupError)
-    return str(error) if told else f"{type(error).__name__}: {error}"
+    return shortened(error) if told else f"{type(error).__name__}: {shortened(error)}"
 
 
 def as_matrix(X: Any) -> Matrix:

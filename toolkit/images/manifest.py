@@ -29,7 +29,7 @@ from typing import Literal
 
 from toolkit.errors import ManifestError, ToolkitError
 from toolkit.files.regular import special_kind
-from toolkit.files.text import IMAGE_COLUMNS, listed, need_column, read_csv
+from toolkit.files.text import IMAGE_COLUMNS, listed, named, need_column, read_csv
 from toolkit.images.hints import is_ignored, may_be_image
 
 logger = logging.getLogger(__name__)
@@ -243,7 +243,7 @@ def _find_repair(cells: list[str], source: Path, root: Path) -> Callable[[str], 
             logger.info("%s: no path exists as written; %r is removed from all", source, common[:cut])
             return lambda cell: cell.replace("\\", "/")[cut:]
     raise ManifestError(
-        f"{source}: none of the images it lists exists; the first one tried is {root / cells[0]}; "
+        f"{source}: none of the images it lists exists; the first one tried is {named(str(root / cells[0])[:300])}; "
         "name the folder its paths are relative to with --root"
     )
 

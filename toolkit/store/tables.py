@@ -9,7 +9,7 @@ from pathlib import Path
 
 from toolkit.errors import StoreError
 from toolkit.files.atomic import replacing
-from toolkit.files.text import read_csv, write_csv
+from toolkit.files.text import quoted, read_csv, write_csv
 from toolkit.runtime.messages import counted
 from toolkit.store.records import Failure, Row
 
@@ -41,10 +41,12 @@ def read_rows(path: Path) -> Iterator[Row]:
     names: set[str] = set()
     for number, cells in enumerate(read_table(path, len(INDEX_COLUMNS))):
         if cells[0] != str(number):
-            raise damaged(f"{path} lists row {cells[0]!r} of {cells[1]!r} where row {number} belongs")
+            raise damaged(
+                f"{path} lists row {quoted(cells[0])} of {quoted(cells[1])} where row {number} belongs"
+            )
         names.add(cells[1])
         if len(names) == number:
-            raise damaged(f"{path} lists {cells[1]!r} twice")
+            raise damaged(f"{path} lists {quoted(cells[1])} twice")
         try:
             yield _row(cells[1:])
         except ValueError as error:

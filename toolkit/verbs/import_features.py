@@ -7,7 +7,7 @@ import numpy as np
 
 from toolkit.errors import StoreError
 from toolkit.files.npy import COPY_ROWS, EmbeddingArray, map_array
-from toolkit.files.text import read_text, split_lines
+from toolkit.files.text import quoted, read_text, split_lines
 from toolkit.runtime.messages import counted
 from toolkit.runtime.options import takes
 from toolkit.runtime.progress import Progress
@@ -111,7 +111,7 @@ def _names(path: Path) -> list[str]:
         if not name.strip():
             raise StoreError(f"{path} line {line} is blank; it must hold one image name a line")
         if name in first:
-            raise StoreError(f"{path} names {name!r} twice, in lines {first[name]} and {line}")
+            raise StoreError(f"{path} names {quoted(name)} twice, in lines {first[name]} and {line}")
         first[name] = line
     return ids
 

@@ -270,8 +270,8 @@ class Knn(HeadBase):
                 f"{shape_text(wanted)}; fit it again"
             )
         head._rows = loaded(rows)
-        if not isinstance(head._rows, Features) and not np.isfinite(head._rows).all():
-            raise HeadError(f"{folder / 'rows.npy'} holds NaN or infinity; fit the head again")
+        if not isinstance(head._rows, Features) and not (np.abs(head._rows) <= 1 + SAME_ROW).all():
+            raise HeadError(f"{folder / 'rows.npy'} holds rows that are not of length 1; fit the head again")
         if head._index is None and head._nprobe is not None:
             logger.warning(
                 "%s: its index was saved by an earlier version and is not read; it is built again from the "
