@@ -201,7 +201,8 @@ def read_split(path: Path) -> tuple[list[str], list[str]]:
         first, before = seen.setdefault(cells[image], (line, part))
         if before != part:
             raise SplitError(
-                f"{path}: {quoted(cells[image])} is {before} in line {first} and {part} in line {line}; keep one"
+                f"{path}: {quoted(cells[image])} is {before} in line {first} and {part} in line {line}; "
+                "keep one"
             )
     if not seen:
         raise SplitError(f"{path} lists no images; write one img_path,split a row")

@@ -242,8 +242,9 @@ def _find_repair(cells: list[str], source: Path, root: Path) -> Callable[[str], 
         if any(_exists(root, cell[cut:]) for cell in slashed):
             logger.info("%s: no path exists as written; %r is removed from all", source, common[:cut])
             return lambda cell: cell.replace("\\", "/")[cut:]
+    first = named(str(root / cells[0])[:300])
     raise ManifestError(
-        f"{source}: none of the images it lists exists; the first one tried is {named(str(root / cells[0])[:300])}; "
+        f"{source}: none of the images it lists exists; the first one tried is {first}; "
         "name the folder its paths are relative to with --root"
     )
 
