@@ -115,7 +115,7 @@ def test_info__lists_stores_and_heads(toolkit, home):
         (["evaluate", "gone.csv", "--labels", "labels.csv"], "there is no file of predictions gone.csv"),
         (
             ["evaluate", "labels.csv", "--labels", "labels.csv", "--predictions-separator", "x"],
-            "toolkit: --predictions-separator got ':'; allowed are , | ; space tab",
+            "toolkit: --predictions-separator got 'x'; allowed are , | ; space tab",
         ),
     ],
 )

@@ -251,7 +251,6 @@ class _Lines:
         self.number = 0  # of lines read
         self._characters = 0
         self._mark = mark
-        self._late_quote = f'{mark} "'  # what other programs read as the start of a quoted cell
         self._kept: list[str] = []  # of this row
         self._suspicious = False
         self._read = partial(stream.readline, MOST_ROW + 1)
@@ -286,7 +285,7 @@ class _Lines:
                 raise csv.Error("the row holds a NUL character; a csv is text: write it again")
             self.number += 1
             self._kept.append(line)
-            if self._late_quote in line:
+            if ' "' in line:  # where other programs see the start of a quoted cell, if it is the cell's
                 self._suspicious = True
             yield line
             line = self._read()

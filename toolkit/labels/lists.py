@@ -54,7 +54,8 @@ _CALL = re.compile(
     r"(?:np\.|numpy\.)?(?:set|frozenset|list|tuple|array|deque|dict_keys|dict_values|Index|Series|Counter)"
     r"\(\s*(?=[\[{(\"')])",
 )
-_CALL_END = re.compile(r"(?:,\s*(?:dtype|maxlen|name|shape|length)\s*=[^\[\]{}'\"]*(?:'\w*')?)*\s*\)$")
+_CALL_END = re.compile(r"(?:,\s*(?:dtype|maxlen|name|shape|length)\s*=[^\[\]{}'\"]*(?:'[^']*')?)*\s*\)$")
+_NOT_BARE = re.compile(r"[\[\]{}\"]|:\s|:$|(?<!\w)'|'(?!\w)")
 _ELLIPSIS = re.compile(r"(?<=[\s,\[{(])\.\.\.(?=[\s,\]})])")
 
 
@@ -109,8 +110,13 @@ def parse_list(text: str) -> tuple[list[str], str]:
         if len(tags) == 1 and tags[0] != text and tags[0][:1] in _CLOSERS and is_list(tags[0]):
             return parse_list(tags[0])  # a list written twice
         return tags, notation
-    value, notation = _nested(plain, kind)
-    return list(_tags_of(value, kind)), notation
+    value = _literal(plain, kind)
+    if value is not None:
+        return list(_tags_of(value[0], kind)), value[1]
+    items = _bare(plain)
+    if items is None:
+        raise NotationError(f"{kind}, but it can be read neither as JSON nor as Python")
+    return items
 
 
 def _kind(text: str) -> str:
@@ -135,7 +141,7 @@ def _without_calls(text: str) -> str:
         end = _CALL_END.search(text, call.end())
         if end is None:
             return text
-        text = text[call.end() : end.start()].strip() or "[]"
+        text = text[call.end() : end.start()].strip() or "()"
         call = _CALL.match(text)
     return text
 
@@ -166,18 +172,20 @@ def _flat(text: str) -> tuple[list[str], str] | None:
         return _strings(inner), "JSON" if text[0] == "[" and "'" not in inner else "Python"
     if text[0] == "[" and (_SPACED.fullmatch(inner) or _NUMBERS.fullmatch(inner)):
         return _strings(inner) or inner.split(), "numpy"
-    return None if text[0] == "(" else _bare(text)
+    return None
 
 
 def _bare(text: str) -> tuple[list[str], str] | None:
     """Return the items of ``[a, b]`` and ``{a,"b c"}``; None if there is more in it than items."""
+    if text[0] not in "[{":
+        return None
     inner, items, place = text[1:-1], [], 0
     while place < len(inner):
         item = _ITEM.match(inner, place)
         if item is None or item.end() == place:
             return None
         string, bare = item.groups()
-        if bare and (re.search(r"[\[\]{}]|:\s|:$", bare) or bare in ("True", "False", "true", "false")):
+        if bare and _NOT_BARE.search(bare):
             return None
         if string or bare not in ("", "NULL", "None", "null"):
             items.append(_unquoted(string) if string else bare)
@@ -208,8 +216,8 @@ def _unquoted(token: str) -> str:
             return token[1:-1]
 
 
-def _nested(text: str, kind: str) -> tuple[Any, str]:
-    """Return the value of JSON or of a literal of Python."""
+def _literal(text: str, kind: str) -> tuple[Any, str] | None:
+    """Return the value of JSON or of a literal of Python and which it is; None if it is neither."""
     try:
         return json.loads(text), "JSON"
     except (ValueError, RecursionError):
@@ -222,8 +230,8 @@ def _nested(text: str, kind: str) -> tuple[Any, str]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return ast.literal_eval(text), "Python"
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as reason:
-        raise NotationError(f"{kind}, but it can be read neither as JSON nor as Python") from reason
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        return None
 
 
 def _tags_of(value: Any, kind: str) -> Iterable[str]:
