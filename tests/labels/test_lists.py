@@ -90,6 +90,7 @@ def test_is_list__ordinary_tags_are_none(text):
         ("[__import__('os').getcwd()]", "neither as JSON nor as Python"),
         ("[" * 40 + "]" * 40, "more than 20 brackets within each other"),
         ("['a', " + "-" * 100_000 + "1, ['b']]", "neither as JSON nor as Python"),
+        (r"['\ud800', 'b']", "half of a character"),
         ("{name: dog}", "an object, a set or a list of Postgres"),
         ("['" + "a" * MOST_CHARACTERS + "']", "more than 1,000,000 characters"),
     ],

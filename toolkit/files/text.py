@@ -84,6 +84,7 @@ _NEVER_CLOSED = (
     "a quote of the row that starts there is never closed; close it, and write a quote inside a cell twice"
 )
 _MARK_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_SHOWN = {"\t": "<tab>"}
 _CSV_ERRORS = {
     "unexpected end of data": _NEVER_CLOSED,
     **{
@@ -302,7 +303,7 @@ def _rows(
             width = width or len(cells)
             if cells and len(cells) != width:
                 text = f"{name} line {line}: row has {counted(len(cells), 'cell')}, header has {width:,}"
-                quotes = f'quote the tag list (any cell that holds {_MARK_NAMES[mark]}), as in "a{mark}b"'
+                quotes = f'quote the tag list (any cell that holds {_MARK_NAMES[mark]}), as in "a{_SHOWN.get(mark, mark)}b"'
                 raise error(f"{text}: {quotes if len(cells) > width else 'a cell is missing'}")
             if cells:
                 yield line, cells
