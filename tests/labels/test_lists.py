@@ -78,10 +78,12 @@ def test_is_list__ordinary_tags_are_none(text):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("['sand', 'se", "a list of Python, JSON or numpy.*it ends before its bracket \\]; was it cut"),
+        ("['sand', 'se", "a list of Python, JSON or numpy.*a quote in it never closes; was it cut"),
         ("['sand' 'sea' ... 'ship']", "which was shortened when written: it holds"),
         ("['sand' 'sea', 'ship']", "two quoted words follow each other without a comma"),
         ("['a', ['b']", "it ends before its bracket"),
+        ("['sand', 'sea'", "it ends before its bracket"),
+        ("set(['sand', 'sea'", "a collection of Python: it ends before its bracket"),
         ("['a'], 'b']", "a bracket \\] closes what is not open"),
         ("{'x': 3, 'y': 4}", r"its keys are 'x', 'y', and none is choices, labels"),
         ('{"sea": 0.9}', r"its keys are 'sea'"),
@@ -113,3 +115,23 @@ def test_parse__what_python_json_and_numpy_write(tags):
             assert is_list(text)
             found = parse_list(text)[0]
             assert found == want or (len(want) == 1 and is_list(want[0]))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "['" + "\\'" * 400_000 + "]",
+        "'a'" + " " * 900_000 + "x",
+        "[" + "1" * 900_000 + "{}x]",
+        "[a" + " " * 900_000 + "{]",
+        "set([" + " " * 900_000 + "x)",
+        "[" + "'" * 900_001 + "]",
+        "[" + "np.a(" * 180_000 + "]",
+    ],
+    ids=["quotes", "blanks", "digits", "bare", "call", "empty", "scalars"],
+)
+def test_parse__a_hostile_cell_takes_no_longer_than_its_length(text):
+    """Without an end, or an hour: each of these makes a pattern that gives back take the square."""
+    if is_list(text):
+        with pytest.raises(NotationError):
+            parse_list(text)

@@ -303,7 +303,8 @@ def _rows(
             width = width or len(cells)
             if cells and len(cells) != width:
                 text = f"{name} line {line}: row has {counted(len(cells), 'cell')}, header has {width:,}"
-                quotes = f'quote the tag list (any cell that holds {_MARK_NAMES[mark]}), as in "a{_SHOWN.get(mark, mark)}b"'
+                example = f'"a{_SHOWN.get(mark, mark)}b"'
+                quotes = f"quote the tag list (any cell that holds {_MARK_NAMES[mark]}), as in {example}"
                 raise error(f"{text}: {quotes if len(cells) > width else 'a cell is missing'}")
             if cells:
                 yield line, cells
