@@ -12,6 +12,7 @@ from toolkit.labels.readers._csv import peek_csv
 from toolkit.labels.readers._files import files_of
 from toolkit.runtime.messages import counted
 
+_PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 _BY_SUFFIX = {".npz": "npz", ".json": "coco"}
 
 
@@ -46,13 +47,20 @@ def _detect_csv(path: Path, options: ReaderOptions) -> str:
         raise LabelError(
             f"{path} has no image column: columns found are {listed(peek.header)}; "
             f"name it one of {', '.join(IMAGE_COLUMNS)}, or give it with --image-column "
-            "(considered: csv, onehot)"
+            f"(considered: csv, onehot){_about_header(peek.header)}"
         )
     raise LabelError(
         f"{path} fits no label format: name the columns of its tags with --tag-column, or list its 0/1 "
         "columns in a file for --tags; considered: csv (no tag column: columns found are "
         f"{listed(peek.header)}; name it one of {', '.join(TAG_COLUMNS)}), onehot ({peek.not_onehot()})"
     )
+
+
+def _about_header(header: list[str]) -> str:
+    """Return what to do if the first line seems to hold data."""
+    if any(splitext(cell.strip().lower())[1] in _PICTURES for cell in header):
+        return "; its first line seems to be about an image: put a line above it that names the columns"
+    return ""
 
 
 def _detect_folder(path: Path) -> str:

@@ -18,7 +18,7 @@ MOST_CHARACTERS = 1_000_000
 MOST_DEPTH = 20
 """Most brackets within each other."""
 
-OPENERS = "[{('\""
+OPENERS = "[{('\"-"
 """What a cell that holds a list begins with, unless it is a call such as ``set(...)``."""
 
 NAME_KEYS = (
@@ -59,6 +59,7 @@ _CALL = re.compile(
     r"\(\s*+(?=[\[{(\"')])",
 )
 _CALL_TAIL = re.compile(r"\s*+(?:,\s*+(?:dtype|maxlen|name|shape|length)\s*+=.*)?", re.DOTALL)
+_LINES = re.compile(r"-[ \t]++[^\r\n]*+(?:\r?\n-[ \t]++[^\r\n]*+)++")
 _NOT_BARE = re.compile(r"[\[\]{}\"]|:\s|:$|(?<!\w)'|'(?!\w)")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ELLIPSIS = re.compile(r"(?<=[\s,\[{(])\.\.\.(?=[\s,\]})])")
@@ -79,6 +80,8 @@ def is_list(text: str) -> bool:
     [True, True, True, False, False, True]
     """
     first = text[:1]
+    if first == "-":
+        return _LINES.fullmatch(text) is not None
     if first in ("'", '"'):
         return _JOINED.fullmatch(text) is not None
     if first in _CLOSERS:
@@ -114,6 +117,9 @@ def parse_list(text: str) -> tuple[list[str], str]:
 
 
 def _parse(text: str, kind: str) -> tuple[list[str], str]:
+    if text[:1] == "-":
+        lines = [line[1:].strip() for line in text.splitlines()]
+        return [_unquoted(line) if _JOINED.fullmatch(line) else line for line in lines if line], "YAML"
     _check_tokens(text, kind)
     items = _flat(text)
     if items is None:
@@ -138,6 +144,8 @@ def _kind(text: str) -> str:
             return "a tuple of Python"
         case "'" | '"':
             return "quoted words"
+        case "-":
+            return "a list of YAML"
     return "a collection of Python"
 
 
@@ -161,7 +169,7 @@ def _check_tokens(text: str, kind: str) -> None:
     for token in _TOKEN.finditer(text):
         mark = token.group(2)
         if token.group(5) in ("'", '"'):
-            raise NotationError(f"{kind}: a quote in it never closes; was it cut?")
+            raise NotationError(f"{kind}: a quote in it never closes (was it cut?)")
         if mark in _CLOSERS:
             open_ones.append(_CLOSERS[mark])
         elif mark in ("]", "}", ")") and (not open_ones or open_ones.pop() != mark):
@@ -169,7 +177,7 @@ def _check_tokens(text: str, kind: str) -> None:
         if len(open_ones) > MOST_DEPTH:
             raise NotationError(f"{kind}: more than {MOST_DEPTH} brackets within each other")
     if open_ones:
-        raise NotationError(f"{kind}: it ends before its bracket {open_ones[-1]}; was it cut?")
+        raise NotationError(f"{kind}: it ends before its bracket {open_ones[-1]} (was it cut?)")
 
 
 def _flat(text: str) -> tuple[list[str], str] | None:

@@ -128,7 +128,7 @@ def test_lists__one_that_cannot_be_read_names_line_and_notation(labels):
     write(labels, "img_path,tags\n1.jpg,sea\n2.jpg,\"['sand', 'se\"\n")
     with pytest.raises(
         LabelError,
-        match=r"labels\.csv line 3: the cell .* looks like a list of Python, JSON or numpy: it ends",
+        match=r"labels\.csv line 3: the cell .* looks like a list of Python, JSON or numpy: a quote in it",
     ):
         read_labels(labels)
 
@@ -276,3 +276,27 @@ def test_windows_1252__is_proposed_and_read(labels):
         "a.jpg": ["Bäume", "Straße"],
         "b.jpg": ["Bäume"],
     }
+
+
+def test_header__missing(labels):
+    write(labels, "a.jpg,sea\nb.jpg,sand\n")
+    with pytest.raises(
+        LabelError, match=r"no image column: .*first line seems to be about an image: put a line"
+    ):
+        read_labels(labels)
+    write(labels, "bild,sea\nb.jpg,sand\n")
+    with pytest.raises(LabelError, match=r"no image column: .*\(considered: csv, onehot\)$"):
+        read_labels(labels)
+
+
+def test_lines__of_via(labels):
+    with labels.open("w", newline="") as file:
+        csv.writer(file).writerows(
+            [
+                ("filename", "region_count", "region_id", "region_attributes"),
+                ("a.jpg", 2, 0, '{"name":"dog"}'),
+                ("a.jpg", 2, 1, '{"name":"cat"}'),
+                ("b.jpg", 0, 0, "{}"),
+            ]
+        )
+    assert as_dict(read_labels(labels)) == {"a.jpg": ["cat", "dog"], "b.jpg": []}

@@ -17,7 +17,18 @@ from toolkit.labels.space import boolean_csr
 from toolkit.runtime.messages import counted
 
 CONFIDENCE_COLUMNS = ("confidence", "score", "probability", "conf")
-BOX_COLUMNS = ("xmin", "x_min", "x1", "bbox", "bbox_x", "bounding_box", "box", "region_id", "x_center")
+BOX_COLUMNS = (
+    "xmin",
+    "x_min",
+    "x1",
+    "bbox",
+    "bbox_x",
+    "bounding_box",
+    "box",
+    "region_id",
+    "x_center",
+    "region_count",
+)
 """A csv with one of these has one line an object."""
 
 _REPEATED = 0.02  # of the images, at least two: with fewer, a repeat is taken for a contradiction
