@@ -5,17 +5,18 @@ from pathlib import Path
 from posixpath import splitext
 
 from toolkit.errors import LabelError
-from toolkit.files.text import IMAGE_COLUMNS, listed, quoted, read_csv
+from toolkit.files.text import CSV_SUFFIXES, IMAGE_COLUMNS, listed, quoted, read_csv
 from toolkit.images.hints import may_be_image
-from toolkit.labels.raw import TAG_COLUMNS
+from toolkit.labels.raw import TAG_COLUMNS, ReaderOptions
 from toolkit.labels.readers._csv import peek_csv
 from toolkit.labels.readers._files import files_of
 from toolkit.runtime.messages import counted
 
+_PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 _BY_SUFFIX = {".npz": "npz", ".json": "coco"}
 
 
-def detect_format(path: Path, encoding: str = "utf-8") -> str:
+def detect_format(path: Path, options: ReaderOptions = ReaderOptions()) -> str:  # noqa: B008 - frozen
     """Return the name in `READERS` of the format of `path`.
 
     A folder with ``.xml`` files is ``voc``, one with a ``.txt`` beside an image ``sidecar``, one with images
@@ -27,30 +28,39 @@ def detect_format(path: Path, encoding: str = "utf-8") -> str:
     suffix = path.suffix.lower()
     if suffix in _BY_SUFFIX:
         return _BY_SUFFIX[suffix]
-    if suffix != ".csv":
+    if suffix not in CSV_SUFFIXES:
         raise LabelError(
             f"{path}: no label format has the suffix {quoted(suffix)}; considered: csv and onehot (.csv), "
             "npz (.npz), coco (.json), and voc, sidecar and folders (a folder); name one with --format"
         )
-    return _detect_csv(path, encoding)
+    return _detect_csv(path, options)
 
 
-def _detect_csv(path: Path, encoding: str) -> str:
-    peek = peek_csv(path, encoding)
+def _detect_csv(path: Path, options: ReaderOptions) -> str:
+    peek = peek_csv(path, options.encoding, options=options)
     if peek.format is not None:
         return peek.format
     if not peek.header:
-        list(islice(read_csv(path, error=LabelError, encoding=encoding), 2))  # says why, if it can
+        list(islice(read_csv(path, error=LabelError, encoding=options.encoding), 2))  # says why, if it can
         raise LabelError(f"{path} is empty or not a csv; considered: csv, onehot")
     if peek.image is None:
         raise LabelError(
             f"{path} has no image column: columns found are {listed(peek.header)}; "
-            f"name it one of {', '.join(IMAGE_COLUMNS)} (considered: csv, onehot)"
+            f"name it one of {', '.join(IMAGE_COLUMNS)}, or give it with --image-column "
+            f"(considered: csv, onehot){_about_header(peek.header)}"
         )
     raise LabelError(
-        f"{path} fits no label format; considered: csv (no tag column: columns found are "
+        f"{path} fits no label format: name the columns of its tags with --tag-column, or list its 0/1 "
+        "columns in a file for --tags; considered: csv (no tag column: columns found are "
         f"{listed(peek.header)}; name it one of {', '.join(TAG_COLUMNS)}), onehot ({peek.not_onehot()})"
     )
+
+
+def _about_header(header: list[str]) -> str:
+    """Return what to do if the first line seems to hold data."""
+    if any(splitext(cell.strip().lower())[1] in _PICTURES for cell in header):
+        return "; its first line seems to be about an image: put a line above it that names the columns"
+    return ""
 
 
 def _detect_folder(path: Path) -> str:

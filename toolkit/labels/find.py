@@ -4,6 +4,7 @@ import logging
 import os
 from pathlib import Path
 
+from toolkit.files.text import CSV_SUFFIXES
 from toolkit.labels.readers._csv import peek_csv
 
 logger = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ def find_label_file(source: Path, *, name: str) -> Path | None:
     """
     source = Path(os.path.abspath(source))  # noqa: PTH100 - resolve() would follow a link
     if source.is_file():
-        if source.suffix.lower() == ".csv" and _has_labels(source):
+        if source.suffix.lower() in CSV_SUFFIXES and _has_labels(source):
             return source
         places = [source.parent]
     else:

@@ -37,6 +37,9 @@ class StoreNameOptions(Options):
 
     name: Annotated[str | None, Option("Name of the store; by default that of SOURCE.")] = None
     root: Annotated[PathLike | None, Option("Folder the paths of a csv SOURCE are relative to.")] = None
+    image_column: Annotated[
+        str | None, Option("Column of a csv SOURCE that names the image.", metavar="NAME")
+    ] = None
 
 
 class EmbedOptions(
@@ -129,7 +132,12 @@ class EvaluateOptions(LabelOptions):
     labels: Annotated[PathLike, Option("The truth: a label file or folder.", flags=("--labels",))] = field(
         kw_only=False
     )
-    predictions_separator: Annotated[str, Option("Between tags in FILE: , | ; space tab.")] = ","
+    predictions_separator: Annotated[
+        str, Option("Between tags in FILE: , | ; space tab newline, or another mark.")
+    ] = ","
+    predictions_column: Annotated[
+        str | None, Option("Column of FILE that names the image.", metavar="NAME")
+    ] = None
 
 
 class TuneOptions(FittedHeadOption, ArtifactsOption):
