@@ -86,7 +86,8 @@ def load_dataset(options: DataOptions, stages: Stages | None = None) -> Dataset:
         digests = [store.rows[row].digest for row in store_set.rows[0]]
         groups = near_duplicate_groups(store_set.features(), digests=digests)
     with stages.timing("split"):
-        split = _split(store, store_set.ids, Y, groups, options)
+        parts = [table.parts[row] for row in match.table_rows] if table.parts else []
+        split = _split(store, store_set.ids, Y, groups, options, parts)
     notes = (
         *_about_stores(every),
         f"labels from {_relative(path)}: {match.summary()}",
@@ -211,8 +212,18 @@ def _about_duplicates(groups: RowNumbers) -> list[str]:
 
 
 def _split(
-    store: EmbeddingStore, ids: Sequence[str], Y: sp.csr_array, groups: RowNumbers, options: DataOptions
+    store: EmbeddingStore,
+    ids: Sequence[str],
+    Y: sp.csr_array,
+    groups: RowNumbers,
+    options: DataOptions,
+    parts_of_labels: Sequence[str],
 ) -> Split:
+    """Return the split of the user's file, else that of the labels, else one made here."""
+    if options.split is None and parts_of_labels:
+        return complete_split(
+            parts_of_labels, Y, source="the folders of the labels", seed=options.seed, groups=groups
+        )
     if options.split is None:
         fractions = (options.val_fraction, options.test_fraction)
         return default_split(Y, *fractions, seed=options.seed, groups=groups)

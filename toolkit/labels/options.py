@@ -24,6 +24,14 @@ class LabelOptions(TagListOption):
     ignore_unknown_tags: Annotated[bool, Option("Drop tags that are not in --tags instead of stopping.")] = (
         False
     )
+    xml_image: Annotated[
+        str,
+        Option(
+            "Where a Pascal VOC xml and its <filename> name two images: file takes the image of the xml's own "
+            "name, filename the other; auto stops.",
+            choices=lambda: ("auto", "file", "filename"),
+        ),
+    ] = "auto"
 
 
 class ReadLabelsOptions(LabelOptions):

@@ -38,6 +38,7 @@ class ReaderOptions:
     tags: LabelSpace | None = None
     tags_name: str = "the tag list"  # its path, in messages
     ignore_unknown_tags: bool = False
+    xml_image: str = "auto"
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +61,8 @@ class RawLabels:
         Whether the table keeps the order of `tags`, as for an ``.npz``.
     notes : tuple of str
         Notes for the user.
+    parts : sequence of str, length R, or empty
+        ``train``, ``val`` or ``test`` for each row, where the labels say it too.
     """
 
     ids: Sequence[str]
@@ -70,6 +73,7 @@ class RawLabels:
     unit: str = "line"
     ordered: bool = False
     notes: tuple[str, ...] = ()
+    parts: Sequence[str] = ()
 
     def place(self, row: int) -> str:
         """Return the place of `row`, such as ``line 12``."""

@@ -61,6 +61,7 @@ def read_label_file(path: Path, options: LabelOptions) -> LabelTable:
         tags=None if tags is None else LabelSpace.read(tags, encoding=options.encoding),
         tags_name=str(tags or ""),
         ignore_unknown_tags=options.ignore_unknown_tags,
+        xml_image=options.xml_image,
     )
     format = detect_format(path, options.encoding) if options.format == "auto" else options.format
     reader: Callable[[Path, ReaderOptions], RawLabels] = resolve_name(READERS[format])

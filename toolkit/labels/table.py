@@ -32,6 +32,8 @@ class LabelTable:
         The folder the ids are relative to.
     notes : tuple of str
         What was read, for the user.
+    parts : tuple of str, length N, or empty
+        ``train``, ``val`` or ``test`` for each image, where the labels say it too.
     """
 
     ids: tuple[str, ...]
@@ -40,6 +42,7 @@ class LabelTable:
     source: Path
     root: Path
     notes: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
 
 
 def build_table(raw: RawLabels, *, source: Path, options: ReaderOptions) -> LabelTable:
@@ -65,7 +68,7 @@ def build_table(raw: RawLabels, *, source: Path, options: ReaderOptions) -> Labe
     respelled = len(raw.tags) - len(rows.tags)
     if respelled:
         notes.append(f"{counted(respelled, 'tag')} written in two Unicode forms, read as one (NFC)")
-    return LabelTable(tuple(rows.ids), space, Y, source, raw.root, tuple(notes))
+    return LabelTable(tuple(rows.ids), space, Y, source, raw.root, tuple(notes), tuple(rows.parts))
 
 
 def _compose(raw: RawLabels) -> RawLabels:
@@ -94,7 +97,13 @@ def _merge_repeats(raw: RawLabels, source: Path) -> RawLabels:
                 "keep the right row"
             )
     kept = list(first.values())
-    return replace(raw, ids=list(first), Y=raw.Y[kept], places=[raw.places[row] for row in kept])
+    return replace(
+        raw,
+        ids=list(first),
+        Y=raw.Y[kept],
+        places=[raw.places[row] for row in kept],
+        parts=[raw.parts[row] for row in kept] if raw.parts else (),
+    )
 
 
 def _row(Y: sp.csr_array, row: int) -> NDArray[np.integer]:
