@@ -161,7 +161,11 @@ def test_match__path_relative_to_the_images():
         "path relative to the images": 2,
         "path relative to the label file": 0,
         "path in another spelling": 0,
+        "end of the path": 0,
         "base name": 0,
+        "name in other capitals": 0,
+        "stem": 0,
+        "name without Label Studio's prefix": 0,
     }
     assert match.summary() == (
         "2 of 3 images matched (2 by path relative to the images); 1 image without labels; "
@@ -253,7 +257,7 @@ def test_match__ambiguous_base_names_stay_unmatched_and_are_reported():
     assert match.missing_images == ("p/1.jpg", "p/2.jpg", "q/2.jpg", "z/5.jpg")
     assert match.ambiguous_names == ("1.jpg", "2.jpg")
     assert match.summary().endswith(
-        "4 images without labels; 4 label rows without an image; 2 base names ambiguous"
+        "4 images without labels; 4 label rows without an image; 2 base names ambiguous ('1.jpg', '2.jpg')"
     )
 
 

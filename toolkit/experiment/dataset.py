@@ -220,7 +220,7 @@ def _split(
     parts_of_labels: Sequence[str],
 ) -> Split:
     """Return the split of the user's file, else that of the labels, else one made here."""
-    if options.split is None and parts_of_labels:
+    if options.split is None and len(set(parts_of_labels)) > 1:
         return complete_split(
             parts_of_labels, Y, source="the folders of the labels", seed=options.seed, groups=groups
         )

@@ -71,5 +71,5 @@ def _notes(loose: int, tags: Sequence[str], parts: Sequence[str]) -> tuple[str, 
         where = "class folder" if parts else "folder"
         notes.append(f"{counted(loose, 'image')} in no {where}, left unlabelled")
     if named := [tag for tag in tags if part_named(tag)]:
-        notes.append(f"{listed(named)} among the tags: if that is a part of a split, move the other folders")
+        notes.append(f"{listed(named)} among the tags; if it is a part of a split, move the other folders away")
     return tuple(notes)
