@@ -10,10 +10,13 @@ from urllib.parse import unquote
 from toolkit.evaluation.splits import part_named
 from toolkit.labels.space import nfc
 
-_ENDINGS = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .gif .webp .bmp .dib .tif .tiff .avif .heic .heif .jp2 .j2k .jxl .ppm .pgm .pbm "
-    ".psd .ico .qoi .tga .svg .dng .nef .cr2 .cr3 .arw".split()
-)
+# fmt: off
+_ENDINGS = frozenset((
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".avif",
+    ".heic", ".heif", ".jp2", ".j2k", ".jxl", ".ppm", ".pgm", ".pbm", ".psd", ".ico", ".qoi", ".tga", ".svg",
+    ".dng", ".nef", ".cr2", ".cr3", ".arw",
+))
+# fmt: on
 """Endings that a stem is without; another, as in ``scan.2019``, belongs to the name."""
 
 _UPLOAD = re.compile(r"^[0-9a-f]{8}-(?=.)")  # Label Studio puts this before the name of a file sent to it
@@ -105,7 +108,9 @@ def unique_ends(
 
 def overlap(image: Sequence[str], label: Sequence[str]) -> int:
     """Return how many reversed parts are equal."""
-    differing = (number for number, (one, other) in enumerate(zip(image, label, strict=False)) if one != other)
+    differing = (
+        number for number, (one, other) in enumerate(zip(image, label, strict=False)) if one != other
+    )
     return next(differing, min(len(image), len(label)))
 
 

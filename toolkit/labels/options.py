@@ -27,8 +27,8 @@ class LabelOptions(TagListOption):
     xml_image: Annotated[
         str,
         Option(
-            "Where a Pascal VOC xml and its <filename> name two images: file takes the image of the xml's own "
-            "name, filename the other; auto stops.",
+            "Where a Pascal VOC xml and its <filename> name two images: file takes the image of the xml's "
+            "own name, filename the other; auto stops.",
             choices=lambda: ("auto", "file", "filename"),
         ),
     ] = "auto"

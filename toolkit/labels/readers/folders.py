@@ -36,8 +36,8 @@ def read(path: Path, options: ReaderOptions) -> RawLabels:
     raw = labels.finish(path, unit="file")
     if set(map(str.casefold, raw.tags)) <= _NO_CLASSES:
         raise LabelError(
-            f"{path}: the only class would be the folder {listed(raw.tags)}, which holds pictures of any class; "
-            "give the file or the folder of their labels"
+            f"{path}: the only class would be the folder {listed(raw.tags)}, which holds pictures of "
+            "any class; give the file or the folder of their labels"
         )
     notes = _notes(len(names) - len(labels.ids), raw.tags, parts)
     return replace(raw, notes=notes, parts=parts_of(labels.ids) if parts else ())
@@ -57,8 +57,8 @@ def parts_of(names: Iterable[str]) -> list[str]:
 def _no_classes(path: Path, parts: Sequence[str]) -> str:
     if parts:
         return (
-            f"{path}: its folders {listed(parts)} are parts of a split, not tags, and have no class folders below; "
-            "give the file of the labels"
+            f"{path}: its folders {listed(parts)} are parts of a split, not tags, and have no class folders "
+            "below; give the file of the labels"
         )
     return f"{path} has no images in folders; the label format 'folders' needs one folder a tag"
 
@@ -71,5 +71,7 @@ def _notes(loose: int, tags: Sequence[str], parts: Sequence[str]) -> tuple[str, 
         where = "class folder" if parts else "folder"
         notes.append(f"{counted(loose, 'image')} in no {where}, left unlabelled")
     if named := [tag for tag in tags if part_named(tag)]:
-        notes.append(f"{listed(named)} among the tags; if it is a part of a split, move the other folders away")
+        notes.append(
+            f"{listed(named)} among the tags; if it is a part of a split, move the other folders away"
+        )
     return tuple(notes)
