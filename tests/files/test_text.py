@@ -66,12 +66,24 @@ def test_read_csv__undecodable_far_into_a_long_file_names_the_line(tmp_path):
         rows_of(path)
 
 
-@pytest.mark.parametrize("text", ["Köln,Übersee\n", "café,x\n", "Müller,naïve façade\n"])
-def test_decode_text__latin1_is_not_called_gb18030(text):
+@pytest.mark.parametrize(
+    "text", ["Köln,Übersee\n", "café,x\n", "Müller,naïve façade\n", "Straße “A”, 5 €\n", "l’été\n"]
+)
+def test_decode_text__western_text_is_called_windows_1252(text):
     with pytest.raises(
-        LabelError, match=r"f is not UTF-8 \(at line 1\); save it as UTF-8 or name its encoding"
+        LabelError, match=r"f is not UTF-8 \(at line 1\); it looks like Windows-1252.*--encoding cp1252$"
     ):
-        decode_text(text.encode("latin-1"), name="f", error=LabelError)
+        decode_text(text.encode("cp1252"), name="f", error=LabelError)
+    assert decode_text(text.encode("cp1252"), name="f", error=LabelError, encoding="cp1252") == text
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"), [("Москва,мост\n", "cp1251"), ("東京,橋\n", "shift_jis"), ("天空\n", "big5")]
+)
+def test_decode_text__other_encodings_are_not_called_windows_1252(text, encoding):
+    with pytest.raises(LabelError, match=r"f is not UTF-8") as caught:
+        decode_text(text.encode(encoding), name="f", error=LabelError)
+    assert "1252" not in str(caught.value)
 
 
 def test_decode_text__wrong_encoding_named_by_the_user():

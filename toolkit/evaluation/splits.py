@@ -11,7 +11,7 @@ from toolkit.arrays.sampling import group_numbers
 from toolkit.arrays.types import Float64Array, RowNumbers
 from toolkit.errors import OptionError, SplitError
 from toolkit.evaluation.options import TEST_FRACTION, VAL_FRACTION
-from toolkit.files.text import IMAGE_COLUMNS, find_column, need_column, read_csv, write_csv
+from toolkit.files.text import IMAGE_COLUMNS, column_mark, find_column, need_column, read_csv, write_csv
 from toolkit.runtime.messages import counted
 
 PARTS = ("train", "val", "test")
@@ -197,7 +197,7 @@ def read_split(path: Path) -> tuple[list[str], list[str]]:
     Other names of the parts, such as ``dev``, are accepted, see `_ALIASES`. `SplitError` if the file cannot
     be read, has no such columns, another part, or one image in two parts.
     """
-    rows = read_csv(path, error=SplitError, escape=True)
+    rows = read_csv(path, error=SplitError, escape=True, mark=column_mark(path, error=SplitError))
     _, header = next(rows)
     image = need_column(header, IMAGE_COLUMNS, what="image", path=path, error=SplitError)
     column = find_column(header, _PART_COLUMNS)

@@ -1,4 +1,4 @@
-"""Text and csv files: encodings and byte order marks, physical line numbers, columns with several names.
+"""Text and csv files: encodings and byte order marks, separators, physical line numbers, names of columns.
 
 All of the user's text files are read here: only regular files, in bounded memory. The caller chooses the
 `ToolkitError` to raise.
@@ -8,10 +8,11 @@ import codecs
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
@@ -35,8 +36,25 @@ IMAGE_COLUMNS = (
     "img_id",
     "name",
     "id",
+    "image_index",  # NIH ChestX-ray
+    "image\\label",  # AID
+    "image_file",
+    "image_file_name",
+    "image_filename",
+    "fname",  # VOC and Planet as fast.ai ships them
+    "patch_id",  # BigEarthNet
+    "patch",
 )
-"""Names of the column of image paths; the first that is in the header is used."""
+"""Names of the column of image paths; the first that is in the header is used.
+
+They are compared without capitals, blanks, hyphens and underscores.
+"""
+
+CSV_SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
+"""Suffixes of text files with columns."""
+
+COLUMN_MARKS = (",", ";", "\t", "|")
+"""What may stand between the columns of a csv; the comma first."""
 
 _BOMS = (
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16: its mark begins with UTF-16's
@@ -45,10 +63,15 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _HEAD_BYTES = 65536
+_ROWS_SEEN = 20  # to find what separates the columns
 _CHUNK_BYTES = 1 << 20
 _MOST_REASON = 200  # characters of another error
 _MOST_QUOTED = 60  # characters of a name in a message
 _FOREIGN = re.compile(r"[^\x00-\x7f]")
+_LONE_BYTE = re.compile(rb"(?<![\x80-\xff])[\x80-\xff](?![\x80-\xff])")
+_IGNORED = str.maketrans("", "", " _-")  # in names of columns
+_WESTERN = frozenset((*map(chr, range(0xC0, 0x100)), *"ŠŒŽšœžŸ‘’“”•–—€…«»°§·"))
+"""Letters and marks that are frequent in western European text."""
 
 MOST_BYTES = 1 << 30
 """Most bytes of a text file that is read whole: ten million file names of a hundred bytes."""
@@ -60,11 +83,15 @@ _TOO_LONG = f"the line has more than {MOST_ROW:,} characters; is this a csv?"
 _NEVER_CLOSED = (
     "a quote of the row that starts there is never closed; close it, and write a quote inside a cell twice"
 )
+_MARK_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _CSV_ERRORS = {
     "unexpected end of data": _NEVER_CLOSED,
-    "',' expected after '\"'": (
-        "a quote closes before its cell ends; check the quotes of the row that starts there"
-    ),
+    **{
+        f"'{mark}' expected after '\"'": (
+            "a quote closes before its cell ends; check the quotes of the row that starts there"
+        )
+        for mark in COLUMN_MARKS
+    },
 }
 
 # for the whole process, as there is no limit for one reader; the tags of one image may have more than the
@@ -130,14 +157,19 @@ def split_lines(text: str) -> list[str]:
 
 
 def read_csv(
-    path: Path, *, error: type[ToolkitError], encoding: str = "utf-8", escape: bool = False
+    path: Path,
+    *,
+    error: type[ToolkitError],
+    encoding: str = "utf-8",
+    escape: bool = False,
+    mark: str = ",",
 ) -> Iterator[tuple[int, list[str]]]:
-    """Yield ``(line, cells)`` for every row of a comma-separated file, the header first.
+    """Yield ``(line, cells)`` for every row of a file with `mark` between its columns, the header first.
 
     The file is streamed. `line` is the physical line on which the row starts, from 1, also after quoted line
-    breaks. Blank lines are skipped. Cells are strings as written. `error` is raised if the file cannot be
-    read or decoded, is empty, has a quote that never closes, a row of more than `MOST_ROW` characters, or a
-    row with more or fewer cells than the header.
+    breaks. Blank lines are skipped. Cells are strings as written; a blank between `mark` and a quote is not
+    part of one. `error` is raised if the file cannot be read or decoded, is empty, has a quote that never
+    closes, a row of more than `MOST_ROW` characters, or a row with more or fewer cells than the header.
     """
     codec = codec_name(encoding)
     with _reading(path, error), open_regular(path) as raw:
@@ -146,14 +178,14 @@ def read_csv(
         handling = "surrogateescape" if escape else "strict"
         stream = io.TextIOWrapper(raw, encoding=codec, errors=handling, newline="")
         try:
-            yield from _rows(stream, path, error)
+            yield from _rows(stream, path, error, mark)
         except UnicodeError as reason:
             raw.seek(0)
             _explain(raw, reason, name=path, error=error, encoding=encoding)
 
 
 def first_rows(
-    path: Path, number: int, *, error: type[ToolkitError], encoding: str = "utf-8"
+    path: Path, number: int, *, error: type[ToolkitError], encoding: str = "utf-8", mark: str = ","
 ) -> list[list[str]]:
     """Return the first `number` rows of what may be a csv, undecodable bytes replaced, blank lines skipped.
 
@@ -162,11 +194,41 @@ def first_rows(
     with _reading(path, error), open_regular(path) as raw:
         codec = marked_encoding(raw.read(4)) or codec_name(encoding)
         raw.seek(0)
-        lines = _Lines(io.TextIOWrapper(raw, encoding=codec, errors="replace", newline=""))
+        lines = _Lines(io.TextIOWrapper(raw, encoding=codec, errors="replace", newline=""), mark)
+        rows: list[list[str]] = []
         try:
-            return list(islice(filter(None, csv.reader(lines)), number))
+            for cells in lines.rows(strict=False):
+                rows += [cells] if cells else []
+                lines.forget()
+                if len(rows) == number:
+                    break
         except (csv.Error, UnicodeError):
             return []
+        return rows
+
+
+def column_mark(
+    path: Path, *, error: type[ToolkitError], encoding: str = "utf-8", columns: Sequence[str] = IMAGE_COLUMNS
+) -> str:
+    """Return which of `COLUMN_MARKS` stands between the columns of `path`.
+
+    It is the one by which the header has one of `columns`, the comma first. Where several others do, or none,
+    it is the one by which most of the first rows are as wide as the header, then the one of most columns.
+    """
+    read = partial(first_rows, path, error=error, encoding=encoding)
+    if find_column(next(iter(read(1)), []), columns) is not None:
+        return ","
+    heads = {
+        mark: rows for mark in COLUMN_MARKS if (rows := read(_ROWS_SEEN, mark=mark)) and len(rows[0]) > 1
+    }
+    fitting = [mark for mark, rows in heads.items() if find_column(rows[0], columns) is not None]
+    return max(fitting or heads, key=lambda mark: _fit(heads[mark]), default=",")
+
+
+def _fit(rows: list[list[str]]) -> tuple[float, int]:
+    """Return the share of `rows` that are as wide as the first, and its width."""
+    width = len(rows[0])
+    return sum(len(cells) == width for cells in rows) / len(rows), width
 
 
 @contextmanager
@@ -179,72 +241,130 @@ def _reading(path: Path, error: type[ToolkitError]) -> Iterator[None]:
 
 
 class _Lines:
-    """The lines of a stream, for a `csv.reader` whose user sets `characters` to 0 after each row.
+    """The lines of a stream, and the rows they make; the user calls `forget` after each row.
 
     `csv.Error` ends a row of more than `MOST_ROW` characters, or with a NUL. The mark that codecs other than
     utf-8-sig and utf-16 leave at the start is dropped.
     """
 
-    def __init__(self, stream: io.TextIOWrapper) -> None:
-        self.characters = 0
+    def __init__(self, stream: io.TextIOWrapper, mark: str) -> None:
+        self.number = 0  # of lines read
+        self._characters = 0
+        self._mark = mark
+        self._late_quote = f'{mark} "'  # what other programs read as the start of a quoted cell
+        self._kept: list[str] = []  # of this row
+        self._suspicious = False
         self._read = partial(stream.readline, MOST_ROW + 1)
+        self._lines = iter(self)
+
+    def forget(self) -> None:
+        """Begin a new row."""
+        self._characters, self._suspicious = 0, False
+        self._kept.clear()
+
+    def rows(self, *, strict: bool) -> Iterator[list[str]]:
+        """Yield the cells of each row."""
+        for cells in csv.reader(self._lines, strict=strict, delimiter=self._mark):
+            yield self._read_again(cells, strict) if self._suspicious else cells
+
+    def _read_again(self, cells: list[str], strict: bool) -> list[str]:
+        """Return the cells of this row, quotes after a blank counted, unless that changes only blanks."""
+        lines = chain(list(self._kept), self._lines)
+        again = next(csv.reader(lines, strict=strict, delimiter=self._mark, skipinitialspace=True))
+        same = [cell.lstrip(" ") for cell in cells] == [cell.lstrip(" ") for cell in again]
+        return cells if same else again
 
     def __iter__(self) -> Iterator[str]:
         line = self._read().removeprefix("\ufeff")
         while line:
-            before = self.characters
-            self.characters += len(line)
-            if self.characters > MOST_ROW:
+            before = self._characters
+            self._characters += len(line)
+            if self._characters > MOST_ROW:
                 # a row goes on over a line end only in quotes
                 raise csv.Error(_NEVER_CLOSED if before else _TOO_LONG)
             if "\0" in line:
                 raise csv.Error("the row holds a NUL character; a csv is text: write it again")
+            self.number += 1
+            self._kept.append(line)
+            if self._late_quote in line:
+                self._suspicious = True
             yield line
             line = self._read()
 
 
-def _rows(stream: io.TextIOWrapper, path: Path, error: type[ToolkitError]) -> Iterator[tuple[int, list[str]]]:
+def _rows(
+    stream: io.TextIOWrapper, path: Path, error: type[ToolkitError], mark: str
+) -> Iterator[tuple[int, list[str]]]:
     name = named(path)
-    lines = _Lines(stream)
-    reader = csv.reader(lines, strict=True)
+    lines = _Lines(stream, mark)
     width, line = 0, 1
     try:
-        for cells in reader:
+        for cells in lines.rows(strict=True):
             width = width or len(cells)
             if cells and len(cells) != width:
                 text = f"{name} line {line}: row has {counted(len(cells), 'cell')}, header has {width:,}"
-                quotes = 'quote the tag list (any cell that holds commas), as in "a,b"'
+                quotes = f'quote the tag list (any cell that holds {_MARK_NAMES[mark]}), as in "a{mark}b"'
                 raise error(f"{text}: {quotes if len(cells) > width else 'a cell is missing'}")
             if cells:
                 yield line, cells
-            line = reader.line_num + 1
-            lines.characters = 0
+            line = lines.number + 1
+            lines.forget()
     except csv.Error as reason:
         raise error(f"{name} line {line}: {_CSV_ERRORS.get(str(reason), reason)}") from reason
     if not width:
         raise error(f"{name} is empty; its first line must name the columns")
 
 
+def column_key(name: str) -> str:
+    """Return what names of columns are compared by."""
+    return name.strip().casefold().translate(_IGNORED)
+
+
 def find_column(header: Sequence[str], aliases: Sequence[str]) -> int | None:
-    """Return the position of the first of `aliases` in `header` (case and outer blanks ignored)."""
-    names = [name.strip().casefold() for name in header]
-    return next((names.index(alias) for alias in aliases if alias in names), None)
+    """Return the position of the first of `aliases` in `header`, as `column_key` compares them."""
+    names = list(map(column_key, header))
+    return next((names.index(key) for key in map(column_key, aliases) if key in names), None)
 
 
 def need_column(
-    header: Sequence[str], aliases: Sequence[str], *, what: str, path: Path, error: type[ToolkitError]
+    header: Sequence[str],
+    aliases: Sequence[str],
+    *,
+    what: str,
+    path: Path,
+    error: type[ToolkitError],
+    option: str = "",
 ) -> int:
-    """Return the column that `find_column` does; raise `error` if it is missing or there twice."""
+    """Return the column that `find_column` does; raise `error` if it is missing or there twice.
+
+    `option` is the one that names the column.
+    """
     column = find_column(header, aliases)
     if column is None:
+        other = f", or give it with {option}" if option else ""
         raise error(
             f"{named(path)} has no {what} column: columns found are {listed(header)}; "
-            f"name it one of {', '.join(aliases)}"
+            f"name it one of {', '.join(aliases)}{other}"
         )
     name = header[column].strip()
     if sum(other.strip().casefold() == name.casefold() for other in header) > 1:
         raise error(f"{named(path)} has two columns {quoted(name)}; rename one")
     return column
+
+
+def chosen_column(
+    header: Sequence[str], name: str, *, path: Path, error: type[ToolkitError], option: str
+) -> int:
+    """Return the position of the column called `name`, exactly or without regard to capitals and blanks."""
+    exact = [place for place, cell in enumerate(header) if cell.strip() == name.strip()]
+    places = exact or [place for place, cell in enumerate(header) if column_key(cell) == column_key(name)]
+    if not places:
+        raise error(
+            f"{named(path)} has no column {quoted(name)} ({option}): columns found are {listed(header)}"
+        )
+    if len(places) > 1:
+        raise error(f"{named(path)} has two columns {quoted(name)} ({option}); rename one")
+    return places[0]
 
 
 def quoted(text: str) -> str:
@@ -323,6 +443,8 @@ def _explain(
     line, sample = _first_bad_line(file, encoding)
     if encoding.casefold() != "gb18030" and _looks_gb18030(sample):
         fix = "it looks like GB18030 (GBK): save it as UTF-8 or read it with --encoding gb18030"
+    elif codec_name(encoding) == "utf-8-sig" and _looks_western(sample):
+        fix = "it looks like Windows-1252: save it as UTF-8 or read it with --encoding cp1252"
     else:
         fix = "save it as UTF-8 or name its encoding with --encoding, such as gb18030"
     raise error(f"{named(name)} is not {encoding.upper()} (at line {line}); {fix}") from reason
@@ -360,3 +482,19 @@ def _looks_gb18030(pieces: Sequence[bytes]) -> bool:
     foreign = list(islice((match.group() for match in _FOREIGN.finditer(text)), _HEAD_BYTES))
     common = sum(bool(character.encode("gb2312", "ignore")) for character in foreign)
     return 2 * common >= len(foreign) > 0
+
+
+def _looks_western(pieces: Sequence[bytes]) -> bool:
+    """Return whether `pieces` decode as Windows-1252 into mostly western letters among ASCII ones.
+
+    Bytes of UTF-8 and of Asian and Cyrillic encodings come in runs.
+    """
+    data = b"\n".join(pieces)
+    try:
+        text = data.decode("cp1252")
+    except UnicodeDecodeError:
+        return False
+    foreign = Counter(_FOREIGN.findall(text))
+    good = sum(number for character, number in foreign.items() if character in _WESTERN)
+    alone = len(_LONE_BYTE.findall(data))
+    return 10 * min(good, alone) >= 7 * sum(foreign.values()) > 0

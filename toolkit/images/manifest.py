@@ -6,8 +6,8 @@ ending, see `NOT_IMAGES`), pipes and devices are skipped and listed in `Manifest
 A folder reached in several ways is listed once, under its real path if that is inside the source, so loops
 end. A broken link is listed and fails when it is read.
 
-*Csv*: the first column with a name in `toolkit.files.text.IMAGE_COLUMNS`, one path a row, relative to the
-csv's folder or to `root`. Paths written on another machine are repaired, in this order:
+*Csv* (or ``.tsv``): the column asked for or the first with a name in `toolkit.files.text.IMAGE_COLUMNS`, one
+path a row, relative to the csv's folder or to `root`. Paths written on another machine are repaired, in this order:
 
 1. backslashes become slashes if only that path exists (Windows);
 2. if no path exists as written, leading folders common to all rows are removed, as few as make a file exist
@@ -28,11 +28,21 @@ from pathlib import Path
 from typing import Literal
 
 from toolkit.errors import ManifestError, ToolkitError
-from toolkit.files.text import IMAGE_COLUMNS, listed, need_column, read_csv
+from toolkit.files.text import (
+    IMAGE_COLUMNS,
+    chosen_column,
+    column_mark,
+    listed,
+    need_column,
+    read_csv,
+)
 from toolkit.images.files import special_kind
 from toolkit.images.hints import is_ignored, may_be_image
 
 logger = logging.getLogger(__name__)
+
+TABLE_SUFFIXES = (".csv", ".tsv")
+"""Suffixes of a source that lists images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +79,13 @@ class Manifest:
     skipped: tuple[str, ...]
 
 
-def read_manifest(source: Path, *, root: Path | None = None, encoding: str = "utf-8") -> Manifest:
+def read_manifest(
+    source: Path, *, root: Path | None = None, encoding: str = "utf-8", image_column: str | None = None
+) -> Manifest:
     """List the images of `source`: a folder, a ``.csv`` file or one image file.
 
-    The paths of a csv in `encoding` are relative to `root`, by default its own folder. `ManifestError` if
+    The paths of a csv in `encoding`, in its `image_column` or one known by its name, are relative to `root`, by
+    default its own folder. `ManifestError` if
     `source` does not exist, cannot be read in full, or lists no image; for a csv also if it has no image
     column, an empty cell in it, or only paths that do not exist.
     """
@@ -82,8 +95,9 @@ def read_manifest(source: Path, *, root: Path | None = None, encoding: str = "ut
         raise ManifestError(f"{source} cannot be reached ({reason.strerror or reason})") from reason
     if not mode:
         raise ManifestError(_missing(source))
-    if stat.S_ISREG(mode) and source.suffix.lower() == ".csv":
-        return _read_csv(source, source.parent if root is None else root, encoding)
+    if stat.S_ISREG(mode) and source.suffix.lower() in TABLE_SUFFIXES:
+        cells = list(_cells(source, encoding, image_column))
+        return _read_csv(cells, source, source.parent if root is None else root)
     if not stat.S_ISDIR(mode) and (kind := special_kind(mode)):
         raise ManifestError(f"{source} is {kind}, not a regular file; give a folder, a csv or one image")
     if root is not None:
@@ -189,12 +203,11 @@ def _mode(item: os.DirEntry[str]) -> int:
         return 0
 
 
-def _read_csv(source: Path, root: Path, encoding: str) -> Manifest:
+def _read_csv(cells: list[str], source: Path, root: Path) -> Manifest:
     if not root.is_dir():
         raise ManifestError(
             f"--root {root} is not a folder; give the folder the paths in {source} are relative to"
         )
-    cells = list(_cells(source, encoding))
     if not cells:
         raise ManifestError(f"{source} lists no images: it has a header and no rows")
     repair = _find_repair(cells, source, root)
@@ -210,11 +223,17 @@ def _read_csv(source: Path, root: Path, encoding: str) -> Manifest:
     return Manifest(source, "csv", root, entries, tuple(inputs), ())
 
 
-def _cells(source: Path, encoding: str) -> Iterator[str]:
+def _cells(source: Path, encoding: str, image_column: str | None) -> Iterator[str]:
     """Yield the cells of the image column of a csv as written; an empty one is an error."""
-    rows = read_csv(source, error=ManifestError, encoding=encoding)
+    names = IMAGE_COLUMNS if image_column is None else (image_column,)
+    mark = column_mark(source, error=ManifestError, encoding=encoding, columns=names)
+    rows = read_csv(source, error=ManifestError, encoding=encoding, mark=mark)
     _, header = next(rows)
-    column = need_column(header, IMAGE_COLUMNS, what="image", path=source, error=ManifestError)
+    option = "--image-column"
+    if image_column is not None:
+        column = chosen_column(header, image_column, path=source, error=ManifestError, option=option)
+    else:
+        column = need_column(header, names, what="image", path=source, error=ManifestError, option=option)
     for line, row in rows:
         if not row[column].strip():
             raise ManifestError(

@@ -4,9 +4,9 @@ from itertools import islice
 from pathlib import Path
 
 from toolkit.errors import LabelError
-from toolkit.files.text import IMAGE_COLUMNS, listed, quoted, read_csv
+from toolkit.files.text import CSV_SUFFIXES, IMAGE_COLUMNS, listed, quoted, read_csv
 from toolkit.images.hints import may_be_image
-from toolkit.labels.raw import TAG_COLUMNS
+from toolkit.labels.raw import TAG_COLUMNS, ReaderOptions
 from toolkit.labels.readers._csv import peek_csv
 from toolkit.labels.readers._files import files_of
 from toolkit.labels.readers._json import is_labelme, json_format
@@ -19,7 +19,7 @@ _BY_SUFFIX = {".npz": "npz", ".jsonl": "records", ".ndjson": "records", ".parque
 _FILES_WITHIN = ("metadata.jsonl", "metadata.csv", "_classes.csv", "_annotations.coco.json", "labels.json")
 
 
-def detect_format(path: Path, encoding: str = "utf-8") -> str:
+def detect_format(path: Path, options: ReaderOptions = ReaderOptions()) -> str:  # noqa: B008 - frozen
     """Return the name in `READERS` of the format of `path`.
 
     A folder with ``.xml`` files is ``voc`` or ``cvat``, one with LabelMe's ``.json`` files ``labelme``, one
@@ -33,31 +33,33 @@ def detect_format(path: Path, encoding: str = "utf-8") -> str:
     if suffix in _BY_SUFFIX:
         return _BY_SUFFIX[suffix]
     if suffix == ".json":
-        return json_format(path, encoding)
-    if suffix != ".csv":
+        return json_format(path, options.encoding)
+    if suffix not in CSV_SUFFIXES:
         raise LabelError(
             f"{path}: no label format has the suffix {quoted(suffix)}; considered: csv and onehot (.csv), "
             "npz (.npz), coco, labelstudio, fiftyone and records (.json, .jsonl), cvat (.xml), "
             "parquet (.parquet), and voc, labelme, yolo, sidecar and folders (a folder); name one with "
             "--format"
         )
-    return _detect_csv(path, encoding)
+    return _detect_csv(path, options)
 
 
-def _detect_csv(path: Path, encoding: str) -> str:
-    peek = peek_csv(path, encoding)
+def _detect_csv(path: Path, options: ReaderOptions) -> str:
+    peek = peek_csv(path, options.encoding, options=options)
     if peek.format is not None:
         return peek.format
     if not peek.header:
-        list(islice(read_csv(path, error=LabelError, encoding=encoding), 2))  # says why, if it can
+        list(islice(read_csv(path, error=LabelError, encoding=options.encoding), 2))  # says why, if it can
         raise LabelError(f"{path} is empty or not a csv; considered: csv, onehot")
     if peek.image is None:
         raise LabelError(
             f"{path} has no image column: columns found are {listed(peek.header)}; "
-            f"name it one of {', '.join(IMAGE_COLUMNS)} (considered: csv, onehot)"
+            f"name it one of {', '.join(IMAGE_COLUMNS)}, or give it with --image-column "
+            "(considered: csv, onehot)"
         )
     raise LabelError(
-        f"{path} fits no label format; considered: csv (no tag column: columns found are "
+        f"{path} fits no label format: name the columns of its tags with --tag-column, or list its 0/1 "
+        "columns in a file for --tags; considered: csv (no tag column: columns found are "
         f"{listed(peek.header)}; name it one of {', '.join(TAG_COLUMNS)}), onehot ({peek.not_onehot()})"
     )
 

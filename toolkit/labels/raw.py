@@ -4,9 +4,12 @@ from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import scipy.sparse as sp
 
+from toolkit.arrays.types import RowNumbers
 from toolkit.errors import OptionError
 from toolkit.files.text import named, quoted
 from toolkit.labels.space import LabelSpace, boolean_csr
@@ -23,21 +26,47 @@ TAG_COLUMNS = (
     "categories",
     "category",
     "keywords",
+    "finding_labels",  # NIH ChestX-ray
+    "findings",
+    "target",  # Human Protein Atlas
+    "targets",
+    "attribute_ids",  # iMet
+    "label_name",  # Open Images
+    "label_names",
+    "class_name",
+    "tag_name",
+    "category_name",
+    "genre",
+    "genres",
+    "choice",  # Label Studio
+    "choices",
+    "keyword",
+    "attributes",
 )
 """Names of the column of an image's tags; the first that is in the header is used."""
 
-_SEPARATORS = {",": ",", "|": "|", ";": ";", " ": " ", "space": " ", "\t": "\t", "\\t": "\t", "tab": "\t"}
+_SEPARATORS = {"space": " ", "\\t": "\t", "tab": "\t", "\\n": "\n", "newline": "\n"}
+_MOST_SEPARATOR = 3  # characters
 
 
 @dataclass(frozen=True)
 class ReaderOptions:
-    """`toolkit.labels.options.LabelOptions` with the separator parsed and the tag list read."""
+    """`toolkit.labels.options.LabelOptions` with the separator parsed and the tag list read.
+
+    `blank` and `uncertain` say whether an image has the tag of an empty or a -1 cell; None refuses those.
+    """
 
     separator: str = ","
     encoding: str = "utf-8"
     tags: LabelSpace | None = None
     tags_name: str = "the tag list"  # its path, in messages
     ignore_unknown_tags: bool = False
+    image_column: str | None = None
+    tag_columns: tuple[str, ...] = ()
+    blank: bool | None = None
+    uncertain: bool | None = None
+    repeats: Literal["auto", "union", "refuse"] = "auto"
+    fold_tags: bool = False
     xml_image: str = "auto"
 
 
@@ -61,6 +90,8 @@ class RawLabels:
         Whether the table keeps the order of `tags`, as for an ``.npz``.
     notes : tuple of str
         Notes for the user.
+    one_line_a_tag : bool
+        Whether the tags of an image are those of all its rows.
     parts : sequence of str, length R, or empty
         ``train``, ``val`` or ``test`` for each row, where the labels say it too.
     """
@@ -73,6 +104,7 @@ class RawLabels:
     unit: str = "line"
     ordered: bool = False
     notes: tuple[str, ...] = ()
+    one_line_a_tag: bool = False
     parts: Sequence[str] = ()
 
     def place(self, row: int) -> str:
@@ -103,6 +135,21 @@ class RowCollector:
         self.ids.append(image)
         self.places.append(place)
 
+    @property
+    def sizes(self) -> RowNumbers:
+        """Number of tags of each row, repeated ones counted."""
+        return np.diff(np.frombuffer(self._ends, dtype=np.int64))
+
+    @property
+    def tags(self) -> list[str]:
+        """The distinct tags, in the order of their columns."""
+        return list(self._columns)
+
+    @property
+    def flat(self) -> RowNumbers:
+        """The columns of all rows, one after the other."""
+        return np.frombuffer(self._indices, dtype=np.int64)
+
     def finish(self, root: Path, *, unit: str = "line", notes: tuple[str, ...] = ()) -> RawLabels:
         """Return all rows."""
         Y = boolean_csr(self._indices, self._ends, len(self._columns))
@@ -111,9 +158,13 @@ class RowCollector:
 
 def parse_separator(text: str, *, option: str = "--separator") -> str:
     """Return the character that `text` stands for; `OptionError` if it is not a separator of tags."""
-    if text not in _SEPARATORS:
-        raise OptionError(f"{option} got {quoted(text)}; allowed are , | ; space tab")
-    return _SEPARATORS[text]
+    mark = _SEPARATORS.get(text, text)
+    if not 0 < len(mark) <= _MOST_SEPARATOR or any(each.isalnum() or each in "'\"\r\0" for each in mark):
+        raise OptionError(
+            f"{option} got {quoted(text)}; allowed are , | ; space tab newline, or up to {_MOST_SEPARATOR} "
+            "other characters that are no letters, digits or quotes"
+        )
+    return mark
 
 
 def split_tags(text: str, separator: str) -> list[str]:

@@ -13,6 +13,8 @@ from toolkit.labels.space import LabelSpace
 from toolkit.labels.table import LabelTable, build_table
 from toolkit.runtime.options import takes
 
+_CELL_MEANS = {"refuse": None, "absent": False, "present": True}
+
 
 @takes(ReadLabelsOptions)
 def read_labels(options: ReadLabelsOptions) -> LabelTable:
@@ -61,8 +63,14 @@ def read_label_file(path: Path, options: LabelOptions) -> LabelTable:
         tags=None if tags is None else LabelSpace.read(tags, encoding=options.encoding),
         tags_name=str(tags or ""),
         ignore_unknown_tags=options.ignore_unknown_tags,
+        image_column=options.image_column,
+        tag_columns=options.tag_columns,
+        blank=_CELL_MEANS[options.blank],
+        uncertain=_CELL_MEANS[options.uncertain],
+        repeats=options.repeats,
+        fold_tags=options.fold_tags,
         xml_image=options.xml_image,
     )
-    format = detect_format(path, options.encoding) if options.format == "auto" else options.format
+    format = detect_format(path, resolved) if options.format == "auto" else options.format
     reader: Callable[[Path, ReaderOptions], RawLabels] = resolve_name(READERS[format])
     return build_table(reader(path, resolved), source=path, options=resolved)

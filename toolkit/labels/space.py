@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 
 from toolkit.arrays.types import BoolArray, RowNumbers
 from toolkit.errors import LabelError
-from toolkit.files.text import decode_text, need_column, quoted, read_bytes, read_csv, split_lines
+from toolkit.files.text import (
+    column_mark,
+    decode_text,
+    need_column,
+    quoted,
+    read_bytes,
+    read_csv,
+    split_lines,
+)
 from toolkit.runtime.messages import counted
 
 MOST_BYTES = 16 << 20
@@ -25,6 +33,17 @@ _TAG_LIST_COLUMNS = ("name", "tag", "label")  # wd-tagger's selected_tags.csv ha
 def nfc(text: str) -> str:
     """Return `text` in Unicode's composed form, in which both ways to write an é are equal."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def folded(text: str) -> str:
+    """Return what tags have in common that differ in capitals, width, Unicode form or blanks alone.
+
+    Examples
+    --------
+    >>> folded("  Tennis  COURT") == folded("tennis court")
+    True
+    """
+    return " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).split())
 
 
 @dataclass(frozen=True)
@@ -164,7 +183,8 @@ def _tag_lines(path: Path, encoding: str) -> list[tuple[int, str]]:
     if path.suffix.lower() != ".csv":
         text = decode_text(data, name=path, error=LabelError, encoding=encoding)
         return [(line, tag.strip()) for line, tag in enumerate(split_lines(text), start=1)]
-    rows = read_csv(path, error=LabelError, encoding=encoding)
+    mark = column_mark(path, error=LabelError, encoding=encoding, columns=_TAG_LIST_COLUMNS)
+    rows = read_csv(path, error=LabelError, encoding=encoding, mark=mark)
     _, header = next(rows)
     column = need_column(header, _TAG_LIST_COLUMNS, what="tag", path=path, error=LabelError)
     return [(line, cells[column].strip()) for line, cells in rows]

@@ -1,6 +1,8 @@
 """From a reader's `RawLabels` to a `LabelTable`: repeated rows merged, tags checked and put in order."""
 
 import posixpath
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 from toolkit.errors import LabelError
 from toolkit.files.text import quoted
 from toolkit.labels.raw import RawLabels, ReaderOptions
-from toolkit.labels.space import LabelSpace, map_columns, nfc
+from toolkit.labels.space import LabelSpace, boolean_csr, folded, map_columns, nfc
 from toolkit.runtime.messages import counted
 
 
@@ -53,7 +55,9 @@ def build_table(raw: RawLabels, *, source: Path, options: ReaderOptions) -> Labe
     """
     if not len(raw.ids):
         raise LabelError(f"{source} holds no images; a label file needs at least one row")
-    rows = _merge_repeats(_compose(raw), source)
+    composed = _join_spellings(raw, nfc, most_frequent=False)
+    alike, spellings = _alike(composed, options)
+    rows = _merge_repeats(alike, source, options)
     if options.tags is not None:
         space, notes = options.tags, _check_unknown(rows, source, options)
     elif raw.ordered:
@@ -64,46 +68,105 @@ def build_table(raw: RawLabels, *, source: Path, options: ReaderOptions) -> Labe
     if not len(space):
         raise LabelError(f"{source} holds no tags: no image has any; is the tag column the right one?")
     Y = map_columns(rows.Y, space.columns(rows.tags), len(space))
-    notes = [*_counts(Y, len(raw.ids) - len(rows.ids), options), *notes, *raw.notes]
-    respelled = len(raw.tags) - len(rows.tags)
+    joined = _are_joined(raw, options)
+    notes = [*_counts(Y, 0 if joined else len(raw.ids) - len(rows.ids), options), *notes, *raw.notes]
+    if joined and not raw.one_line_a_tag and len(raw.ids) > len(rows.ids):
+        notes.append(
+            f"{counted(len(raw.ids), 'row')} for {counted(len(rows.ids), 'image')}: their tags are joined"
+        )
+    notes += spellings
+    respelled = len(raw.tags) - len(composed.tags)
     if respelled:
         notes.append(f"{counted(respelled, 'tag')} written in two Unicode forms, read as one (NFC)")
     return LabelTable(tuple(rows.ids), space, Y, source, raw.root, tuple(notes), tuple(rows.parts))
 
 
-def _compose(raw: RawLabels) -> RawLabels:
-    """Join the columns whose tags are equal in NFC, under the first spelling."""
-    spellings: dict[str, str] = {}
-    for tag in raw.tags:
-        spellings.setdefault(nfc(tag), tag)
-    if len(spellings) == len(raw.tags):
+def _join_spellings(raw: RawLabels, key: Callable[[str], str], *, most_frequent: bool) -> RawLabels:
+    """Join the columns whose tags have equal keys, under the first spelling or the most frequent one."""
+    keys = list(map(key, raw.tags))
+    places = {each: place for place, each in enumerate(dict.fromkeys(keys))}
+    if len(places) == len(keys):
         return raw
-    space = LabelSpace(tuple(spellings.values()))
-    return replace(raw, tags=space.tags, Y=map_columns(raw.Y, space.columns(raw.tags), len(space)))
+    uses = np.bincount(raw.Y.indices, minlength=len(keys)).tolist() if most_frequent else [0] * len(keys)
+    best: dict[str, int] = {}
+    for column, each in enumerate(keys):
+        if uses[column] > uses[best.setdefault(each, column)]:
+            best[each] = column
+    target = np.array([places[each] for each in keys], dtype=np.intp)
+    tags = tuple(raw.tags[column] for column in best.values())
+    return replace(raw, tags=tags, Y=map_columns(raw.Y, target, len(places)))
 
 
-def _merge_repeats(raw: RawLabels, source: Path) -> RawLabels:
-    """Keep the first row of each image; all its rows must have the same tags."""
+def _alike(raw: RawLabels, options: ReaderOptions) -> tuple[RawLabels, list[str]]:
+    """Join or count the tags that differ in capitals, width or blanks alone."""
+    wanted = {} if options.tags is None else _unambiguous(options.tags.tags)
+    known = {folded(tag): tag for tag in raw.tags} | wanted
+    differing = [tag for tag in raw.tags if known[folded(tag)] != tag and not _is_in(options, tag)]
+    if not differing:
+        return raw, []
+    example = f"such as {quoted(differing[0])} and {quoted(known[folded(differing[0])])}"
+    count = counted(len(differing), "tag differs", "tags differ")
+    text = f"{count} from others in capitals, width or blanks alone, {example}"
+    if not options.fold_tags:
+        return raw, [f"{text}; --fold-tags joins them"]
+    if options.tags is not None:
+        return _as_listed(raw, options.tags, wanted), [f"{text}: joined"]
+    return _join_spellings(raw, folded, most_frequent=True), [f"{text}: joined"]
+
+
+def _is_in(options: ReaderOptions, tag: str) -> bool:
+    return options.tags is not None and options.tags.column(tag) is not None
+
+
+def _unambiguous(tags: Sequence[str]) -> dict[str, str]:
+    """Return the tag of each key that only one has."""
+    count = Counter(map(folded, tags))
+    return {folded(tag): tag for tag in tags if count[folded(tag)] == 1}
+
+
+def _as_listed(raw: RawLabels, space: LabelSpace, wanted: dict[str, str]) -> RawLabels:
+    """Return `raw` with the tags that the list has in another spelling written as there."""
+    tags = [tag if space.column(tag) is not None else wanted.get(folded(tag), tag) for tag in raw.tags]
+    return _join_spellings(replace(raw, tags=tags), nfc, most_frequent=False)
+
+
+def _are_joined(raw: RawLabels, options: ReaderOptions) -> bool:
+    """Return whether an image has the tags of all its rows."""
+    return options.repeats == "union" or (options.repeats == "auto" and raw.one_line_a_tag)
+
+
+def _merge_repeats(raw: RawLabels, source: Path, options: ReaderOptions) -> RawLabels:
+    """Return one row an image: its first, which all others must equal, or the union of all."""
     first: dict[str, int] = {}
+    joined = _are_joined(raw, options)
+    numbers = []  # the image of each row
+    place_of: dict[str, int] = {}
     for row, image in enumerate(map(_plain_path, raw.ids)):
         if not image.strip():
             raise LabelError(
                 f"{source} {raw.place(row)}: the image name is empty; fill it in or drop the row"
             )
         before = first.setdefault(image, row)
-        if before != row and not np.array_equal(_row(raw.Y, before), _row(raw.Y, row)):
+        if joined:
+            numbers.append(place_of.setdefault(image, len(place_of)))
+        elif before != row and not np.array_equal(_row(raw.Y, before), _row(raw.Y, row)):
             raise LabelError(
                 f"{source}: {quoted(image)} has different tags on {raw.place(before)} and {raw.place(row)}; "
-                "keep the right row"
+                "if it has the tags of both, join them with --repeats union"
             )
     kept = list(first.values())
-    return replace(
-        raw,
-        ids=list(first),
-        Y=raw.Y[kept],
-        places=[raw.places[row] for row in kept],
-        parts=[raw.parts[row] for row in kept] if raw.parts else (),
-    )
+    places = [raw.places[row] for row in kept]
+    Y = _united(raw.Y, numbers, len(first)) if joined and len(kept) < len(raw.ids) else raw.Y[kept]
+    parts = [raw.parts[row] for row in kept] if raw.parts else ()
+    return replace(raw, ids=list(first), Y=Y, places=places, parts=parts)
+
+
+def _united(Y: sp.csr_array, numbers: Sequence[int], n_images: int) -> sp.csr_array:
+    """Return the union (n_images, L) of the rows of Y (R, L) of each image; ``numbers[row]`` is its image."""
+    images = np.repeat(np.asarray(numbers), np.diff(Y.indptr))
+    order = np.argsort(images, kind="stable")
+    ends = np.concatenate(([0], np.cumsum(np.bincount(images, minlength=n_images))))
+    return boolean_csr(Y.indices[order], ends, Y.shape[1])
 
 
 def _row(Y: sp.csr_array, row: int) -> NDArray[np.integer]:
@@ -130,8 +193,15 @@ def _check_unknown(raw: RawLabels, source: Path, options: ReaderOptions) -> list
     raise LabelError(
         f"{source} {raw.place(row)}: tag {quoted(raw.tags[columns[0]])} of image {quoted(raw.ids[row])} "
         f"is not among the {counted(len(options.tags), 'tag')} of {options.tags_name}{more}; "
-        "correct it, add it to the list, or drop such tags with --ignore-unknown-tags"
+        f"{_listed_as(raw.tags[columns[0]], options.tags)}correct it, add it to the list, or drop such tags "
+        "with --ignore-unknown-tags"
     )
+
+
+def _listed_as(tag: str, space: LabelSpace) -> str:
+    """Return how to get the tag of the list that is the same word in another spelling; empty if none is."""
+    other = _unambiguous(space.tags).get(folded(tag))
+    return "" if other is None else f"read it as {quoted(other)} with --fold-tags, "
 
 
 def _counts(Y: sp.csr_array, repeats: int, options: ReaderOptions) -> list[str]:

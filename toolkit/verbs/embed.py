@@ -77,7 +77,8 @@ def embed_images(options: EmbedOptions, *, for_prediction: bool = False) -> Pass
     source, artifacts = Path(options.source), Path(options.artifacts)
     target = artifacts / "embeddings" / _checked_name(options.name, source)
     files = _remembered(source, {"labels": options.labels, "tags": options.tags, "split": options.split})
-    manifest = read_manifest(source, root=None if options.root is None else Path(options.root))
+    root = None if options.root is None else Path(options.root)
+    manifest = read_manifest(source, root=root, image_column=options.image_column)
     devices = resolve_devices(device_for(options.device, options.engine, options.precision))
     with StoreLock(target) as lock:  # before a network is loaded, which takes a while
         recover(target)

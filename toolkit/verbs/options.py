@@ -37,6 +37,9 @@ class StoreNameOptions(Options):
 
     name: Annotated[str | None, Option("Name of the store; by default that of SOURCE.")] = None
     root: Annotated[PathLike | None, Option("Folder the paths of a csv SOURCE are relative to.")] = None
+    image_column: Annotated[
+        str | None, Option("Column of a csv SOURCE that names the image.", metavar="NAME")
+    ] = None
 
 
 class EmbedOptions(

@@ -66,8 +66,17 @@ def test_csv__separators_strip_drop_empty_and_merge(labels, separator, mark):
 
 def test_csv__unknown_separator(labels):
     write(labels, "img_path,tags\n1.jpg,a\n")
-    with pytest.raises(OptionError, match=r"--separator got ':'; allowed are , \| ; space tab"):
-        read_labels(labels, separator=":")
+    for text in ("x", "", "a,", ",,,,", "'"):
+        with pytest.raises(
+            OptionError, match=r"--separator got .*; allowed are , \| ; space tab newline, or up"
+        ):
+            read_labels(labels, separator=text)
+
+
+def test_csv__any_mark_may_separate(labels):
+    for separator, mark in ((":", ":"), (" & ", " & "), ("newline", "\n"), ("::", "::"), ("、", "、")):
+        write(labels, f'img_path,tags\n1.jpg,"a b{mark}c"\n')
+        assert as_dict(read_labels(labels, separator=separator)) == {"1.jpg": ["a b", "c"]}
 
 
 def test_csv__likely_wrong_separator_is_noted(labels):
@@ -142,7 +151,8 @@ def test_csv__duplicate_rows_with_the_same_tags_merge(labels):
 def test_csv__duplicate_rows_with_different_tags_name_both_physical_lines(labels):
     write(labels, 'img_path,tags\n"two\nlines.jpg","a\nb"\n1.jpg,a\n\n2.jpg,\n1.jpg,"a,b"\n')
     with pytest.raises(
-        LabelError, match=r"labels\.csv: '1\.jpg' has different tags on line 5 and line 8; keep"
+        LabelError,
+        match=r"labels\.csv: '1\.jpg' has different tags on line 5 and line 8; if .*--repeats union",
     ):
         read_labels(labels)
 

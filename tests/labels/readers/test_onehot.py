@@ -23,7 +23,7 @@ def test_onehot__every_spelling_of_a_bit(labels):
     assert table.notes[1] == "1 tag without an image"
 
 
-@pytest.mark.parametrize("cell", ["-1", "2", "", "0.5", "yes", "nan"])
+@pytest.mark.parametrize("cell", ["2", "0.5", "yes"])
 def test_onehot__anything_else_names_the_cell(labels, cell):
     write(labels, f"img_path,cat,dog\n1.jpg,1,0\n2.jpg,0,{cell}\n")
     with pytest.raises(LabelError, match=rf"line 3, column 'dog': '{cell}' is neither 0 nor 1"):
@@ -42,9 +42,9 @@ def test_onehot__columns_must_have_names_of_their_own(labels):
     with pytest.raises(LabelError, match="has two columns 'cat'; rename or drop one"):
         read_labels(labels)
     write(labels, ",img_path,cat\n0,1.jpg,0\n")
-    with pytest.raises(
-        LabelError, match=r"column 1 has no name \(a pandas index\? write it with index=False\)"
-    ):
+    assert as_dict(read_labels(labels)) == {"1.jpg": []}
+    write(labels, "img_path,cat,\n1.jpg,0,1\n")
+    with pytest.raises(LabelError, match="column 3 has no name; give it one, or name .*--tag-column"):
         read_labels(labels)
     write(labels, "img_path\n1.jpg\n")
     with pytest.raises(LabelError, match=r"onehot \(there is no other column\)"):
