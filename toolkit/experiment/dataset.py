@@ -21,6 +21,7 @@ from toolkit.evaluation.splits import (
 from toolkit.experiment.options import DataOptions
 from toolkit.experiment.stores import StoreSet
 from toolkit.files.folders import names_of
+from toolkit.labels.detect import detect_format
 from toolkit.labels.find import find_label_file
 from toolkit.labels.match import LabelMatch, match_labels
 from toolkit.labels.read import read_label_file
@@ -74,7 +75,7 @@ def load_dataset(options: DataOptions, stages: Stages | None = None) -> Dataset:
         if path is None:
             raise LabelError(
                 f"no label file for the store {store.name!r}: none was given to embed and none lies beside "
-                f"or in {store.meta.root or 'what was imported'}; give --labels FILE"
+                f"or in {store.meta.root or 'what was imported'}; give --labels {_labels_hint(store)}"
             )
         table = read_label_file(path, options)
         match = match_labels(every.ids, table, source_root=_root(store))
@@ -178,6 +179,17 @@ def _label_file(store: EmbeddingStore, options: DataOptions) -> Path | None:
         return Path(options.labels)
     root = _root(store)
     return None if root is None else find_label_file(root, name=store.name)
+
+
+def _labels_hint(store: EmbeddingStore) -> str:
+    """Return what to give as labels: the folder of the images if it holds labels too."""
+    root = _root(store)
+    try:
+        if root is not None and root.is_dir():
+            return f"{root} if its {detect_format(root)} are the labels, or a FILE"
+    except LabelError:  # the folder has none
+        pass
+    return "FILE"
 
 
 def _root(store: EmbeddingStore) -> Path | None:

@@ -74,7 +74,7 @@ class ImageNames:
         notes = []
         if self.by_file:
             notes.append(
-                f"{counted(self.by_file, f'{self.ending} file')} matched by its own name: no image has the "
+                f"{counted(self.by_file, f'{self.ending} file')} matched by the file's name: no image has the "
                 "name written in it"
             )
         if self.disagreeing:
