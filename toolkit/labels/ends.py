@@ -19,6 +19,7 @@ _ENDINGS = frozenset((
 # fmt: on
 """Endings that a stem is without; another, as in ``scan.2019``, belongs to the name."""
 
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/+")  # of a URL; one letter is a drive of Windows
 _UPLOAD = re.compile(r"^[0-9a-f]{8}-(?=.)")  # Label Studio puts this before the name of a file sent to it
 
 
@@ -80,8 +81,8 @@ def reversed_parts(image: str) -> list[str]:
 
 def _plain(image: str) -> str:
     image = image.replace("\\", "/")
-    _, scheme, address = image.partition("://")
-    return unquote(re.split(r"[?#]", address, maxsplit=1)[0]) if scheme else image
+    scheme = _SCHEME.match(image)
+    return unquote(re.split(r"[?#]", image[scheme.end() :], maxsplit=1)[0]) if scheme else image
 
 
 def unique_ends(

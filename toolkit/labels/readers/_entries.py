@@ -56,9 +56,9 @@ def tags_of(value: Any, separator: str, place: str, classes: Sequence[str] = ())
 
 
 def _of_object(value: Mapping[str, Any], place: str, classes: Sequence[str]) -> list[str]:
-    if value and all(each in (0, 1) and not isinstance(each, str) for each in value.values()):
-        return [tag.strip() for tag, has in value.items() if has]
     key = key_among(value, (*_NAME_KEYS, *_LISTS))
+    if key is None and value and all(map(_is_bit, value.values())):
+        return [tag.strip() for tag, has in value.items() if has]
     if key is None:
         raise LabelError(
             f"{place}: the tags are an object with {listed(list(value), 4)}; one of "
@@ -84,6 +84,10 @@ def _of_item(value: Any, place: str, classes: Sequence[str]) -> list[str]:
             f"{place}: a tag is {_shown(value)}; numbers of classes need their names: write the names as tags"
         )
     return [classes[number]]
+
+
+def _is_bit(value: Any) -> bool:
+    return isinstance(value, int | float) and value in (0, 1)
 
 
 def _shown(value: Any) -> str:
@@ -125,7 +129,7 @@ def _of_bits(fields: Mapping[str, Any], keys: Sequence[str], place: str) -> list
     found = []
     for key in keys:
         value = fields.get(key)
-        if isinstance(value, str) or value not in (0, 1):
+        if not _is_bit(value):
             raise LabelError(
                 f"{place} has no field of tags, and {quoted(key)} is {_shown(value)}, neither 0 nor 1; "
                 f"name the field of the tags one of {', '.join(TAG_COLUMNS)}"
