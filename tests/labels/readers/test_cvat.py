@@ -12,7 +12,8 @@ META = """<?xml version="1.0" encoding="utf-8"?>
 """
 IMAGES = """
 <image id="0" name="sub/a.jpg" width="9" height="9"><tag label="sea" source="manual">
-<attribute name="x">1</attribute></tag><box label="ship" xtl="1"/><polygon label="sea" points="1,2;3,4"/></image>
+<attribute name="x">1</attribute></tag><box label="ship" xtl="1"/>
+<polygon label="sea" points="1,2;3,4"/></image>
 <image id="1" name="二.jpg"/></annotations>
 """
 
@@ -31,10 +32,10 @@ def test_cvat__tags_and_shapes(tmp_path):
     [
         (META + '<track id="0" label="car"/></annotations>', "is about a video"),
         (META + "</annotations>", "has no <image>; export 'CVAT for images'"),
-        (META + '<image id="0"/></annotations>', "<image> number 2 has no name"),
+        (META + '<image id="0"/></annotations>', "<image> number 1 has no name"),
         (
             "<annotation><filename>a.jpg</filename></annotation>",
-            "VOC annotation of one image; give the folder",
+            "VOC annotation of one image; give the",
         ),
         ("<html/>", "is not CVAT's xml: its root is 'html', not 'annotations'"),
         (META, r"is not readable xml \(no element found"),

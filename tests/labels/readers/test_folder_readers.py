@@ -157,6 +157,49 @@ def test_folders__the_top_folder_is_the_tag(tmp_path):
     assert table.notes[-1] == "1 image in no folder, left unlabelled"
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_folders__split_folders_are_the_split(tmp_path, nested):
+    """The folders of ultralytics and Keras, whose second part is ``validation``."""
+    deep = "x/" if nested else ""
+    for part in ("train", "Validation", "test"):
+        tree(tmp_path, {f"{part}/{tag}/{deep}1.jpg": "" for tag in ("cat", "dog ")})
+    tree(tmp_path, {"test/loose.jpg": "", "classes.txt": "cat"})
+    table = read_labels(tmp_path)
+    assert table.space.tags == ("cat", "dog")
+    assert as_dict(table)[f"Validation/dog /{deep}1.jpg"] == ["dog"]
+    assert dict(zip(table.ids, table.parts, strict=True)) == {
+        f"{part}/{tag}/{deep}1.jpg": named
+        for part, named in (("train", "train"), ("Validation", "val"), ("test", "test"))
+        for tag in ("cat", "dog ")
+    }
+    assert table.notes[-2:] == (
+        "the folders 'Validation', 'test', 'train' are the split; the tags are the folders below them",
+        "1 image in no class folder, left unlabelled",
+    )
+
+
+def test_folders__split_folders_without_classes_are_no_tags(tmp_path):
+    tree(tmp_path, {"train/1.jpg": "", "val/2.jpg": "", "test/3.jpg": ""})
+    for format in ("auto", "folders"):
+        with pytest.raises(
+            LabelError, match="'test', 'train', 'val' are parts of a split, not tags, and have no"
+        ):
+            read_labels(tmp_path, format=format)
+    tree(tmp_path / "yolo", {"train/images/1.jpg": "", "val/images/2.jpg": ""})
+    with pytest.raises(
+        LabelError, match="the only class would be the folder 'images', which holds pictures of"
+    ):
+        read_labels(tmp_path / "yolo")
+
+
+def test_folders__a_class_called_as_a_part_is_asked_about(tmp_path):
+    tree(tmp_path, {"train/1.jpg": "", "cat/2.jpg": "", "bus/3.jpg": ""})
+    table = read_labels(tmp_path)
+    assert table.space.tags == ("bus", "cat", "train")
+    assert table.parts == ()
+    assert table.notes[-1].startswith("'train' among the tags; if it is a part of a split")
+
+
 def test_folders__nothing_to_read(tmp_path):
     tree(tmp_path, {"loose.jpg": "", "only/readme.txt": ""})
     with pytest.raises(LabelError, match="has no images in folders"):
@@ -402,6 +445,45 @@ def test_voc__bad_files(tmp_path, text, message):
     with pytest.raises(LabelError, match=message) as caught:
         read_labels(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_voc__the_image_that_exists_is_taken(tmp_path):
+    """Images and xml renamed together: ``<filename>`` has the old names; another has none, or no ending."""
+    tree(
+        tmp_path,
+        {
+            "a_1.jpg": "",
+            "a_1.xml": voc("a-1.jpg", "dog"),
+            "b.JPG": "",
+            "b.xml": voc("", "cat"),
+            "c.jpg": "",
+            "c.xml": voc("c", "bus"),
+            "d.jpg": "",
+            "sub/x.xml": voc("d.jpg", "car"),
+        },
+    )
+    table = read_labels(tmp_path)
+    assert as_dict(table) == {"a_1.jpg": ["dog"], "b.JPG": ["cat"], "c": ["bus"], "sub/d.jpg": ["car"]}
+    assert table.notes[-1] == "2 .xml files matched by the file's name: no image has the name written in it"
+
+
+@pytest.mark.parametrize("images", ["beside", "JPEGImages", "elsewhere"])
+def test_voc__two_images_of_the_set_are_an_error_and_an_option(tmp_path, images):
+    """Renumbered images: each ``<filename>`` names the next one."""
+    for number in range(3):
+        tree(tmp_path, {f"Annotations/{number}.xml": voc(f"{(number + 1) % 3}.jpg", f"tag{number}")})
+        if images != "elsewhere":
+            tree(tmp_path, {f"{'Annotations' if images == 'beside' else images}/{number}.jpg": ""})
+    with pytest.raises(
+        LabelError,
+        match=r"3 \.xml files name two images of the set: 'Annotations/0\.xml' says '1\.jpg'; --xml-image",
+    ):
+        read_labels(tmp_path)
+    for choice, shift in (("file", 0), ("filename", 1)):
+        table = read_labels(tmp_path, xml_image=choice)
+        found = {Path(image).stem: tags for image, tags in as_dict(table).items()}
+        assert found == {str((number + shift) % 3): [f"tag{number}"] for number in range(3)}
+        assert f"(--xml-image {choice})" in table.notes[-1]
 
 
 def test_voc__two_files_of_one_image(tmp_path):

@@ -32,7 +32,8 @@ def box(name):
          for image, tags in RIGHT.items()],
         [{"image": image, "tags": {tag: tag in tags for tag in ("sand", "sea")}}
          for image, tags in RIGHT.items()],
-        [{"image": image, "sand": int("sand" in tags), "sea": "sea" in tags} for image, tags in RIGHT.items()],
+        [{"image": image, "sand": int("sand" in tags), "sea": "sea" in tags}
+         for image, tags in RIGHT.items()],
         RIGHT,
         {image: [box(tag) for tag in tags] for image, tags in RIGHT.items()},
     ],
@@ -191,7 +192,7 @@ def test_fiftyone__samples_json(tmp_path):
 
 
 def test_fiftyone__a_number_without_a_class(tmp_path):
-    with pytest.raises(LabelError, match="image 'a': a tag is '2'; numbers of classes need their names"):
+    with pytest.raises(LabelError, match="image 1, 'a': a tag is '2'; numbers of classes need their names"):
         read_labels(put(tmp_path, {"classes": ["sand", "sea"], "labels": {"a": [2]}}))
 
 

@@ -91,7 +91,7 @@ def test_yolo__the_tag_list_names_classes_where_nothing_else_does(tmp_path):
     folder = beside(tmp_path / "x" / "y" / "set")
     with pytest.raises(
         LabelError,
-        match=r"set holds YOLO boxes, whose class numbers need names; looked for classes\.txt, obj\.names, .* "
+        match=r"set holds YOLO boxes, whose class numbers need names; looked for classes\.txt, .* "
         r"in .*set, .*y and .*x; put one there, or give the names in their order by --tags",
     ):
         read_labels(folder)

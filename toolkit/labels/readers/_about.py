@@ -74,8 +74,8 @@ class ImageNames:
         notes = []
         if self.by_file:
             notes.append(
-                f"{counted(self.by_file, f'{self.ending} file')} matched by the file's name: no image has the "
-                "name written in it"
+                f"{counted(self.by_file, f'{self.ending} file')} matched by the file's name: no image has "
+                "the name written in it"
             )
         if self.disagreeing:
             number = counted(len(self.disagreeing), f"{self.ending} file names", f"{self.ending} files name")

@@ -55,17 +55,17 @@ def decode_json(path: Path, kind: type[T], encoding: str, *, what: str = "readab
 
 def json_format(path: Path, encoding: str) -> str:
     """Return the name of the format of a json; `LabelError` says what another seems to be."""
-    top: Any = decode_json(
-        path,
-        dict[str, msgspec.Raw] | list[msgspec.Raw],  # type: ignore[arg-type]
-        encoding,
-        wanted=f"json that is read: {READ}",
-    )
-    found = _format_of_object(top) if isinstance(top, dict) else _format_of_list(top)
+    wanted = f"json that is read: {READ}"
+    kind: Any = dict[str, msgspec.Raw] | list[msgspec.Raw]
+    top: Any = decode_json(path, kind, encoding, wanted=wanted)
+    try:
+        found = _format_of_object(top) if isinstance(top, dict) else _format_of_list(top)
+        seems, keys = _seems(top), listed([*top] if isinstance(top, dict) else _keys(top), 6)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        decode_json(path, Any, encoding, wanted=wanted)  # says where
+        raise
     if found is not None:
         return found
-    seems = _seems(top)
-    keys = listed([*top] if isinstance(top, dict) else _keys(top), 6)
     fields = f"its first fields are {keys}" if keys else "it has no fields"
     raise LabelError(f"{path} is json of another kind{seems}: {fields}; read are {READ} (see --format)")
 

@@ -24,16 +24,17 @@ def read(path: Path, options: ReaderOptions) -> RawLabels:
     """
     file = _only_file(path) if path.is_dir() else path
     labels = RowCollector()
-    for number, element in enumerate(_elements(file), start=1):
+    for element in _elements(file):
         if element.tag == "labels":
             names = (each.findtext("name") for each in element.iter("label"))
             labels.declare(name.strip() for name in names if name and name.strip())
             continue
+        number = len(labels.ids) + 1
         image = (element.get("name") or "").strip()
         if not image:
             raise LabelError(f"{named(file)}: <image> number {number} has no name; {_WANTED} again")
         shapes = (each.get("label") for each in element)
-        labels.add(image, dict.fromkeys(name.strip() for name in shapes if name and name.strip()), image)
+        labels.add(image, dict.fromkeys(name.strip() for name in shapes if name and name.strip()), number)
     if not labels.ids:
         raise LabelError(f"{named(file)} has no <image>; {_WANTED}")
     return labels.finish(file.parent, unit="image")

@@ -32,9 +32,9 @@ def read(path: Path, options: ReaderOptions) -> RawLabels:
     classes = [name.strip() for name in document.classes or []]
     labels = RowCollector()
     labels.declare(filter(None, classes))
-    for image, value in document.labels.items():
-        place = f"{path} image {quoted(image)}"
-        labels.add(image, _tags(value, place, classes), image)
+    for number, (image, value) in enumerate(document.labels.items(), start=1):
+        place = f"{path} image {number}, {quoted(image)}"
+        labels.add(image, _tags(value, place, classes), number)
     field = _label_field(document.samples, path) if document.samples else ""
     for number, sample in enumerate(document.samples, start=1):
         place = f"{path} sample {number}"

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from toolkit.errors import LabelError
-from toolkit.files.text import listed, read_text, shortened, split_lines
+from toolkit.files.text import read_text, shortened, split_lines
 from toolkit.labels.raw import RawLabels, ReaderOptions, RowCollector
 from toolkit.labels.readers._entries import collect, local_path, tags_of
 from toolkit.labels.readers._json import MOST_BYTES, decode_json
@@ -26,9 +26,9 @@ def read(path: Path, options: ReaderOptions) -> RawLabels:
     document: Any = _lines(path, options) if lines else _document(path, options)
     if isinstance(document, dict):
         labels = RowCollector()
-        for image, value in document.items():
-            place = f"{path} entry {listed([image])}"
-            labels.add(local_path(image), tags_of(value, options.separator, place), image)
+        for number, (image, value) in enumerate(document.items(), start=1):
+            place = f"{path} entry {number}"
+            labels.add(local_path(image), tags_of(value, options.separator, place), number)
         return labels.finish(path.parent, unit="entry")
     keys = list(dict.fromkeys(key for _, fields in document for key in fields))
     unit = "line" if lines else "entry"
