@@ -71,6 +71,9 @@ def evaluate(given: dict[str, Any], *, quiet: bool, as_json: bool) -> None:
     import toolkit
 
     evaluation = toolkit.evaluate(**given)
+    if not quiet:
+        for note in evaluation.notes:
+            say(note, err=True)
     document = evaluation.metrics.to_dict() | {
         "images": evaluation.n_images,
         "without_prediction": evaluation.n_missing,

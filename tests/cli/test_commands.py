@@ -114,8 +114,8 @@ def test_info__lists_stores_and_heads(toolkit, home):
         (["evaluate", "gone.csv"], "Missing option '--labels'"),
         (["evaluate", "gone.csv", "--labels", "labels.csv"], "there is no file of predictions gone.csv"),
         (
-            ["evaluate", "labels.csv", "--labels", "labels.csv", "--predictions-separator", ":"],
-            "toolkit: --predictions-separator got ':'; allowed are , | ; space tab",
+            ["evaluate", "labels.csv", "--labels", "labels.csv", "--predictions-separator", "x"],
+            "toolkit: --predictions-separator got 'x'; allowed are , | ; space tab",
         ),
     ],
 )

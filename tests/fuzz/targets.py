@@ -14,6 +14,10 @@ import scipy.sparse as sp
 from tests.made_up import TAGS, made_up, names, write_labels, write_store
 
 TABLE = 'img_path,tags\n1.jpg,"sky,sea"\nsub/2.jpg,\n"3,4.jpg",天空\n'
+OBJECTS = (
+    "filename\txmin\tlabel\tconfidence\n1.jpg\t4\tSky\t0\n1.jpg\t5\tsky\t0.5\n"
+    "2.jpg\t6\t天空\t1\n2.jpg\t6\tsea\t1\n"
+)
 
 
 @dataclass(frozen=True)
@@ -249,6 +253,22 @@ def _onehot() -> str:
     return text.getvalue()
 
 
+def _lists() -> str:
+    cells = [
+        "['sky', 'sea']",
+        '["sky", "\\u5929"]',
+        "['a' 'b']",
+        '{sky,"a b"}',
+        '[{"choices": ["sky"]}]',
+        "set()",
+    ]
+    text = io.StringIO()
+    csv.writer(text).writerows(
+        [["img_path", "tags"], *([f"{row}.jpg", cell] for row, cell in enumerate(cells))]
+    )
+    return text.getvalue()
+
+
 _STORE = "artifacts/embeddings/train"
 _HEAD = "artifacts/heads/logreg"
 TARGETS = {
@@ -257,6 +277,10 @@ TARGETS = {
         Target("csv", _texts(labels__csv=TABLE), ("labels.csv",), _labels("labels.csv")),
         Target(
             "onehot", _texts(labels__csv=_onehot()), ("labels.csv",), _labels("labels.csv", format="onehot")
+        ),
+        Target("lists", _texts(labels__csv=_lists()), ("labels.csv",), _labels("labels.csv")),
+        Target(
+            "objects", _texts(labels__tsv=OBJECTS), ("labels.tsv",), _labels("labels.tsv", fold_tags=True)
         ),
         Target("npz", _contest, ("tag_train.npz", "train.csv", "tags.txt"), _labels("tag_train.npz")),
         Target(

@@ -412,3 +412,24 @@ def test_csv__cells_that_no_disk_can_hold(tmp_path: Path) -> None:
     assert ids(write(tmp_path / "t.csv", f"img_path\n{long}\na.jpg\ntrain/\n")) == [long, "a.jpg", "train"]
     with pytest.raises(ManifestError, match="none of the images it lists exists"):
         read_manifest(write(tmp_path / "t.csv", f"img_path\n{long}\nzzz/\n"))
+
+
+@pytest.mark.parametrize("mark", [";", "\t", "|", ","])
+def test_csv__any_mark_between_the_columns(tmp_path: Path, mark: str) -> None:
+    touch(tmp_path, "a.jpg", "b,c.jpg")
+    text = f'img_path{mark}tags\na.jpg{mark} "x,y;z"\n"b,c.jpg"{mark}{"3 1 " * 40_000}\n'
+    for name in ("t.csv", "t.tsv"):
+        assert ids(write(tmp_path / name, text)) == ["a.jpg", "b,c.jpg"]
+
+
+def test_csv__the_image_column_asked_for(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "b.jpg")
+    table = write(tmp_path / "t.csv", "photo,img_path\na.jpg,x\nb.jpg,y\n")
+    assert ids(table, image_column="photo") == ["a.jpg", "b.jpg"]
+    with pytest.raises(
+        ManifestError, match=r"no column 'bild' \(--image-column\): columns found are 'photo'"
+    ):
+        read_manifest(table, image_column="bild")
+    table = write(tmp_path / "t.csv", "photo,other\na.jpg,x\n")
+    with pytest.raises(ManifestError, match="no image column: .*, or give it with --image-column$"):
+        read_manifest(table)

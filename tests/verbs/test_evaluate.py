@@ -68,3 +68,55 @@ def test_scores_beside__give_map(home, given):
     report.scores.write_bytes(b"broken")
     with pytest.raises(LabelError, match="is damaged .*predict again, or remove it"):
         evaluate(report.path, home / "labels.csv")
+
+
+def test_notes__tags_joined_by_another_mark(tmp_path):
+    truth, predictions = tmp_path / "t.csv", tmp_path / "p.csv"
+    write_csv(truth, ("img_path", "tags"), [("1.jpg", "sea,sand"), ("2.jpg", "ship"), ("3.jpg", "sand,ship")])
+    for mark in (" ", "/", ";"):
+        rows = [("1.jpg", f"sea{mark}sand"), ("2.jpg", "ship"), ("3.jpg", f"sand{mark}ship")]
+        write_csv(predictions, ("img_path", "tags"), rows)
+        found = evaluate(predictions, truth)
+        assert found.metrics.micro_f1 < 1
+        assert any(
+            note.startswith(f"{predictions}: ") and repr(mark) in note and "--predictions-separator" in note
+            for note in found.notes
+        )
+        assert evaluate(predictions, truth, predictions_separator=mark).metrics.micro_f1 == 1
+        turned = evaluate(truth, predictions)
+        assert any("(--separator)" in note and note.startswith(f"{predictions}: ") for note in turned.notes)
+        assert evaluate(truth, predictions, separator=mark).metrics.micro_f1 == 1
+
+
+def test_notes__none_about_separators_where_they_are_right(tmp_path):
+    write_csv(tmp_path / "t.csv", ("img_path", "tags"), [("1.jpg", "sea,tennis court"), ("2.jpg", "ship")])
+    found = evaluate(tmp_path / "t.csv", tmp_path / "t.csv")
+    assert found.metrics.micro_f1 == 1
+    assert not any("separator" in note for note in found.notes)
+
+
+def test_fold_tags__across_both_files(tmp_path):
+    write_csv(tmp_path / "t.csv", ("img_path", "tags"), [("1.jpg", "sea,sand"), ("2.jpg", "Ship")])
+    write_csv(tmp_path / "p.csv", ("img_path", "tags"), [("1.jpg", "Sea,SAND"), ("2.jpg", "ship")])
+    found = evaluate(tmp_path / "p.csv", tmp_path / "t.csv")
+    assert found.metrics.micro_f1 == 0
+    assert found.notes[-1].startswith(
+        "3 predicted tags differ from the truth's in capitals, width or blanks alone"
+    )
+    folded = evaluate(tmp_path / "p.csv", tmp_path / "t.csv", fold_tags=True)
+    assert folded.metrics.micro_f1 == 1
+    assert folded.space.tags == ("Ship", "sand", "sea")
+
+
+def test_columns__of_each_file_are_its_own(tmp_path):
+    (tmp_path / "t.csv").write_text("photo;cat;dog;age\n1.jpg;1;;4\n2.jpg;0;1;5\n")
+    (tmp_path / "p.csv").write_text("bild,tags\n1.jpg,cat\n2.jpg,dog\n")
+    found = evaluate(
+        tmp_path / "p.csv",
+        tmp_path / "t.csv",
+        image_column="photo",
+        tag_column=["cat", "dog"],
+        blank="absent",
+        predictions_column="bild",
+    )
+    assert found.metrics.micro_f1 == 1

@@ -91,7 +91,7 @@ def test_errors__write_nothing(home, given, fitted):
         ({"source": home}, OptionError, "fitted on imported features, so the images of"),
         ({"paths": "full"}, OptionError, "--paths got 'full'; allowed are name, relative"),
         ({"rule": "best"}, OptionError, "--rule got 'best'"),
-        ({"separator": "/"}, OptionError, "--separator got '/'; allowed are"),
+        ({"separator": "x"}, OptionError, "--separator got 'x'; allowed are"),
         ({"out": home / "labels.csv"}, OptionError, "was not written by predict; give --force"),
         ({"out": home}, OptionError, "is a folder; give a file name such as"),
     ]

@@ -84,6 +84,7 @@ _NEVER_CLOSED = (
     "a quote of the row that starts there is never closed; close it, and write a quote inside a cell twice"
 )
 _MARK_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_SHOWN = {"\t": "<tab>"}
 _CSV_ERRORS = {
     "unexpected end of data": _NEVER_CLOSED,
     **{
@@ -251,7 +252,6 @@ class _Lines:
         self.number = 0  # of lines read
         self._characters = 0
         self._mark = mark
-        self._late_quote = f'{mark} "'  # what other programs read as the start of a quoted cell
         self._kept: list[str] = []  # of this row
         self._suspicious = False
         self._read = partial(stream.readline, MOST_ROW + 1)
@@ -286,7 +286,7 @@ class _Lines:
                 raise csv.Error("the row holds a NUL character; a csv is text: write it again")
             self.number += 1
             self._kept.append(line)
-            if self._late_quote in line:
+            if ' "' in line:  # where other programs see the start of a quoted cell, if it is the cell's
                 self._suspicious = True
             yield line
             line = self._read()
@@ -303,7 +303,7 @@ def _rows(
             width = width or len(cells)
             if cells and len(cells) != width:
                 text = f"{name} line {line}: row has {counted(len(cells), 'cell')}, header has {width:,}"
-                quotes = f'quote the tag list (any cell that holds {_MARK_NAMES[mark]}), as in "a{mark}b"'
+                quotes = f'quote the tag list (any cell that holds {_MARK_NAMES[mark]}), as in "a{_SHOWN.get(mark, mark)}b"'
                 raise error(f"{text}: {quotes if len(cells) > width else 'a cell is missing'}")
             if cells:
                 yield line, cells

@@ -7,7 +7,8 @@ A folder reached in several ways is listed once, under its real path if that is 
 end. A broken link is listed and fails when it is read.
 
 *Csv* (or ``.tsv``): the column asked for or the first with a name in `toolkit.files.text.IMAGE_COLUMNS`, one
-path a row, relative to the csv's folder or to `root`. Paths written on another machine are repaired, in this order:
+path a row, relative to the csv's folder or to `root`. Paths written on another machine are repaired, in this
+order:
 
 1. backslashes become slashes if only that path exists (Windows);
 2. if no path exists as written, leading folders common to all rows are removed, as few as make a file exist
@@ -84,10 +85,9 @@ def read_manifest(
 ) -> Manifest:
     """List the images of `source`: a folder, a ``.csv`` file or one image file.
 
-    The paths of a csv in `encoding`, in its `image_column` or one known by its name, are relative to `root`, by
-    default its own folder. `ManifestError` if
-    `source` does not exist, cannot be read in full, or lists no image; for a csv also if it has no image
-    column, an empty cell in it, or only paths that do not exist.
+    The paths of a csv in `encoding`, in its `image_column` or one known by its name, are relative to `root`,
+    by default its own folder. `ManifestError` if `source` does not exist, cannot be read in full, or lists no
+    image; for a csv also if it has no image column, an empty cell in it, or only paths that do not exist.
     """
     try:
         mode = source.stat().st_mode if source.exists() else 0

@@ -4,12 +4,13 @@ Nothing is evaluated: strings, JSON and Python literals are parsed, in bounded s
 """
 
 import ast
-import json
 import re
 import warnings
 from collections.abc import Iterable, Mapping
 from itertools import chain, pairwise
 from typing import Any
+
+from toolkit.files.json import decode_json
 
 MOST_CHARACTERS = 1_000_000
 """Most characters of a cell that holds a list."""
@@ -54,7 +55,9 @@ _CALL = re.compile(
     r"(?:np\.|numpy\.)?(?:set|frozenset|list|tuple|array|deque|dict_keys|dict_values|Index|Series|Counter)"
     r"\(\s*(?=[\[{(\"')])",
 )
-_CALL_END = re.compile(r"(?:,\s*(?:dtype|maxlen|name|shape|length)\s*=[^\[\]{}'\"]*(?:'\w*')?)*\s*\)$")
+_CALL_END = re.compile(r"(?:,\s*(?:dtype|maxlen|name|shape|length)\s*=[^\[\]{}'\"]*(?:'[^']*')?)*\s*\)$")
+_NOT_BARE = re.compile(r"[\[\]{}\"]|:\s|:$|(?<!\w)'|'(?!\w)")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _ELLIPSIS = re.compile(r"(?<=[\s,\[{(])\.\.\.(?=[\s,\]})])")
 
 
@@ -101,16 +104,24 @@ def parse_list(text: str) -> tuple[list[str], str]:
         raise NotationError(f"{kind}: it has more than {MOST_CHARACTERS:,} characters")
     if _ELLIPSIS.search(text):
         raise NotationError(f"{kind}, which was shortened when written: it holds ...")
-    plain = _without_calls(text)
-    _check_tokens(plain, kind)
-    items = _flat(plain)
-    if items is not None:
-        tags, notation = items
-        if len(tags) == 1 and tags[0] != text and tags[0][:1] in _CLOSERS and is_list(tags[0]):
-            return parse_list(tags[0])  # a list written twice
-        return tags, notation
-    value, notation = _nested(plain, kind)
-    return list(_tags_of(value, kind)), notation
+    tags, notation = _parse(_without_calls(text), kind)
+    if any(_SURROGATE.search(tag) for tag in tags):
+        raise NotationError(f"{kind}: it holds half of a character (a lone surrogate)")
+    return tags, notation
+
+
+def _parse(text: str, kind: str) -> tuple[list[str], str]:
+    _check_tokens(text, kind)
+    items = _flat(text)
+    if items is None:
+        value = _literal(text, kind)
+        items = _bare(text) if value is None else (list(_tags_of(value[0], kind)), value[1])
+    if items is None:
+        raise NotationError(f"{kind}, but it can be read neither as JSON nor as Python")
+    tags = items[0]
+    if len(tags) == 1 and len(tags[0]) < len(text) and tags[0][:1] in _CLOSERS and is_list(tags[0]):
+        return _parse(tags[0], kind)  # a list written twice
+    return items
 
 
 def _kind(text: str) -> str:
@@ -135,7 +146,7 @@ def _without_calls(text: str) -> str:
         end = _CALL_END.search(text, call.end())
         if end is None:
             return text
-        text = text[call.end() : end.start()].strip() or "[]"
+        text = text[call.end() : end.start()].strip() or "()"
         call = _CALL.match(text)
     return text
 
@@ -166,18 +177,20 @@ def _flat(text: str) -> tuple[list[str], str] | None:
         return _strings(inner), "JSON" if text[0] == "[" and "'" not in inner else "Python"
     if text[0] == "[" and (_SPACED.fullmatch(inner) or _NUMBERS.fullmatch(inner)):
         return _strings(inner) or inner.split(), "numpy"
-    return None if text[0] == "(" else _bare(text)
+    return None
 
 
 def _bare(text: str) -> tuple[list[str], str] | None:
     """Return the items of ``[a, b]`` and ``{a,"b c"}``; None if there is more in it than items."""
+    if text[0] not in "[{":
+        return None
     inner, items, place = text[1:-1], [], 0
     while place < len(inner):
         item = _ITEM.match(inner, place)
         if item is None or item.end() == place:
             return None
         string, bare = item.groups()
-        if bare and (re.search(r"[\[\]{}]|:\s|:$", bare) or bare in ("True", "False", "true", "false")):
+        if bare and _NOT_BARE.search(bare):
             return None
         if string or bare not in ("", "NULL", "None", "null"):
             items.append(_unquoted(string) if string else bare)
@@ -196,7 +209,7 @@ def _unquoted(token: str) -> str:
         return token[1:-1]
     if token[0] == '"':
         try:
-            return str(json.loads(token, strict=False))
+            return decode_json(token.encode(), str)
         except ValueError:
             pass  # an escape of Python
     with warnings.catch_warnings():
@@ -208,11 +221,11 @@ def _unquoted(token: str) -> str:
             return token[1:-1]
 
 
-def _nested(text: str, kind: str) -> tuple[Any, str]:
-    """Return the value of JSON or of a literal of Python."""
+def _literal(text: str, kind: str) -> tuple[Any, str] | None:
+    """Return the value of JSON or of a literal of Python and which it is; None if it is neither."""
     try:
-        return json.loads(text), "JSON"
-    except (ValueError, RecursionError):
+        return decode_json(text.encode(), object), "JSON"
+    except ValueError:
         pass  # it may be Python's
     tokens = [token for token in _TOKEN.finditer(text) if not token.group(3)]
     if any(one.group(1) and other.group(1) for one, other in pairwise(tokens)):
@@ -222,8 +235,8 @@ def _nested(text: str, kind: str) -> tuple[Any, str]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return ast.literal_eval(text), "Python"
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as reason:
-        raise NotationError(f"{kind}, but it can be read neither as JSON nor as Python") from reason
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        return None
 
 
 def _tags_of(value: Any, kind: str) -> Iterable[str]:

@@ -138,7 +138,8 @@ class RowCollector:
     @property
     def sizes(self) -> RowNumbers:
         """Number of tags of each row, repeated ones counted."""
-        return np.diff(np.frombuffer(self._ends, dtype=np.int64))
+        ends: RowNumbers = np.frombuffer(self._ends, dtype=np.int64)
+        return ends[1:] - ends[:-1]
 
     @property
     def tags(self) -> list[str]:

@@ -2,9 +2,10 @@
 
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from toolkit.labels.space import LabelSpace
 from toolkit.runtime.messages import counted
 
 MARKS = ("|", ";", "\t", "\n", ",", "，", "、")
@@ -89,27 +90,27 @@ def _try(mark: str, alone: dict[str, int]) -> Guess | None:
     if len(joined) < 2:
         return None
     whole = set(alone) - set(joined)
-    pieces = {piece for each in joined.values() for piece in each}
-    first, last = ({each[place] for each in joined.values()} for place in (0, -1))
-    free = (pieces & whole) | (first & last)
-    left = len(pieces | whole)
-    if left > _FEWER * len(alone) and 2 * len(free) <= len(pieces):
+    words = {word for pieces in joined.values() for word in pieces}
+    first, last = ({pieces[place] for pieces in joined.values()} for place in (0, -1))
+    free = (words & whole) | (first & last)
+    left = len(words | whole)
+    if left > _FEWER * len(alone) and 2 * len(free) <= len(words):
         return None
     return Guess(mark, sum(alone[tag] for tag in joined), left)
 
 
-def joined_like(tags: Sequence[str], is_known: Callable[[str], bool]) -> str | None:
-    """Return the character at which tags that are not known split into known ones, or None.
+def joined_like(tags: Sequence[str], space: LabelSpace) -> str | None:
+    """Return the character at which most tags that are not in `space` split into tags that are, or None.
 
     Examples
     --------
-    >>> joined_like(["sea sand", "sea"], {"sea", "sand"}.__contains__)
+    >>> joined_like(["sea sand", "sea"], LabelSpace(("sea", "sand")))
     ' '
     """
-    unknown = [tag for tag in tags if not is_known(tag)]
+    unknown = [tag for tag in tags if space.column(tag) is None]
     splits: Counter[str] = Counter()
     for tag in unknown:
         for mark in {each for each in tag if unicodedata.category(each)[0] not in "LN"}:
             pieces = _pieces(tag, mark)
-            splits[mark] += len(pieces) > 1 and all(map(is_known, pieces))
+            splits[mark] += len(pieces) > 1 and bool((space.columns(pieces) >= 0).all())
     return next((mark for mark, number in splits.most_common(1) if 2 * number > len(unknown)), None)

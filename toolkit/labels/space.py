@@ -154,7 +154,9 @@ class LabelSpace:
         path.write_text("".join(f"{tag}\n" for tag in self.tags), encoding="utf-8", newline="\n")
 
 
-def boolean_csr(columns: Sequence[int], ends: Sequence[int], width: int) -> sp.csr_array:
+def boolean_csr(
+    columns: Sequence[int] | RowNumbers, ends: Sequence[int] | RowNumbers, width: int
+) -> sp.csr_array:
     """Return the boolean CSR (N, width) whose row i has ones at ``columns[ends[i]:ends[i + 1]]``."""
     return _canonical(np.ones(len(columns), dtype=bool), np.asarray(columns), np.asarray(ends), width)
 

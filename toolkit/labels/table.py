@@ -16,6 +16,8 @@ from toolkit.labels.raw import RawLabels, ReaderOptions
 from toolkit.labels.space import LabelSpace, boolean_csr, folded, map_columns, nfc
 from toolkit.runtime.messages import counted
 
+CODE_POINT_ORDER = "the columns are the tags in code-point order; a tag list (--tags) sets another"
+
 
 @dataclass(frozen=True, eq=False)
 class LabelTable:
@@ -64,7 +66,7 @@ def build_table(raw: RawLabels, *, source: Path, options: ReaderOptions) -> Labe
         space, notes = LabelSpace(tuple(rows.tags)), []
     else:
         space = LabelSpace(tuple(sorted(rows.tags)))
-        notes = ["the columns are the tags in code-point order; a tag list (--tags) sets another"]
+        notes = [CODE_POINT_ORDER]
     if not len(space):
         raise LabelError(f"{source} holds no tags: no image has any; is the tag column the right one?")
     Y = map_columns(rows.Y, space.columns(rows.tags), len(space))
@@ -166,7 +168,7 @@ def _united(Y: sp.csr_array, numbers: Sequence[int], n_images: int) -> sp.csr_ar
     images = np.repeat(np.asarray(numbers), np.diff(Y.indptr))
     order = np.argsort(images, kind="stable")
     ends = np.concatenate(([0], np.cumsum(np.bincount(images, minlength=n_images))))
-    return boolean_csr(Y.indices[order], ends, Y.shape[1])
+    return boolean_csr(Y.indices[order].astype(np.intp), ends, Y.shape[1])
 
 
 def _row(Y: sp.csr_array, row: int) -> NDArray[np.integer]:

@@ -15,8 +15,10 @@ from toolkit.files.atomic import settle
 from toolkit.labels.match import LabelMatch, match_labels
 from toolkit.labels.raw import parse_separator
 from toolkit.labels.read import read_label_file
-from toolkit.labels.space import LabelSpace, map_columns
-from toolkit.labels.table import LabelTable
+from toolkit.labels.separators import joined_like
+from toolkit.labels.space import LabelSpace, folded, map_columns
+from toolkit.labels.table import CODE_POINT_ORDER, LabelTable
+from toolkit.runtime.messages import counted
 from toolkit.runtime.options import takes
 from toolkit.verbs.options import EvaluateOptions
 
@@ -35,12 +37,15 @@ class Evaluation:
         Which image of the label file has which prediction.
     n_images : int
         Of the label file.
+    notes : tuple of str
+        What was read from both files, and what may be wrong with how.
     """
 
     metrics: Metrics
     space: LabelSpace
     match: LabelMatch
     n_images: int
+    notes: tuple[str, ...] = ()
 
     @property
     def n_missing(self) -> int:
@@ -85,10 +90,9 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
         raise LabelError(f"there is no file of predictions {predictions}; check the path")
     settle(predictions, scores_path(predictions))
     truth = read_label_file(Path(options.labels), options)
-    reading = replace(
-        options, format="auto", separator=options.predictions_separator, encoding=EvaluateOptions.encoding
-    )
-    predicted = read_label_file(predictions, reading)
+    predicted = read_label_file(predictions, _reading(options))
+    if options.fold_tags:
+        predicted = _in_spelling_of(truth.space, predicted)
     try:
         match = match_labels(truth.ids, predicted, source_root=truth.root)
     except LabelError as error:
@@ -102,7 +106,56 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     Y_pred = place @ _in_space(predicted, space)[match.table_rows]
     scores = _scores(predictions, predicted, match, space, N)
     metrics = measure(_in_space(truth, space), sp.csr_array(Y_pred), scores)
-    return Evaluation(metrics, space, match, N)
+    return Evaluation(metrics, space, match, N, _notes(truth, predicted))
+
+
+def _reading(options: EvaluateOptions) -> EvaluateOptions:
+    """Return how the predictions are read: the columns, encoding and cells of the label file are its own."""
+    default = EvaluateOptions(predictions=options.predictions, labels=options.labels)
+    own = {
+        name: getattr(default, name) for name in ("format", "encoding", "blank", "uncertain", "tag_column")
+    }
+    return replace(
+        options, **own, separator=options.predictions_separator, image_column=options.predictions_column
+    )
+
+
+def _in_spelling_of(space: LabelSpace, table: LabelTable) -> LabelTable:
+    """Return `table` with tags written as in `space` where they differ in capitals, width or blanks alone."""
+    written = {folded(tag): tag for tag in space.tags}
+    tags = tuple(written.get(folded(tag), tag) for tag in table.space.tags)
+    return table if len(set(tags)) < len(tags) else replace(table, space=LabelSpace(tags))
+
+
+def _notes(truth: LabelTable, predicted: LabelTable) -> tuple[str, ...]:
+    """Return the notes of both files, and what their tags together show."""
+    notes = [f"{truth.source}: {note}" for note in truth.notes if note != CODE_POINT_ORDER]
+    own = [note.replace("(--separator)", "(--predictions-separator)") for note in predicted.notes]
+    notes += [f"{predicted.source}: {note}" for note in own if note != CODE_POINT_ORDER]
+    pairs = ((predicted, truth, "--predictions-separator"), (truth, predicted, "--separator"))
+    for table, other, option in pairs:
+        mark = joined_like(table.space.tags, other.space)
+        if mark is not None:
+            notes.append(
+                f"{table.source}: tags such as {_joined_by(mark, table, other)!r} are tags of {other.source} "
+                f"joined by {mark!r}; is that the separator ({option})?"
+            )
+    written = {folded(tag): tag for tag in truth.space.tags}
+    unlike = [
+        tag for tag in predicted.space.tags if truth.space.column(tag) is None and folded(tag) in written
+    ]
+    if unlike:
+        notes.append(
+            f"{counted(len(unlike), 'predicted tag differs', 'predicted tags differ')} from the truth's in "
+            f"capitals, width or blanks alone, such as {unlike[0]!r} and {written[folded(unlike[0])]!r}; "
+            "--fold-tags joins them"
+        )
+    return tuple(notes)
+
+
+def _joined_by(mark: str, table: LabelTable, other: LabelTable) -> str:
+    """Return the first tag of `table` that `mark` makes of tags of `other`."""
+    return next(tag for tag in table.space.tags if mark in tag and other.space.column(tag) is None)
 
 
 def _union(one: LabelSpace, other: LabelSpace) -> LabelSpace:

@@ -132,7 +132,12 @@ class EvaluateOptions(LabelOptions):
     labels: Annotated[PathLike, Option("The truth: a label file or folder.", flags=("--labels",))] = field(
         kw_only=False
     )
-    predictions_separator: Annotated[str, Option("Between tags in FILE: , | ; space tab.")] = ","
+    predictions_separator: Annotated[
+        str, Option("Between tags in FILE: , | ; space tab newline, or another mark.")
+    ] = ","
+    predictions_column: Annotated[
+        str | None, Option("Column of FILE that names the image.", metavar="NAME")
+    ] = None
 
 
 class TuneOptions(FittedHeadOption, ArtifactsOption):

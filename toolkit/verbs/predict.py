@@ -186,7 +186,7 @@ def _inputs(options: PredictOptions, artifacts: Path, saved: SavedHead) -> _Inpu
     if source.exists() and not (standing(source) / "embeddings.npy").is_file():
         stores = [_embed(source, options, saved, number) for number in range(len(saved.stores))]
         root = None if options.root is None else Path(options.root)
-        ids = list(read_manifest(source, root=root).inputs)
+        ids = list(read_manifest(source, root=root, image_column=options.image_column).inputs)
     else:
         stores = _open(source, artifacts)
         ids = _ids(stores[0])
@@ -248,6 +248,7 @@ def _embed(source: Path, options: PredictOptions, saved: SavedHead, number: int)
             source,
             name=name,
             root=options.root,
+            image_column=options.image_column,
             weights=weights or default_weights(record.spec.weights),
             artifacts=options.artifacts,
             force=options.force,

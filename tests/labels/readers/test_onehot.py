@@ -129,3 +129,85 @@ def test_auto__something_else_called_csv(tmp_path, monkeypatch):
     monkeypatch.setattr("toolkit.files.text.open_regular", refuse)
     with pytest.raises(LabelError, match=r"labels\.csv cannot be read \(Permission denied\)"):
         read_labels(path)
+
+
+METADATA = (
+    "Path,Sex,Age,Edema,No Finding,Devices\n"
+    "a.jpg,Male,40,1.0,,0.0\nb.jpg,Female,41,,-1.0,1\nc.jpg,Male,42,-1,1,\n"
+)
+
+
+def test_onehot__a_tag_list_chooses_the_columns(labels, tmp_path):
+    write(labels, "img_path,sex,cat,dog,age\n1.jpg,m,1,0,40\n2.jpg,f,1,1,41\n")
+    with pytest.raises(LabelError, match=r"with --tag-column, or list .*--tags; .*column 'sex' holds 'm'"):
+        read_labels(labels)
+    table = read_labels(labels, tags=write(tmp_path / "tags.txt", "dog\ncat\nowl\n"))
+    assert as_dict(table) == {"1.jpg": ["cat"], "2.jpg": ["dog", "cat"]}
+    assert table.notes[-1] == f"2 columns left aside, not in {tmp_path / 'tags.txt'}: 'sex', 'age'"
+    assert as_dict(read_labels(labels, tag_column=["dog", "cat"])) == {
+        "1.jpg": ["cat"],
+        "2.jpg": ["cat", "dog"],
+    }
+    assert as_dict(read_labels(labels, tag_column="dog", format="onehot")) == {"1.jpg": [], "2.jpg": ["dog"]}
+    with pytest.raises(
+        LabelError, match=r"no column is called as a tag of .*columns found are 'img_path', 'sex'"
+    ):
+        read_labels(labels, tags=write(tmp_path / "tags.txt", "owl\n"), format="onehot")
+    folded = write(tmp_path / "tags.txt", "DOG\nCat\n")
+    table = read_labels(labels, tags=folded, fold_tags=True)
+    assert as_dict(table) == {"1.jpg": ["Cat"], "2.jpg": ["DOG", "Cat"]}
+
+
+@pytest.mark.parametrize(
+    ("blank", "uncertain", "a", "b", "c"),
+    [
+        ("absent", "absent", ["Edema"], ["Devices"], ["No Finding"]),
+        ("absent", "present", ["Edema"], ["Devices", "No Finding"], ["Edema", "No Finding"]),
+        ("present", "absent", ["Edema", "No Finding"], ["Devices", "Edema"], ["Devices", "No Finding"]),
+    ],
+)
+def test_onehot__blank_and_uncertain_cells_as_asked(labels, tmp_path, blank, uncertain, a, b, c):
+    write(labels, METADATA)
+    tags = write(tmp_path / "tags.txt", "Devices\nEdema\nNo Finding\n")
+    table = read_labels(labels, tags=tags, blank=blank, uncertain=uncertain)
+    assert as_dict(table) == {"a.jpg": a, "b.jpg": b, "c.jpg": c}
+
+
+def test_onehot__blank_and_uncertain_cells_are_refused_with_the_way_out(labels, tmp_path):
+    write(labels, METADATA)
+    tags = write(tmp_path / "tags.txt", "Devices\nEdema\nNo Finding\n")
+    with pytest.raises(
+        LabelError,
+        match="line 2, column 'No Finding': '' is neither 0 nor 1 .* --blank absent or --blank present",
+    ):
+        read_labels(labels, tags=tags)
+    with pytest.raises(
+        LabelError, match="line 3, column 'No Finding': '-1.0' .* --uncertain absent or --uncertain"
+    ):
+        read_labels(labels, tags=tags, blank="absent")
+    with pytest.raises(OptionError, match="--blank got 'unknown'; allowed are refuse, absent, present"):
+        read_labels(labels, tags=tags, blank="unknown")
+    write(labels, "img_path,cat,dog\n1.jpg,0,0.5\n")
+    with pytest.raises(
+        LabelError, match="'0.5' is neither .*if the column is no tag, name those that are with"
+    ):
+        read_labels(labels, format="onehot")
+
+
+@pytest.mark.parametrize("cell", ["-1", "", "nan"])
+def test_onehot__is_recognised_with_such_cells_in_the_first_row(labels, cell):
+    write(labels, f"img_path,cat,dog\n1.jpg,1,{cell}\n")
+    with pytest.raises(
+        LabelError, match=rf"line 2, column 'dog': '{cell}' is neither 0 nor 1 .*such cells mean"
+    ):
+        read_labels(labels)
+    assert as_dict(read_labels(labels, blank="absent", uncertain="absent")) == {"1.jpg": ["cat"]}
+
+
+def test_onehot__the_index_of_pandas_is_no_tag(labels):
+    write(labels, "Unnamed: 0,Unnamed: 0.1,filename,cat,dog\n0,0,a.jpg,1,1\n1,1,b.jpg,0,1\n2,2,c.jpg,0,0\n")
+    table = read_labels(labels)
+    assert as_dict(table) == {"a.jpg": ["cat", "dog"], "b.jpg": ["dog"], "c.jpg": []}
+    assert table.notes[-1] == (
+        "left aside: 'Unnamed: 0', 'Unnamed: 0.1', which is the index of a pandas table and no tag"
+    )
