@@ -14,7 +14,14 @@ logger = logging.getLogger(__name__)
 _TRAIN_NAMES = ("train.csv", "visual_china_train.csv")
 _NOT_TRAIN = ("val", "valid", "validation", "dev", "test", "testing")
 _OF_TOOLS = ("labels.json", "annotations.xml")  # FiftyOne's and CVAT's lie beside the folder
-_WITHIN = ("_classes.csv", "_annotations.coco.json", "metadata.jsonl", "metadata.csv", "metadata.parquet")
+_WITHIN = (
+    "_classes.csv",
+    "_annotations.coco.json",
+    "_annotations.createml.json",
+    "metadata.jsonl",
+    "metadata.csv",
+    "metadata.parquet",
+)
 
 
 def find_label_file(source: Path, *, name: str) -> Path | None:
