@@ -238,9 +238,11 @@ def hydrus(home: Path) -> Layout:
 
 LAYOUTS = {
     each.__name__: each
-    for each in (planet, plant_pathology, aid, chexpert, open_images, roboflow, coco_instances, lvis,
-                 label_studio, cvat, pascal_voc, label_me, hugging_face, fifty_one, create_ml, ultralytics, hydrus)
-}  # fmt: skip
+    for each in (
+        *(planet, plant_pathology, aid, chexpert, open_images, roboflow, coco_instances, lvis, label_studio),
+        *(cvat, pascal_voc, label_me, hugging_face, fifty_one, create_ml, ultralytics, hydrus),
+    )
+}
 FITTED = (
     "roboflow",
     "cvat",

@@ -48,7 +48,7 @@ def find_label_file(source: Path, *, name: str) -> Path | None:
         names += _TRAIN_NAMES
     names += _OF_TOOLS
     for place in places:
-        here = [*names, *(_WITHIN if place == source else ())]
+        here: list[str] = [*names, *(_WITHIN if place == source else ())]
         files = [place / each for each in dict.fromkeys(here) if _has_labels(place / each)]
         if len(files) > 1:
             others = ", ".join(other.name for other in files[1:])

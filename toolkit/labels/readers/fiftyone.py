@@ -38,10 +38,10 @@ def read(path: Path, options: ReaderOptions) -> RawLabels:
     field = _label_field(document.samples, path) if document.samples else ""
     for number, sample in enumerate(document.samples, start=1):
         place = f"{path} sample {number}"
-        image = sample.get("filepath")
-        if not isinstance(image, str):
+        filepath = sample.get("filepath")
+        if not isinstance(filepath, str):
             raise LabelError(f"{place} has no filepath; {_WANTED}")
-        labels.add(image, _tags(sample.get(field), place, classes), number)
+        labels.add(filepath, _tags(sample.get(field), place, classes), number)
     return labels.finish(path.parent, unit="image" if document.labels else "sample")
 
 
