@@ -1,4 +1,4 @@
-"""Time and peak memory of reading a COCO instances json: ``python -m benchmarks.labels_coco [--mb 126]``.
+"""Time and peak memory of reading a COCO instances json: ``python -m benchmarks.labels_coco [--mb 300]``.
 
 Two files of one size are read, each in a process of its own: one with outlines (``segmentation``), as COCO
 ships them, one with nothing but the ids, which has as many annotations as fit.
@@ -64,7 +64,7 @@ def measure(path: Path) -> None:
 def main() -> None:
     """Write both files, read them, and put the table into BENCHMARKS.md."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--mb", type=int, default=126)
+    parser.add_argument("--mb", type=int, default=300)
     parser.add_argument("--read", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.read:

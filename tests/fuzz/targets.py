@@ -295,6 +295,68 @@ TARGETS = {
             "sidecar", _texts(a__jpg="", a__txt="sky, sea\n天空\n"), ("a.txt",), _labels("", format="sidecar")
         ),
         Target(
+            "yolo",
+            _texts(
+                a__jpg="",
+                a__txt="0 0.5 0.5 0.1 0.2\n1 .1 .1 .2 .2 .3 .3\n",
+                data__yaml="nc: 2\nnames: [sky, 天空]\n",
+            ),
+            ("a.txt", "data.yaml"),
+            _labels("", format="yolo"),
+        ),
+        Target(
+            "records",
+            _texts(labels__json='[{"image": "a.jpg", "annotations": ["sky", {"label": "天空"}]}]'),
+            ("labels.json",),
+            _labels("labels.json"),
+        ),
+        Target(
+            "jsonl",
+            _texts(
+                metadata__jsonl='{"file_name": "a.jpg", "tags": ["sky"]}\n'
+                '{"file_name": "二.jpg", "tags": []}\n'
+            ),
+            ("metadata.jsonl",),
+            _labels("metadata.jsonl"),
+        ),
+        Target(
+            "labelstudio",
+            _texts(
+                labels__json='[{"id": 1, "data": {"image": "/data/upload/1/a.jpg"}, '
+                '"annotations": [{"result": '
+                '[{"value": {"choices": ["sky", "天空"]}}, {"value": {"rectanglelabels": ["sea"]}}]}]}]'
+            ),
+            ("labels.json",),
+            _labels("labels.json"),
+        ),
+        Target(
+            "fiftyone",
+            _texts(
+                labels__json='{"classes": ["sky", "天空"], '
+                '"labels": {"a": [0, 1], "b": null, "c": [{"label": 1}]}}'
+            ),
+            ("labels.json",),
+            _labels("labels.json"),
+        ),
+        Target(
+            "cvat",
+            _texts(
+                annotations__xml="<annotations><meta><labels><label><name>sky</name></label></labels></meta>"
+                '<image name="a.jpg"><tag label="sky"/><box label="天空" xtl="1"/></image></annotations>'
+            ),
+            ("annotations.xml",),
+            _labels("annotations.xml"),
+        ),
+        Target(
+            "labelme",
+            _texts(
+                a__json='{"shapes": [{"label": "sky", "points": [[1, 2]]}], "imagePath": "a.jpg", '
+                '"flags": {"天空": true}}'
+            ),
+            ("a.json",),
+            _labels("", format="labelme"),
+        ),
+        Target(
             "folders",
             lambda folder: (folder / "names").write_bytes("cat/1.jpg\0天空/2.jpg\0c/3.jpg\0c/3.txt".encode()),
             ("names",),
@@ -364,4 +426,7 @@ TARGETS = {
         Target("scores", _build_scores, ("p.scores.npz",), _scores),
     )
 }
-LABEL_READERS = ("csv", "onehot", "npz", "npz-sparse", "coco", "voc", "sidecar", "folders", "tags")
+LABEL_READERS = (
+    *("csv", "onehot", "npz", "npz-sparse", "coco", "voc", "sidecar", "folders", "tags"),
+    *("yolo", "records", "jsonl", "labelstudio", "fiftyone", "cvat", "labelme"),
+)

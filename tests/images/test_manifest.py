@@ -66,12 +66,22 @@ def test_folder__what_is_plainly_no_image_is_skipped_and_named(tmp_path: Path) -
         "all.tar.gz",
         "v.mp4",
         "s.WAV",
+        *("IMG_1.AAE", "IMG_1.xmp", "MVI_2.THM", "IMG_3.jpg.pp3", "invoice.pdf", "notes.docx", "slides.pptx"),
+        *(
+            "x.jpg.part",
+            "y.jpg.crdownload",
+            "Photos.lnk",
+            "site.url",
+            "map.jgw",
+            "_darknet.names",
+            "a.jpg.bak",
+        ),
     ]
-    touch(tmp_path, *others, "a.jpg", "noext", "error.html.jpg", "d.svg", "d.pdf", "x.part", "archive.")
+    touch(tmp_path, *others, "a.jpg", "noext", "error.html.jpg", "d.svg", "raw.DNG", "frame.0001", "archive.")
     listed = read_manifest(tmp_path)
     assert list(listed.skipped) == sorted(others)
     assert [entry.id for entry in listed.entries] == sorted(
-        ["a.jpg", "noext", "error.html.jpg", "d.svg", "d.pdf", "x.part", "archive."]
+        ["a.jpg", "noext", "error.html.jpg", "d.svg", "raw.DNG", "frame.0001", "archive."]
     )
 
 

@@ -161,7 +161,11 @@ def test_match__path_relative_to_the_images():
         "path relative to the images": 2,
         "path relative to the label file": 0,
         "path in another spelling": 0,
+        "end of the path": 0,
         "base name": 0,
+        "name in other capitals": 0,
+        "stem": 0,
+        "name without Label Studio's prefix": 0,
     }
     assert match.summary() == (
         "2 of 3 images matched (2 by path relative to the images); 1 image without labels; "
@@ -253,7 +257,7 @@ def test_match__ambiguous_base_names_stay_unmatched_and_are_reported():
     assert match.missing_images == ("p/1.jpg", "p/2.jpg", "q/2.jpg", "z/5.jpg")
     assert match.ambiguous_names == ("1.jpg", "2.jpg")
     assert match.summary().endswith(
-        "4 images without labels; 4 label rows without an image; 2 base names ambiguous"
+        "4 images without labels; 4 label rows without an image; 2 base names ambiguous ('1.jpg', '2.jpg')"
     )
 
 
@@ -283,6 +287,98 @@ def test_match__nothing_in_common_shows_both_sides():
         LabelError, match=r"there are no images to match with the labels of /data/labels\.csv"
     ):
         match_labels([], table_of(["2.png"]), source_root=None)
+
+
+# ends of paths, capitals, stems
+
+
+def test_match__folders_of_another_computer():
+    ids = [f"{mood}/{number}.jpg" for mood in ("happy", "sad") for number in range(3)]
+    windows = [
+        f"C:\\Users\\me\\set\\train\\{mood}\\{number}.jpg" for mood in ("sad", "happy") for number in range(3)
+    ]
+    for labels in (windows, [label.replace("\\", "/") for label in windows], [f"x/{image}" for image in ids]):
+        table = table_of(labels)
+        match = match_labels(ids, table, source_root=Path("/data/train"))
+        found = matched(match, ids, table)
+        assert len(found) == 6
+        assert all(label.replace("\\", "/").endswith(f"/{image}") for image, label in found.items())
+        assert ways(match) == {"end of the path": 6}
+
+
+def test_match__folders_overlap_in_part():
+    ids = ["part1/set/a/1.jpg", "part1/set/b/1.jpg", "part2/set/a/1.jpg"]
+    table = table_of(["/old/disk/set/b/1.jpg", "/old/part2/set/a/1.jpg", "/old/part1/set/a/1.jpg"])
+    match = match_labels(ids, table, source_root=Path("/new"))
+    assert matched(match, ids, table) == dict(
+        zip(ids, [table.ids[2], table.ids[0], table.ids[1]], strict=True)
+    )
+
+
+def test_match__the_images_own_folder_tells_parts_apart():
+    table = table_of(["/k/train/1.jpg", "/k/valid/1.jpg"], "/elsewhere")
+    for folder, label in (("train", "/k/train/1.jpg"), ("val", None), ("valid", "/k/valid/1.jpg")):
+        if label is None:
+            with pytest.raises(
+                LabelError, match=r"'1\.jpg' could be several of these images or label rows; write more"
+            ):
+                match_labels(["1.jpg"], table, source_root=Path("/data", folder))
+            continue
+        match = match_labels(["1.jpg"], table, source_root=Path("/data", folder))
+        assert matched(match, ["1.jpg"], table) == {"1.jpg": label}
+
+
+def test_match__never_one_part_of_a_split_with_another():
+    table = table_of(["/visual_china/train/1.jpg"], "/elsewhere")
+    with pytest.raises(
+        LabelError, match="their folders are two parts of a split: give the label file of these"
+    ):
+        match_labels(["1.jpg"], table, source_root=Path("/data/valid"))
+    assert ways(match_labels(["1.jpg"], table, source_root=Path("/data/pictures"))) == {"base name": 1}
+
+
+@pytest.mark.parametrize(
+    ("ids", "labels", "pairs", "how"),
+    [
+        (["train_0.jpg", "train_1.jpg"], ["train_1", "train_0"], {0: 1, 1: 0}, {"stem": 2}),
+        (["a.jpg", "b.jpeg"], ["a.png", "b.tif"], {0: 0, 1: 1}, {"stem": 2}),
+        (["A.JPG", "b.jpg"], ["a.jpg", "B.jpg"], {0: 0, 1: 1}, {"name in other capitals": 2}),
+        (["x/a.jpg", "y/a.jpg"], ["y/a.png", "x/a"], {0: 1, 1: 0}, {"stem": 2}),
+        (["a.jpg", "a.png", "b.jpg"], ["a.JPG", "b"], {0: 0, 2: 1}, {"name in other capitals": 1, "stem": 1}),
+        (["a.jpg", "b.png"], ["a.jpg", "b.jpg"], {0: 0, 1: 1}, {"path relative to the images": 1, "stem": 1}),
+        (["scan.2019.jpg", "scan.2020.jpg"], ["scan.2020", "scan.2019"], {0: 1, 1: 0}, {"stem": 2}),
+        (["a b.jpg"], ["http://host/up/a%20b.jpg?x=/1.jpg#y"], {0: 0}, {"base name": 1}),
+        (["cat.jpg", "d.jpg"], ["/data/upload/1/0123abcd-cat.jpg", "89abcdef-d.png"], {0: 0, 1: 1},
+         {"name without Label Studio's prefix": 2}),
+        (["0123abcd-cat.jpg", "cat.jpg"], ["/data/upload/1/0123abcd-cat.jpg"], {0: 0}, {"base name": 1}),
+        # what could be two images is none
+        (["a.jpg", "a.png", "c.jpg"], ["a", "c"], {2: 1}, {"stem": 1}),
+        (["a.webp", "c.jpg"], ["a.jpg", "a.png", "c.jpg"], {1: 2}, {"path relative to the images": 1}),
+        (["a.jpg", "a.png"], ["a.jpg", "a.tif"], {0: 0}, {"path relative to the images": 1}),
+        (["A.jpg", "a.JPG", "c.jpg"], ["a.jpg", "c.jpg"], {2: 1}, {"path relative to the images": 1}),
+    ],
+)  # fmt: skip
+def test_match__endings_and_capitals(ids, labels, pairs, how):
+    table = table_of(labels)
+    match = match_labels(ids, table, source_root=Path("/elsewhere"))
+    assert dict(zip(match.store_rows.tolist(), match.table_rows.tolist(), strict=True)) == pairs
+    assert ways(match) == how
+    assert set(match.missing_images) == {
+        label for row, label in enumerate(labels) if row not in pairs.values()
+    }
+
+
+def test_match__stems_are_counted_in_the_summary():
+    table = table_of(["a.jpg", "b.png", "c"])
+    summary = match_labels(["a.jpg", "b.jpg", "c.jpg"], table, source_root=None).summary()
+    assert summary.startswith("3 of 3 images matched (1 by path relative to the images, 2 by stem); 0 images")
+
+
+def test_match__ambiguous_names_are_an_error_if_nothing_else_matches():
+    with pytest.raises(
+        LabelError, match=r"'1\.jpg' could be several of these images or label rows; write more of"
+    ):
+        match_labels(["a/1.jpg", "b/1.jpg"], table_of(["1"]), source_root=None)
 
 
 def test_match__equals_brute_force_on_random_trees():

@@ -27,6 +27,19 @@ _ALIASES = {"training": "train", "valid": "val", "validation": "val", "dev": "va
 _PART_COLUMNS = ("split", "part", "subset", "fold", "set")
 
 
+def part_named(name: str) -> str | None:
+    """Return ``train``, ``val`` or ``test`` for a name of that part, such as ``valid``; None for another.
+
+    Examples
+    --------
+    >>> part_named("Validation"), part_named("cat")
+    ('val', None)
+    """
+    name = name.strip().casefold()
+    name = _ALIASES.get(name, name)
+    return name if name in PARTS else None
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """Row numbers of each part, ascending, (n,) intp; `source` describes how the split was made.
@@ -200,9 +213,8 @@ def read_split(path: Path) -> tuple[list[str], list[str]]:
         raise SplitError(f"{path} has no split column; name one split, with train, val or test in each row")
     seen: dict[str, tuple[int, str]] = {}
     for line, cells in rows:
-        part = cells[column].strip().lower()
-        part = _ALIASES.get(part, part)
-        if part not in PARTS:
+        part = part_named(cells[column])
+        if part is None:
             raise SplitError(
                 f"{path} line {line}: split is {quoted(cells[column])}; allowed are train, val and test"
             )

@@ -21,6 +21,7 @@ from toolkit.evaluation.splits import (
 from toolkit.experiment.options import DataOptions
 from toolkit.experiment.stores import StoreSet
 from toolkit.files.folders import names_of
+from toolkit.labels.detect import detect_format
 from toolkit.labels.find import find_label_file
 from toolkit.labels.match import LabelMatch, match_labels
 from toolkit.labels.read import read_label_file
@@ -74,7 +75,7 @@ def load_dataset(options: DataOptions, stages: Stages | None = None) -> Dataset:
         if path is None:
             raise LabelError(
                 f"no label file for the store {store.name!r}: none was given to embed and none lies beside "
-                f"or in {store.meta.root or 'what was imported'}; give --labels FILE"
+                f"or in {store.meta.root or 'what was imported'}; give --labels {_labels_hint(store)}"
             )
         table = read_label_file(path, options)
         match = match_labels(every.ids, table, source_root=_root(store))
@@ -86,7 +87,8 @@ def load_dataset(options: DataOptions, stages: Stages | None = None) -> Dataset:
         digests = [store.rows[row].digest for row in store_set.rows[0]]
         groups = near_duplicate_groups(store_set.features(), digests=digests)
     with stages.timing("split"):
-        split = _split(store, store_set.ids, Y, groups, options)
+        parts = [table.parts[row] for row in match.table_rows] if table.parts else []
+        split = _split(store, store_set.ids, Y, groups, options, parts)
     notes = (
         *_about_stores(every),
         f"labels from {_relative(path)}: {match.summary()}",
@@ -179,6 +181,17 @@ def _label_file(store: EmbeddingStore, options: DataOptions) -> Path | None:
     return None if root is None else find_label_file(root, name=store.name)
 
 
+def _labels_hint(store: EmbeddingStore) -> str:
+    """Return what to give as labels: the folder of the images if it holds labels too."""
+    root = _root(store)
+    try:
+        if root is not None and root.is_dir():
+            return f"{root} if its {detect_format(root)} are the labels, or a FILE"
+    except LabelError:  # the folder has none
+        pass
+    return "FILE"
+
+
 def _root(store: EmbeddingStore) -> Path | None:
     return Path(store.meta.root) if store.meta.root else None
 
@@ -211,8 +224,18 @@ def _about_duplicates(groups: RowNumbers) -> list[str]:
 
 
 def _split(
-    store: EmbeddingStore, ids: Sequence[str], Y: sp.csr_array, groups: RowNumbers, options: DataOptions
+    store: EmbeddingStore,
+    ids: Sequence[str],
+    Y: sp.csr_array,
+    groups: RowNumbers,
+    options: DataOptions,
+    parts_of_labels: Sequence[str],
 ) -> Split:
+    """Return the split of the user's file, else that of the labels, else one made here."""
+    if options.split is None and len(set(parts_of_labels)) > 1:
+        return complete_split(
+            parts_of_labels, Y, source="the folders of the labels", seed=options.seed, groups=groups
+        )
     if options.split is None:
         fractions = (options.val_fraction, options.test_fraction)
         return default_split(Y, *fractions, seed=options.seed, groups=groups)

@@ -5,16 +5,33 @@ import re
 
 # fmt: off
 NOT_IMAGES = frozenset((
-    ".csv", ".tsv", ".txt", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".log",
-    ".md", ".rst", ".html", ".htm", ".css", ".js", ".py", ".pyc", ".ipynb", ".sh", ".bat",
-    ".npz", ".npy", ".mat", ".parquet", ".feather", ".arrow", ".pkl", ".pickle", ".joblib",
-    ".h5", ".hdf5", ".db", ".sqlite", ".xls", ".xlsx", ".pt", ".pth", ".ckpt", ".onnx", ".safetensors",
-    ".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar",
-    ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".wmv", ".flv", ".mpg", ".mpeg", ".3gp",
-    ".mp3", ".m4a", ".aac", ".wav", ".flac", ".ogg", ".opus", ".wma", ".aiff", ".srt", ".vtt",
+    ".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".geojson", ".xml", ".yaml", ".yml", ".toml",
+    ".ini", ".cfg", ".conf", ".log", ".names", ".data", ".md", ".rst", ".html", ".htm", ".css", ".js",
+    ".ts", ".py", ".pyc", ".ipynb", ".cpp", ".java", ".sh", ".bat", ".ps1", ".exe", ".dll", ".so", ".npz",
+    ".npy", ".mat", ".parquet", ".feather", ".arrow", ".pkl", ".pickle", ".joblib", ".tfrecord", ".lmdb",
+    ".h5", ".hdf5", ".db", ".db-shm", ".db-wal", ".sqlite", ".sqlite3", ".pt", ".pth", ".ckpt", ".onnx",
+    ".safetensors", ".bin", ".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar", ".iso",
+    ".dmg", ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".wmv", ".flv", ".mpg", ".mpeg", ".3gp",
+    ".mts", ".m2ts", ".mp3", ".m4a", ".aac", ".wav", ".flac", ".ogg", ".opus", ".wma", ".aiff", ".srt",
+    ".vtt", ".amr",
+    # what cameras, phones and photo software leave beside a photo
+    ".xmp", ".aae", ".thm", ".lrv", ".pp3", ".dop", ".cos", ".on1", ".lrcat", ".lrdata", ".picasa", ".modd",
+    ".moff", ".gpx", ".kml", ".ithmb", ".vcf", ".ics", ".pto",
+    # world files and metadata of maps
+    ".jgw", ".tfw", ".pgw", ".wld", ".prj", ".ovr", ".shp", ".shx", ".dbf", ".kmz",
+    # documents
+    ".pdf", ".doc", ".docx", ".odt", ".rtf", ".pages", ".ppt", ".pptx", ".odp", ".key", ".xls", ".xlsx",
+    ".xlsm", ".ods", ".numbers", ".epub", ".tex", ".eml", ".msg",
+    # links, unfinished downloads, backups, checksums
+    ".url", ".lnk", ".webloc", ".desktop", ".part", ".partial", ".crdownload", ".download", ".tmp", ".temp",
+    ".bak", ".old", ".orig", ".swp", ".lock", ".torrent", ".md5", ".sha1", ".sha256", ".sha512", ".sig",
+    ".asc", ".par2",
 ))
 # fmt: on
-"""Endings, in lower case, of files that are not images."""
+"""Endings, in lower case, of files that are not images.
+
+Drawings such as SVG are not among them: they are pictures, which fail with a reason and a remedy.
+"""
 
 _SYSTEM_FILES = frozenset(("__macosx", "thumbs.db", "desktop.ini"))
 

@@ -2,7 +2,7 @@
 
 import posixpath
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,16 @@ import numpy as np
 
 from toolkit.arrays.types import RowNumbers
 from toolkit.errors import LabelError
-from toolkit.files.text import quoted
+from toolkit.files.text import listed, quoted
+from toolkit.labels.ends import (
+    LIKENESSES,
+    Likeness,
+    base_name,
+    in_other_part,
+    overlap,
+    reversed_parts,
+    unique_ends,
+)
 from toolkit.labels.space import nfc
 from toolkit.labels.table import LabelTable
 from toolkit.runtime.messages import counted
@@ -20,7 +29,12 @@ Key = Callable[[str], str]
 BY_SOURCE = "path relative to the images"
 BY_TABLE = "path relative to the label file"
 BY_SPELLING = "path in another spelling"
-BY_NAME = "base name"
+_WAYS = (
+    BY_SOURCE,
+    BY_TABLE,
+    BY_SPELLING,
+    *dict.fromkeys(way for each in LIKENESSES for way in (each.way_with_folders, each.way)),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +54,7 @@ class LabelMatch:
     how : dict of str to int
         Number of images matched in each way.
     ambiguous_names : tuple of str
-        Base names that did not match because several images or label rows have them.
+        Base names of images that did not match because several images or label rows share their name or stem.
     """
 
     store_rows: RowNumbers
@@ -60,18 +74,22 @@ class LabelMatch:
             f"{counted(len(self.missing_images), 'label row')} without an image",
         ]
         if self.ambiguous_names:
-            parts.append(f"{counted(len(self.ambiguous_names), 'base name')} ambiguous")
+            names = listed(self.ambiguous_names, 3)
+            parts.append(f"{counted(len(self.ambiguous_names), 'base name')} ambiguous ({names})")
         return "; ".join(parts)
 
 
 def match_labels(ids: Sequence[str], table: LabelTable, *, source_root: Path | None) -> LabelMatch:
     """Match image ids with the rows of a label table.
 
-    Ids are POSIX paths relative to `source_root`, None if that is unknown. They are matched in four ways,
+    Ids are POSIX paths relative to `source_root`, None if that is unknown. They are matched in these ways,
     each for the images and rows that are left: the same id; the same absolute path, below `source_root` and
-    the table's root; either of these in another spelling (Unicode NFC, backslashes read as slashes); the base
-    name, if only one image and one label row have it. Of the first two ways the one that matches more images
-    comes first. `LabelError` if nothing matches.
+    the table's root; either of these in another spelling (Unicode NFC, backslashes read as slashes); the same
+    end of the absolute path, as far as only one image and one label row have it: some folders and the name,
+    or the name alone; the same with capitals ignored; the same with the ending ignored too (``train_0`` for
+    ``train_0.jpg``); the name without the prefix that Label Studio gives it. Of the first two ways the one
+    that matches more images comes first. Nothing matches a folder named as one part of a split with one named
+    as another. `LabelError` if nothing matches.
     """
     join = _Join(ids, table.ids)
     ways: list[tuple[str, Key, Key]] = [(BY_SOURCE, str, str)]
@@ -82,17 +100,17 @@ def match_labels(ids: Sequence[str], table: LabelTable, *, source_root: Path | N
     ways += [(BY_SPELLING, _respelled(image_key), _respelled(label_key)) for _, image_key, label_key in ways]
     for way, image_key, label_key in ways:
         join.match(way, image_key, label_key)
-    ambiguous = join.match_names()
+    join.match_ends(source_root)
     if not join.rows:
-        raise LabelError(_nothing_matches(ids, table))
+        raise LabelError(_nothing_matches(join, table))
     store_rows = np.array(sorted(join.rows), dtype=np.intp)
     return LabelMatch(
         store_rows=store_rows,
         table_rows=np.array([join.rows[row] for row in store_rows.tolist()], dtype=np.intp),
         unlabelled_images=tuple(ids[row] for row in join.images),
         missing_images=tuple(table.ids[row] for row in join.labels),
-        how={way: join.how[way] for way in (BY_SOURCE, BY_TABLE, BY_SPELLING, BY_NAME)},
-        ambiguous_names=ambiguous,
+        how={way: join.how[way] for way in _WAYS},
+        ambiguous_names=join.ambiguous(),
     )
 
 
@@ -105,6 +123,8 @@ class _Join:
         self.labels: list[int] = list(range(len(label_ids)))
         self.rows: dict[int, int] = {}
         self.how: Counter[str] = Counter()
+        self.rivals: set[int] = set()
+        self.other_part: tuple[int, int] | None = None  # an image and a label row of two parts of a split
 
     def count(self, image_key: Key, label_key: Key) -> int:
         """Return how many images have a label row of equal key."""
@@ -121,17 +141,43 @@ class _Join:
         keys = ((row, image_key(self.ids[row])) for row in self.images)
         self._keep(way, {row: lookup[key] for row, key in keys if key in lookup})
 
-    def match_names(self) -> tuple[str, ...]:
-        """Match the remaining rows on base names unique on both sides; return the ambiguous ones."""
-        if not self.images or not self.labels:
-            return ()
-        image_names, label_names = (list(map(_base_name, ids)) for ids in (self.ids, self.label_ids))
-        images, labels = Counter(image_names), Counter(label_names)
-        lookup = {label_names[row]: row for row in self.labels}
-        shared = {row: image_names[row] for row in self.images if image_names[row] in lookup}
-        unique = {name for name in shared.values() if images[name] == labels[name] == 1}
-        self._keep(BY_NAME, {row: lookup[name] for row, name in shared.items() if name in unique})
-        return tuple(dict.fromkeys(name for name in shared.values() if name not in unique))
+    def match_ends(self, root: Path | None) -> None:
+        """Match the remaining rows on ends of paths that only one image and one label row have."""
+        above = [] if root is None else reversed_parts(root.resolve().as_posix())
+        for likeness in LIKENESSES:
+            if self.images and self.labels:
+                self._match_alike(likeness, above)
+
+    def _match_alike(self, likeness: Likeness, above: Sequence[str]) -> None:
+        shared = self._shared(likeness)
+        if not shared:
+            return
+        # rows that are matched compete too: their names are taken
+        images = _keyed(self.ids, likeness.of_image, likeness.of_folder, shared, above)
+        labels = _keyed(self.label_ids, likeness.of_label, likeness.of_folder, shared, ())
+        free_images, free_labels = set(self.images), set(self.labels)
+        self.rivals.update(free_images.intersection(images))
+        found: dict[str, dict[int, int]] = {likeness.way: {}, likeness.way_with_folders: {}}
+        for row, label in unique_ends(images, labels):
+            if row not in free_images or label not in free_labels:
+                continue
+            if in_other_part(images[row], labels[label]):
+                self.other_part = self.other_part or (row, label)
+                continue
+            alone = overlap(images[row], labels[label]) == 1
+            found[likeness.way if alone else likeness.way_with_folders][row] = label
+        for way, matches in found.items():
+            self._keep(way, matches)
+
+    def _shared(self, likeness: Likeness) -> set[str]:
+        """Return the keys of names that a remaining image and a remaining label have."""
+        images = {likeness.of_image(base_name(self.ids[row])) for row in self.images}
+        return images & {likeness.of_label(base_name(self.label_ids[row])) for row in self.labels}
+
+    def ambiguous(self) -> tuple[str, ...]:
+        """Return the base names of the images left over that share their name with label rows."""
+        rivals = (row for row in self.images if row in self.rivals)
+        return tuple(dict.fromkeys(base_name(self.ids[row]) for row in rivals))
 
     def _keep(self, way: str, matches: dict[int, int]) -> None:
         used = set(matches.values())
@@ -157,14 +203,32 @@ def _respelled(key: Key) -> Key:
     return lambda image: nfc(key(image.replace("\\", "/")))
 
 
-def _base_name(image: str) -> str:
-    return nfc(image.replace("\\", "/").rpartition("/")[2])
+def _keyed(
+    ids: Iterable[str], of_name: Key, of_folder: Key, wanted: set[str], above: Sequence[str]
+) -> dict[int, list[str]]:
+    """Return the keys of the reversed parts of the ids whose name has a wanted key."""
+    keyed = {}
+    for row, image in enumerate(ids):
+        name = of_name(base_name(image))
+        if name in wanted:
+            keyed[row] = [name, *map(of_folder, [*reversed_parts(image)[1:], *above])]
+    return keyed
 
 
-def _nothing_matches(ids: Sequence[str], table: LabelTable) -> str:
+def _nothing_matches(join: _Join, table: LabelTable) -> str:
+    ids = join.ids
     if not len(ids):
         return f"there are no images to match with the labels of {table.source}"
+    image, label = ids[0], table.ids[0]
+    remedy = "give the label file of these images, or write its paths relative to itself"
+    if join.other_part is not None:
+        image, label = ids[join.other_part[0]], table.ids[join.other_part[1]]
+        remedy = "their folders are two parts of a split: give the label file of these images"
+    elif names := join.ambiguous():
+        remedy = (
+            f"{listed(names, 3)} could be several of these images or label rows; write more of their folders"
+        )
     return (
-        f"no image matches a label of {table.source}: an image is {quoted(ids[0])}, a label row is for "
-        f"{quoted(table.ids[0])}; give the label file of these images, or write its paths relative to itself"
+        f"no image matches a label of {table.source}: an image is {quoted(image)}, a label row is for "
+        f"{quoted(label)}; {remedy}"
     )

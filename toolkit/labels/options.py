@@ -52,6 +52,13 @@ class LabelOptions(TagListOption):
         bool,
         Option("Join tags that differ in capitals, width or blanks alone, as the most frequent is written."),
     ] = False
+    xml_image: Annotated[
+        Literal["auto", "file", "filename"],
+        Option(
+            "Where a Pascal VOC xml and its <filename> name two images: file takes the image of the xml's "
+            "own name, filename the other; auto stops."
+        ),
+    ] = "auto"
 
     @property
     def tag_columns(self) -> tuple[str, ...]:

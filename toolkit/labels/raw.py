@@ -68,6 +68,7 @@ class ReaderOptions:
     uncertain: bool | None = None
     repeats: Literal["auto", "union", "refuse"] = "auto"
     fold_tags: bool = False
+    xml_image: str = "auto"
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +93,8 @@ class RawLabels:
         Notes for the user.
     one_line_a_tag : bool
         Whether the tags of an image are those of all its rows.
+    parts : sequence of str, length R, or empty
+        ``train``, ``val`` or ``test`` for each row, where the labels say it too.
     """
 
     ids: Sequence[str]
@@ -103,6 +106,7 @@ class RawLabels:
     ordered: bool = False
     notes: tuple[str, ...] = ()
     one_line_a_tag: bool = False
+    parts: Sequence[str] = ()
 
     def place(self, row: int) -> str:
         """Return the place of `row`, such as ``line 12``."""

@@ -69,6 +69,7 @@ def read_label_file(path: Path, options: LabelOptions) -> LabelTable:
         uncertain=_CELL_MEANS[options.uncertain],
         repeats=options.repeats,
         fold_tags=options.fold_tags,
+        xml_image=options.xml_image,
     )
     format = detect_format(path, resolved) if options.format == "auto" else options.format
     reader: Callable[[Path, ReaderOptions], RawLabels] = resolve_name(READERS[format])

@@ -8,6 +8,13 @@ READERS: dict[str, str] = {
     "folders": "toolkit.labels.readers.folders:read",
     "coco": "toolkit.labels.readers.coco:read",
     "voc": "toolkit.labels.readers.voc:read",
+    "yolo": "toolkit.labels.readers.yolo:read",
+    "records": "toolkit.labels.readers.records:read",
+    "parquet": "toolkit.labels.readers.parquet:read",
+    "labelstudio": "toolkit.labels.readers.labelstudio:read",
+    "fiftyone": "toolkit.labels.readers.fiftyone:read",
+    "cvat": "toolkit.labels.readers.cvat:read",
+    "labelme": "toolkit.labels.readers.labelme:read",
 }
 
 

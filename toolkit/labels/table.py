@@ -36,6 +36,8 @@ class LabelTable:
         The folder the ids are relative to.
     notes : tuple of str
         What was read, for the user.
+    parts : tuple of str, length N, or empty
+        ``train``, ``val`` or ``test`` for each image, where the labels say it too.
     """
 
     ids: tuple[str, ...]
@@ -44,6 +46,7 @@ class LabelTable:
     source: Path
     root: Path
     notes: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
 
 
 def build_table(raw: RawLabels, *, source: Path, options: ReaderOptions) -> LabelTable:
@@ -77,7 +80,7 @@ def build_table(raw: RawLabels, *, source: Path, options: ReaderOptions) -> Labe
     respelled = len(raw.tags) - len(composed.tags)
     if respelled:
         notes.append(f"{counted(respelled, 'tag')} written in two Unicode forms, read as one (NFC)")
-    return LabelTable(tuple(rows.ids), space, Y, source, raw.root, tuple(notes))
+    return LabelTable(tuple(rows.ids), space, Y, source, raw.root, tuple(notes), tuple(rows.parts))
 
 
 def _join_spellings(raw: RawLabels, key: Callable[[str], str], *, most_frequent: bool) -> RawLabels:
@@ -154,7 +157,8 @@ def _merge_repeats(raw: RawLabels, source: Path, options: ReaderOptions) -> RawL
     kept = list(first.values())
     places = [raw.places[row] for row in kept]
     Y = _united(raw.Y, numbers, len(first)) if joined and len(kept) < len(raw.ids) else raw.Y[kept]
-    return replace(raw, ids=list(first), Y=Y, places=places)
+    parts = [raw.parts[row] for row in kept] if raw.parts else ()
+    return replace(raw, ids=list(first), Y=Y, places=places, parts=parts)
 
 
 def _united(Y: sp.csr_array, numbers: Sequence[int], n_images: int) -> sp.csr_array:

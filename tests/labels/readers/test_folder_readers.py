@@ -157,6 +157,49 @@ def test_folders__the_top_folder_is_the_tag(tmp_path):
     assert table.notes[-1] == "1 image in no folder, left unlabelled"
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_folders__split_folders_are_the_split(tmp_path, nested):
+    """The folders of ultralytics and Keras, whose second part is ``validation``."""
+    deep = "x/" if nested else ""
+    for part in ("train", "Validation", "test"):
+        tree(tmp_path, {f"{part}/{tag}/{deep}1.jpg": "" for tag in ("cat", "dog ")})
+    tree(tmp_path, {"test/loose.jpg": "", "classes.txt": "cat"})
+    table = read_labels(tmp_path)
+    assert table.space.tags == ("cat", "dog")
+    assert as_dict(table)[f"Validation/dog /{deep}1.jpg"] == ["dog"]
+    assert dict(zip(table.ids, table.parts, strict=True)) == {
+        f"{part}/{tag}/{deep}1.jpg": named
+        for part, named in (("train", "train"), ("Validation", "val"), ("test", "test"))
+        for tag in ("cat", "dog ")
+    }
+    assert table.notes[-2:] == (
+        "the folders 'Validation', 'test', 'train' are the split; the tags are the folders below them",
+        "1 image in no class folder, left unlabelled",
+    )
+
+
+def test_folders__split_folders_without_classes_are_no_tags(tmp_path):
+    tree(tmp_path, {"train/1.jpg": "", "val/2.jpg": "", "test/3.jpg": ""})
+    for format in ("auto", "folders"):
+        with pytest.raises(
+            LabelError, match="'test', 'train', 'val' are parts of a split, not tags, and have no"
+        ):
+            read_labels(tmp_path, format=format)
+    tree(tmp_path / "yolo", {"train/images/1.jpg": "", "val/images/2.jpg": ""})
+    with pytest.raises(
+        LabelError, match="the only class would be the folder 'images', which holds pictures of"
+    ):
+        read_labels(tmp_path / "yolo")
+
+
+def test_folders__a_class_called_as_a_part_is_asked_about(tmp_path):
+    tree(tmp_path, {"train/1.jpg": "", "cat/2.jpg": "", "bus/3.jpg": ""})
+    table = read_labels(tmp_path)
+    assert table.space.tags == ("bus", "cat", "train")
+    assert table.parts == ()
+    assert table.notes[-1].startswith("'train' among the tags; if it is a part of a split")
+
+
 def test_folders__nothing_to_read(tmp_path):
     tree(tmp_path, {"loose.jpg": "", "only/readme.txt": ""})
     with pytest.raises(LabelError, match="has no images in folders"):
@@ -241,8 +284,9 @@ def test_coco__categories_of_one_name_are_one_tag(tmp_path):
 @pytest.mark.parametrize(
     ("images", "annotations", "categories", "message"),
     [
-        ([(1, "a.jpg")], [(2, 1)], [(1, "c")], "annotation 1 names image 2, which is not listed"),
-        ([(1, "a.jpg")], [(1, 1), (1, 8)], [(1, "c")], "annotation 2 names category 8, which is not listed"),
+        ([(1, "a.jpg")], [(2, 1), (1, 8)], [(1, "c")],
+         r"no annotation is of an image and a category that are listed \(the first is of image 2 and"),
+        ([(1, "")], [], [(1, "c")], "image 1 has neither file_name nor coco_url; add its file_name"),
         ([(1, "a.jpg"), (1, "b.jpg")], [], [(1, "c")], "two images have the id 1; ids must differ"),
         ([(1, "a.jpg")], [], [(1, "c"), (1, "d")], "two categories have the id 1; ids must differ"),
         ([(1, "a.jpg")], [], [(1, " ")], "category 1 has a blank name"),
@@ -261,14 +305,16 @@ def test_coco__contradictions(tmp_path, images, annotations, categories, message
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "json: Input data was truncated; give one with images, annotations and categories"),
+        ("{", "not readable json: Input data was truncated; json that is read: COCO, LVIS, Label Studio"),
         ("", "json: Input data was truncated"),
-        ("[]", "json: Expected `object`, got `array`"),
-        ("5", "json: Expected `object`, got `int`"),
+        ("[]", "json of another kind: it has no fields; read are COCO, LVIS"),
+        ("[[]]", "json of another kind: it has no fields"),
+        ("{}", "json of another kind: it has no fields"),
+        ("5", "json: Expected `object | array`, got `int`"),
         ('{"images": [], "annotations": []}', "json: Object missing required field `categories`"),
         (
             '{"images": [{"id": 1}], "annotations": [], "categories": []}',
-            r"json: Object missing required field `file_name` - at `\$\.images\[0\]`",
+            "image 1 has neither file_name nor coco_url",
         ),
         (
             '{"images": [{"id": true, "file_name": "a.jpg"}], "annotations": [], "categories": []}',
@@ -278,7 +324,7 @@ def test_coco__contradictions(tmp_path, images, annotations, categories, message
         ('{"info": "\\ud800", "images": []}', r"json: JSON is malformed: unexpected end of hex escape"),
         ('{"info": ' + "[" * 1_000_000, "json: it is nested too deeply"),
         ('{"info": ' + '{"a":' * 1_000_000, "json: it is nested too deeply"),
-        ("[" * 1_000_000, "json: Expected `object`, got `array`"),
+        ("[" * 1_000_000, "json: it is nested too deeply"),
         (
             '{"images": [{"id": ' + "9" * 5_000 + ', "file_name": "a"}]}',
             r"json: .* - at `\$\.images\[0\]\.id`",
@@ -391,7 +437,6 @@ OUTSIDE = '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/hostname">]>' + voc("1.jp
         ('<?xml version="1.0" encoding="zip"?><a/>', r"1\.xml is not readable xml \('zip' is not a text enc"),
         ('<a xmlns="\\x&#10;&#27;"/>', r"its root is '{\\\\x\\n.*', not|is not readable xml"),
         ("<html/>", r"1\.xml is not a Pascal VOC annotation: its root is 'html', not 'annotation'"),
-        (voc(" "), r"1\.xml: an <annotation> has no <filename>; fill it in"),
         (voc("1.jpg", ""), r"1\.xml: an <object> has no <name>; fill it in"),
     ],
 )
@@ -402,10 +447,49 @@ def test_voc__bad_files(tmp_path, text, message):
     assert "\n" not in str(caught.value)
 
 
-def test_voc__two_files_of_one_image(tmp_path):
-    tree(tmp_path, {"1.xml": voc("1.jpg", "dog"), "2.xml": voc("1.jpg", "cat")})
-    with pytest.raises(LabelError, match=r"'1\.jpg' has different tags on file 1\.xml and file 2\.xml"):
+def test_voc__the_image_that_exists_is_taken(tmp_path):
+    """Images and xml renamed together: ``<filename>`` has the old names; another has none, or no ending."""
+    tree(
+        tmp_path,
+        {
+            "a_1.jpg": "",
+            "a_1.xml": voc("a-1.jpg", "dog"),
+            "b.JPG": "",
+            "b.xml": voc("", "cat"),
+            "c.jpg": "",
+            "c.xml": voc("c", "bus"),
+            "d.jpg": "",
+            "sub/x.xml": voc("d.jpg", "car"),
+        },
+    )
+    table = read_labels(tmp_path)
+    assert as_dict(table) == {"a_1.jpg": ["dog"], "b.JPG": ["cat"], "c": ["bus"], "sub/d.jpg": ["car"]}
+    assert table.notes[-1] == "2 .xml files matched by the file's name: no image has the name written in it"
+
+
+@pytest.mark.parametrize("images", ["beside", "JPEGImages", "elsewhere"])
+def test_voc__two_images_of_the_set_are_an_error_and_an_option(tmp_path, images):
+    """Renumbered images: each ``<filename>`` names the next one."""
+    for number in range(3):
+        tree(tmp_path, {f"Annotations/{number}.xml": voc(f"{(number + 1) % 3}.jpg", f"tag{number}")})
+        if images != "elsewhere":
+            tree(tmp_path, {f"{'Annotations' if images == 'beside' else images}/{number}.jpg": ""})
+    with pytest.raises(
+        LabelError,
+        match=r"3 \.xml files name two images of the set: 'Annotations/0\.xml' says '1\.jpg'; --xml-image",
+    ):
         read_labels(tmp_path)
+    for choice, shift in (("file", 0), ("filename", 1)):
+        table = read_labels(tmp_path, xml_image=choice)
+        found = {Path(image).stem: tags for image, tags in as_dict(table).items()}
+        assert found == {str((number + shift) % 3): [f"tag{number}"] for number in range(3)}
+        assert f"(--xml-image {choice})" in table.notes[-1]
+
+
+def test_voc__two_files_of_one_image(tmp_path):
+    tree(tmp_path, {"x/1.xml": voc("1.jpg", "dog"), "x/2.xml": voc("../x/1.jpg", "cat")})
+    with pytest.raises(LabelError, match=r"'x/1\.jpg' has different tags on file x/1\.xml and file x/2\.xml"):
+        read_labels(tmp_path, xml_image="filename")
     with pytest.raises(LabelError, match=r"has no \.xml files; the label format 'voc' needs one an image"):
         read_labels(tree(tmp_path / "empty", {"a.jpg": ""}), format="voc")
 
@@ -417,8 +501,8 @@ def test_auto__folder_that_is_none(tmp_path):
     tree(tmp_path, {"a.jpg": "", "only/b.jpg": ""})
     with pytest.raises(
         LabelError,
-        match=r"fits no label format; considered: voc \(no \.xml files\), "
-        r"sidecar \(no \.txt beside an image\), folders \(images in 1 folder, at least 2 needed\)$",
+        match=r"fits no label format; considered: voc \(no \.xml files\), labelme \(no \.json of its kind\), "
+        r"yolo and sidecar \(no \.txt beside an image\), folders \(images in 1 folder, at least 2 needed\)$",
     ):
         read_labels(tmp_path)
 

@@ -1,52 +1,40 @@
 """A folder of Pascal VOC annotations, one ``.xml`` an image."""
 
-import posixpath
+from dataclasses import replace
 from pathlib import Path
-from xml.etree.ElementTree import Element, ParseError
-
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import fromstring
+from xml.etree.ElementTree import Element
 
 from toolkit.errors import LabelError
-from toolkit.files.text import codec_name, decode_text, named, quoted, read_bytes, shortened
+from toolkit.files.text import named, quoted
 from toolkit.labels.raw import RawLabels, ReaderOptions, RowCollector
+from toolkit.labels.readers._about import ImageNames
 from toolkit.labels.readers._files import files_of
-
-MOST_BYTES = 8 << 20
-"""Most bytes of an ``.xml``: 10,000 objects have less than half of that."""
+from toolkit.labels.readers._xml import parse
 
 
 def read(path: Path, options: ReaderOptions) -> RawLabels:
     """Read the ``<name>`` of every ``<object>``, difficult ones too, as the tags of the image ``<filename>``.
 
-    An id is the ``<filename>`` in the folder of its ``.xml``. In VOC's own layout (``Annotations/`` and
-    ``JPEGImages/``) images match by base name. `LabelError` if `path` has no ``.xml``, or one is not a VOC
-    annotation.
+    An id is the ``<filename>`` in the folder of its ``.xml``; in VOC's own layout (``Annotations/`` and
+    ``JPEGImages/``) images match by base name. Where no image of the folder has that name, it is the image of
+    the xml's own name. `LabelError` if `path` has no ``.xml``, one is not a VOC annotation, or xml and
+    ``<filename>`` name two images of the set and the options do not decide.
     """
+    names = files_of(path, "voc")
+    images = ImageNames(names, ".xml", options.xml_image)
     labels = RowCollector()
-    for name in files_of(path, "voc"):
+    for name in names:
         if name.lower().endswith(".xml"):
-            root = _parse(path / name, options.encoding)
-            image = posixpath.join(posixpath.dirname(name), _text(root, "filename", path / name))
-            labels.add(image, [_text(each, "name", path / name) for each in root.iter("object")], name)
+            root = _annotation(path / name, options.encoding)
+            image = images.image_of(name, (root.findtext("filename") or "").strip())
+            labels.add(image, [_name(each, path / name) for each in root.iter("object")], name)
     if not labels.ids:
         raise LabelError(f"{path} has no .xml files; the label format 'voc' needs one an image")
-    return labels.finish(path, unit="file")
+    return replace(labels.finish(path, unit="file"), notes=images.notes(path))
 
 
-def _parse(path: Path, encoding: str) -> Element:
-    data = read_bytes(path, error=LabelError, most=MOST_BYTES)
-    plain = codec_name(encoding) == "utf-8-sig"
-    try:
-        # the parser obeys the encoding that the file declares
-        text = data if plain else decode_text(data, name=path, error=LabelError, encoding=encoding)
-        root: Element = fromstring(text)
-    except (ParseError, ValueError, LookupError, DefusedXmlException) as reason:
-        if plain:
-            decode_text(data, name=path, error=LabelError)  # explains a wrong encoding
-        raise LabelError(
-            f"{named(path)} is not readable xml ({shortened(reason)}); write it again or remove it"
-        ) from reason
+def _annotation(path: Path, encoding: str) -> Element:
+    root = parse(path, encoding)
     if root.tag != "annotation":
         raise LabelError(
             f"{named(path)} is not a Pascal VOC annotation: its root is {quoted(root.tag)}, not 'annotation'"
@@ -54,8 +42,8 @@ def _parse(path: Path, encoding: str) -> Element:
     return root
 
 
-def _text(element: Element, child: str, path: Path) -> str:
-    text = (element.findtext(child) or "").strip()
+def _name(element: Element, path: Path) -> str:
+    text = (element.findtext("name") or "").strip()
     if not text:
-        raise LabelError(f"{named(path)}: an <{element.tag}> has no <{child}>; fill it in")
+        raise LabelError(f"{named(path)}: an <object> has no <name>; fill it in")
     return text
