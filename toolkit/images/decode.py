@@ -30,9 +30,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from PIL import Image, ImageFile, JpegImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageFile, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from toolkit.errors import ImageError
+from toolkit.images import png, tiff
 from toolkit.images.hints import damaged_hint, is_cut_off, not_an_image_hint
 from toolkit.images.libtiff import collect_errors, taken_lines
 from toolkit.images.memory import BUDGET, Reserve, bytes_to_decode, bytes_to_open, held_already
@@ -104,6 +105,7 @@ def decode_image(
         raise ImageError("empty file (0 bytes)")
     configure_pillow(policy)
     reserve = reserve or (lambda amount: BUDGET.hold(amount, policy.memory_bytes))
+    lines: list[str] = []
     try:
         return _decode(_Stream(data), policy, least_side, reserve)
     except ImageError:
@@ -111,9 +113,11 @@ def decode_image(
     except Exception as error:
         # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error, MemoryError and
         # others, by format and version; one bad file must not end a pass over a million
-        raise ImageError(_reason(error, data, policy, name, size=len(data))) from error
+        lines = taken_lines()
+        reason = tiff.why_not_decoded(io.BytesIO(data), lines, error)
+        raise ImageError(reason or _reason(error, data, policy, name, size=len(data))) from error
     finally:
-        if lines := taken_lines():
+        if lines := lines + taken_lines():
             logger.warning("%s: %s", name or "an image", counted_lines(lines))
 
 
@@ -161,13 +165,15 @@ def check_header(
         if need:
             _check_pixels(width, height, policy)
         else:
-            image = _open(file, policy)
+            image = _open(png.without_text(file, header=True) or file, policy)
             pixels, scans = image.width * image.height, 2 if image.info.get("progressive") else 1
             _shrink(image, least_side)
             need = bytes_to_decode(image, pixels=pixels, scans=scans)
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:
+        reason = tiff.why_not_opened(file) if isinstance(error, UnidentifiedImageError) else None
         file.seek(0)
-        raise ImageError(_reason(error, file.read(HEAD_BYTES), policy, name, size=size)) from error
+        reason = reason or _reason(error, file.read(HEAD_BYTES), policy, name, size=size)
+        raise ImageError(reason) from error
     except ImageError:
         raise
     except Exception as error:  # a damaged header: `decode_image` will give the reason
@@ -197,6 +203,8 @@ def _formats() -> tuple[str, ...]:
     """Return the formats to try, the usual ones first and those without a magic number last."""
     Image.init()
     collect_errors()
+    tiff.complete_table()
+    png.raise_limit()
     try:
         importlib.import_module("pillow_heif").register_heif_opener()
     except ImportError:
@@ -207,6 +215,8 @@ def _formats() -> tuple[str, ...]:
 
 def _open(stream: BinaryIO, policy: ImagePolicy) -> Image.Image:
     image: Image.Image = Image.open(stream, formats=_formats())
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        tiff.prepare(image)
     _check_pixels(*image.size, policy)
     return image
 
@@ -238,6 +248,8 @@ def _decode(
     stream: _Stream, policy: ImagePolicy, least_side: LeastSide | None, reserve: Reserve
 ) -> DecodedImage:
     width, height, need = bytes_to_open(stream)
+    if (lighter := png.without_text(stream)) is not None:
+        stream = _Stream(lighter.getvalue())
     if not need:
         image = _open(stream, policy)
         return _load(image, stream, policy, least_side, reserve)
@@ -267,6 +279,7 @@ def _load(
 ) -> DecodedImage:
     mode, (width, height) = image.mode, image.size
     fix_transparent_colour(image)
+    greys = tiff.greys(image) if isinstance(image, TiffImagePlugin.TiffImageFile) else tiff.Greys()
     scans = 1
     if isinstance(image, JpegImagePlugin.JpegImageFile):
         scans = count_scans(stream.getvalue())
@@ -279,7 +292,7 @@ def _load(
         shrunk = image.size != (width, height)
         image.load()
         sideways = turn_upright(image)
-        rgb = to_rgb(image)
+        rgb = to_rgb(image, greys)
     rgb.info = {}
     if not shrunk:
         width, height = rgb.size
