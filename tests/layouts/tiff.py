@@ -1,4 +1,4 @@
-"""TIFF files written by hand: every layout of samples, without a library that might share a reader's mistake."""
+"""TIFF files written by hand, in every layout, without a library that might share a reader's mistake."""
 
 import struct
 import zlib

@@ -30,15 +30,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from PIL import Image, ImageFile, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+)
 
 from toolkit.errors import ImageError
-from toolkit.images import png, tiff
+from toolkit.images import bmp, png, tiff
 from toolkit.images.hints import damaged_hint, is_cut_off, not_an_image_hint
 from toolkit.images.libtiff import collect_errors, taken_lines
 from toolkit.images.memory import BUDGET, Reserve, bytes_to_decode, bytes_to_open, held_already
 from toolkit.images.options import ImagePolicy
-from toolkit.images.pixels import fix_transparent_colour, to_rgb, turn_upright
+from toolkit.images.pixels import clear_around, fix_transparent_colour, to_rgb, turn_upright
 from toolkit.images.scans import MOST_SCANS, count_scans
 
 logger = logging.getLogger(__name__)
@@ -114,7 +122,8 @@ def decode_image(
         # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error, MemoryError and
         # others, by format and version; one bad file must not end a pass over a million
         lines = taken_lines()
-        reason = tiff.why_not_decoded(io.BytesIO(data), lines, error)
+        stream = io.BytesIO(data)
+        reason = tiff.why_not_decoded(stream, lines, error) or bmp.why_not_decoded(stream, error)
         raise ImageError(reason or _reason(error, data, policy, name, size=len(data))) from error
     finally:
         if lines := lines + taken_lines():
@@ -129,9 +138,9 @@ def counted_lines(lines: Sequence[str]) -> str:
 class _Stream(io.BytesIO):
     """The bytes of a file, which end with an error once its time is up: Pillow reads in blocks of 64 kB."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, *, extra: int = 0) -> None:
         super().__init__(data)
-        self.size = len(data)
+        self.size, self.extra = len(data), extra  # bytes, and those that are held beside them
         self._deadline, self._seconds = math.inf, 0.0
 
     def start(self, seconds: float) -> None:
@@ -165,10 +174,12 @@ def check_header(
         if need:
             _check_pixels(width, height, policy)
         else:
-            image = _open(png.without_text(file, header=True) or file, policy)
+            lighter = png.without_text(file, header=True)
+            extra = 0 if lighter is None else png.COPIES * size
+            image = _open(lighter or file, policy)
             pixels, scans = image.width * image.height, 2 if image.info.get("progressive") else 1
             _shrink(image, least_side)
-            need = bytes_to_decode(image, pixels=pixels, scans=scans)
+            need = bytes_to_decode(image, pixels=pixels, scans=scans) + extra
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:
         reason = tiff.why_not_opened(file) if isinstance(error, UnidentifiedImageError) else None
         file.seek(0)
@@ -217,6 +228,8 @@ def _open(stream: BinaryIO, policy: ImagePolicy) -> Image.Image:
     image: Image.Image = Image.open(stream, formats=_formats())
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         tiff.prepare(image)
+    elif isinstance(image, BmpImagePlugin.BmpImageFile) and image.format == "BMP":
+        bmp.prepare(image)
     _check_pixels(*image.size, policy)
     return image
 
@@ -248,11 +261,11 @@ def _decode(
     stream: _Stream, policy: ImagePolicy, least_side: LeastSide | None, reserve: Reserve
 ) -> DecodedImage:
     width, height, need = bytes_to_open(stream)
-    if (lighter := png.without_text(stream)) is not None:
-        stream = _Stream(lighter.getvalue())
+    lighter = png.without_text(stream)
+    if lighter is not None:
+        stream = _Stream(lighter.getvalue(), extra=png.COPIES * stream.size)
     if not need:
-        image = _open(stream, policy)
-        return _load(image, stream, policy, least_side, reserve)
+        return _load(_open(stream, policy), stream, policy, least_side, reserve)
     _check_pixels(width, height, policy)
     _check_memory(need + stream.size, policy)
     with reserve(need):
@@ -285,14 +298,17 @@ def _load(
         scans = count_scans(stream.getvalue())
         _check_scans(scans, width * height, policy)
     _shrink(image, least_side)
-    need = bytes_to_decode(image, pixels=width * height, scans=scans)
+    need = bytes_to_decode(image, pixels=width * height, scans=scans) + stream.extra
     _check_memory(need + stream.size, policy)
     with reserve(need):
         stream.start(policy.image_timeout)
         shrunk = image.size != (width, height)
+        frame = image.tile[0].extents if isinstance(image, GifImagePlugin.GifImageFile) else None
         image.load()
         sideways = turn_upright(image)
         rgb = to_rgb(image, greys)
+        if frame is not None:
+            clear_around(rgb, frame)
     rgb.info = {}
     if not shrunk:
         width, height = rgb.size

@@ -145,6 +145,21 @@ def fix_transparent_colour(image: Image.Image) -> None:
         image.info["transparency"] = tuple(value >> 8 for value in key)
 
 
+def clear_around(rgb: Image.Image, box: tuple[int, int, int, int]) -> None:
+    """Make white what lies outside of `box`, where a GIF's first frame leaves the screen transparent."""
+    left, top, right, bottom = box
+    width, height = rgb.size
+    sides = (
+        (0, 0, width, top),
+        (0, bottom, width, height),
+        (0, top, left, bottom),
+        (right, top, width, bottom),
+    )
+    for side in sides:
+        if side[0] < side[2] and side[1] < side[3]:
+            rgb.paste((255, 255, 255), side)
+
+
 def turn_upright(image: Image.Image) -> bool:
     """Turn a loaded image as its EXIF says; return whether that swapped width and height."""
     sideways = False

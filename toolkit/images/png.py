@@ -14,6 +14,9 @@ from PIL import PngImagePlugin
 MOST_PROFILE = 2**23
 """Bytes of a colour profile, EXIF or XMP, unpacked; the largest profiles in use have 4 MB."""
 
+COPIES = 2
+"""Copies of a file that are held while its text is taken out."""
+
 _MAGIC = b"\x89PNG\r\n\x1a\n"
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _MOST_DEFLATED = 1032  # times that deflate can shrink

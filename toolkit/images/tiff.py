@@ -23,6 +23,7 @@ _CFA, _LINEAR_RAW = 32803, 34892
 _UNSIGNED, _FLOAT = 1, 3
 _NEW_SUBFILE_TYPE, _MAKE, _DNG_VERSION, _WINDOWS_PHOTO = 254, 271, 50706, 0xBC01
 _NOT_THE_PICTURE = 1 | 4  # bits of NewSubfileType: a preview, a mask
+_PACKBITS = 32773
 _MOST_PAGES = 100  # that are looked through for the picture
 _SAVE = "save it as PNG or JPEG with 8 bits a channel"
 
@@ -34,6 +35,7 @@ _KINDS = {1: "unsigned", 2: "signed", 3: "float", 5: "complex signed", 6: "compl
 _COMPRESSIONS = {
     34661: "JBIG", 34712: "JPEG 2000", 34887: "LERC", 34892: "lossy JPEG", 33003: "JPEG 2000",
     33005: "JPEG 2000", 50002: "JPEG XL", 52546: "JPEG XL", 22610: "JPEG XR", 34934: "JPEG XR",
+    33004: "JPEG 2000", 34933: "PNG", 32773: "PackBits",
     50000: "Zstandard", 50001: "WebP", 34925: "LZMA", 7: "JPEG", 6: "old-style JPEG",
 }  # fmt: skip
 
@@ -93,6 +95,9 @@ def prepare(image: TiffImageFile) -> None:
     _choose_page(image)
     tags = image.tag_v2
     bits, photometric = _bits(tags), _number(tags, TiffImagePlugin.PHOTOMETRIC_INTERPRETATION)
+    predictor = _number(tags, TiffImagePlugin.PREDICTOR, 1)
+    if predictor != 1 and _number(tags, TiffImagePlugin.COMPRESSION, 1) == _PACKBITS:
+        raise ImageError(_not_supported(tags))  # decoders disagree whether differences are stored
     if _number(tags, TiffImagePlugin.PLANAR_CONFIGURATION, 1) == 2:
         bands = photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO) and len(bits) > 2
         if bands or image.mode in ("LA", "La", "LAB", "PA"):
@@ -249,6 +254,8 @@ def _not_supported(tags: ImageFileDirectory_v2) -> str:
         parts.append("in separate planes")
     if _number(tags, TiffImagePlugin.FILLORDER, 1) == 2:
         parts.append("with its bits in reverse")
+    if _number(tags, TiffImagePlugin.PREDICTOR, 1) != 1:
+        parts.append(f"with predictor {_number(tags, TiffImagePlugin.PREDICTOR)}")
     if _WINDOWS_PHOTO in tags:
         parts = ["a JPEG XR"]
     elif compression not in TiffImagePlugin.COMPRESSION_INFO or compression in _COMPRESSIONS:
