@@ -209,11 +209,11 @@ def test_parquet__refused(tmp_path, rows, text):
 def test_parquet__damaged_or_without_its_reader(tmp_path, monkeypatch):
     (tmp_path / "x.parquet").write_bytes(b"PAR1 and no more")
     text = refusal(tmp_path, "x.parquet")
-    assert "cannot be read as parquet" in text or "pip install toolkit[parquet]" in text
+    assert "cannot be read as parquet" in text or "pip install pyarrow" in text
     import sys
 
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    assert "pyarrow, which is not installed; pip install toolkit[parquet]" in refusal(tmp_path, "x.parquet")
+    assert "pyarrow, which is not installed; pip install pyarrow" in refusal(tmp_path, "x.parquet")
 
 
 # ---------------------------------------------------------------------- tensors

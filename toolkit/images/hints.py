@@ -45,7 +45,7 @@ _LEAVE_OUT = "leave it out of the folder or csv"
 _RAW = ("a camera raw file", "develop it to JPEG first")
 RAW_REASON = f"not an image Pillow can read: looks like {_RAW[0]}; {_RAW[1]}"
 """The reason for a camera raw file that begins as a picture does."""
-_JXL = ("JPEG XL", "save it as JPEG or PNG")
+_JXL = ("JPEG XL", "save it as JPEG or PNG, such as with djxl")
 
 # offset, magic bytes, (what it is, what to do)
 _OTHERS = (

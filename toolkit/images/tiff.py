@@ -139,8 +139,11 @@ def _route(image: TiffImageFile, bits: tuple[int, ...], photometric: int) -> Non
         raw = arguments[0]
     else:
         planes = _number(tags, TiffImagePlugin.PLANAR_CONFIGURATION, 1) == 2 and set(bits) != {8}
-        subsampled = photometric == _YCBCR and tags.get(TiffImagePlugin.YCBCRSUBSAMPLING, (2, 2)) != (1, 1)
-        if not planes and not subsampled and _number(tags, TiffImagePlugin.FILLORDER, 1) == 1:
+        # older versions of Pillow take YCbCr for RGB
+        mixed = photometric == _YCBCR and (
+            image.mode != "YCbCr" or tags.get(TiffImagePlugin.YCBCRSUBSAMPLING, (2, 2)) != (1, 1)
+        )
+        if not planes and not mixed and _number(tags, TiffImagePlugin.FILLORDER, 1) == 1:
             return
         raw = "RGBX" if photometric == _YCBCR else _raw_mode(tags, bits, photometric)
         if photometric == _YCBCR:

@@ -179,7 +179,7 @@ def read_parquet(path: Path, key: str | None) -> Foreign:
         parquet = importlib.import_module("pyarrow.parquet")
     except ImportError as error:
         raise StoreError(
-            f"{named(path)}: parquet is read by pyarrow, which is not installed; pip install toolkit[parquet]"
+            f"{named(path)}: parquet is read by pyarrow, which is not installed; pip install pyarrow"
         ) from error
     with open_regular(path) as file:
         try:
