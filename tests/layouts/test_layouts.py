@@ -1,11 +1,14 @@
 """Every layout of samples gives the pixels that were written, or an error that says what it is."""
 
 import numpy as np
+import PIL
 import pytest
 
 from tests.layouts import bmp, grid, tiff
 from toolkit.errors import ImageError
 from toolkit.images.decode import decode_image
+
+SHORT, LONG = 3, 4
 
 # kinds that nothing here reads; all others must be right in at least one arrangement
 REFUSED = (
@@ -37,7 +40,11 @@ def test_pixels_are_those_written_or_the_kind_is_named(family):
         assert got.shape == layout.shown.shape, layout.name
         assert np.abs(got - layout.shown).max() <= layout.by, layout.name
         right.add(layout.kind)
-    assert kinds - right == {kind for kind in REFUSED if kind.startswith(family)}
+    refused = {kind for kind in REFUSED if kind.startswith(family)}
+    if tuple(map(int, PIL.__version__.split(".")[:2])) >= (13, 0):
+        assert kinds - right == refused
+    else:  # reads fewer, and refuses the others
+        assert kinds - right >= refused
 
 
 # ---------------------------------------------------------------------- what is said
@@ -103,6 +110,17 @@ def test_tiff__compression_is_named(compression):
         decode_image(data)
 
 
+def test_tiff__a_tile_larger_than_memory_is_refused_before_it_is_made():
+    options = {
+        "bits": 8,
+        "tile": 16,
+        "compression": tiff.DEFLATE,
+        "tags": {322: (LONG, [2**15]), 323: (LONG, [2**15])},
+    }
+    with pytest.raises(ImageError, match=r"may take 2,0\d\d MB of memory, over the limit of 2,048"):
+        decode_image(tiff.tiff(grid.levels(grid.shares(1), 8), tiff.BLACK_IS_ZERO, **options))
+
+
 def test_tiff__packbits_with_a_predictor_is_refused():
     data = tiff.tiff(
         grid.levels(grid.shares(1), 8), tiff.BLACK_IS_ZERO, bits=8, compression=tiff.PACKBITS, predictor=2
@@ -114,7 +132,6 @@ def test_tiff__packbits_with_a_predictor_is_refused():
 # ---------------------------------------------------------------------- previews and camera raw files
 
 
-SHORT, LONG = 3, 4
 PICTURE = grid.levels(grid.shares(3), 8)
 THUMB = np.full((4, 5, 3), 200, np.uint8)
 

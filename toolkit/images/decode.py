@@ -179,7 +179,7 @@ def check_header(
             image = _open(lighter or file, policy)
             pixels, scans = image.width * image.height, 2 if image.info.get("progressive") else 1
             _shrink(image, least_side)
-            need = bytes_to_decode(image, pixels=pixels, scans=scans) + extra
+            need = bytes_to_decode(image, pixels=pixels, scans=scans) + extra + _bytes_of_tile(image)
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:
         reason = tiff.why_not_opened(file) if isinstance(error, UnidentifiedImageError) else None
         file.seek(0)
@@ -283,6 +283,10 @@ def _shrink(image: Image.Image, least_side: LeastSide | None) -> None:
         image.draft(None, (least, least))
 
 
+def _bytes_of_tile(image: Image.Image) -> int:
+    return tiff.bytes_of_tile(image) if isinstance(image, TiffImagePlugin.TiffImageFile) else 0
+
+
 def _load(
     image: Image.Image,
     stream: _Stream,
@@ -298,7 +302,7 @@ def _load(
         scans = count_scans(stream.getvalue())
         _check_scans(scans, width * height, policy)
     _shrink(image, least_side)
-    need = bytes_to_decode(image, pixels=width * height, scans=scans) + stream.extra
+    need = bytes_to_decode(image, pixels=width * height, scans=scans) + stream.extra + _bytes_of_tile(image)
     _check_memory(need + stream.size, policy)
     with reserve(need):
         stream.start(policy.image_timeout)

@@ -5,12 +5,13 @@ sound layouts are missing (tests/layouts compares all of them with the values th
 table is completed, an opened picture is put right before it is loaded, and what cannot be read is named.
 """
 
+import functools
 import struct
 from collections.abc import Sequence
 from typing import IO, Any, BinaryIO, NamedTuple
 
 from numpy.typing import NDArray
-from PIL import ImageFile, ImagePalette, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageFile, ImagePalette, TiffImagePlugin, UnidentifiedImageError
 from PIL.TiffImagePlugin import OPEN_INFO, ImageFileDirectory_v2, TiffImageFile
 
 from toolkit.errors import ImageError
@@ -23,6 +24,7 @@ _CFA, _LINEAR_RAW = 32803, 34892
 _UNSIGNED, _FLOAT = 1, 3
 _NEW_SUBFILE_TYPE, _MAKE, _DNG_VERSION, _WINDOWS_PHOTO = 254, 271, 50706, 0xBC01
 _NOT_THE_PICTURE = 1 | 4  # bits of NewSubfileType: a preview, a mask
+_TILES = 2  # copies of a tile: libtiff's and Pillow's
 _PACKBITS = 32773
 _MOST_PAGES = 100  # that are looked through for the picture
 _SAVE = "save it as PNG or JPEG with 8 bits a channel"
@@ -100,7 +102,9 @@ def prepare(image: TiffImageFile) -> None:
         raise ImageError(_not_supported(tags))  # decoders disagree whether differences are stored
     if _number(tags, TiffImagePlugin.PLANAR_CONFIGURATION, 1) == 2:
         bands = photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO) and len(bits) > 2
-        if bands or image.mode in ("LA", "La", "LAB", "PA"):
+        # older versions of Pillow fail at planes that they leave out, if libtiff decodes them
+        left_out = _names_compression() and image.use_load_libtiff and TiffImagePlugin.EXTRASAMPLES in tags
+        if bands or left_out or image.mode in ("LA", "La", "LAB", "PA"):
             raise ImageError(_not_supported(tags))
     _route(image, bits, photometric)
     if image.mode in ("P", "PA"):
@@ -151,8 +155,19 @@ def _route(image: TiffImageFile, bits: tuple[int, ...], photometric: int) -> Non
         image.use_load_libtiff = True
     if raw == "I;16" or raw.endswith((";16B", ";16L")):
         raw = raw.rstrip("BL").removesuffix("N") + "N"
+    how = (image._compression,) if _names_compression() else ()
     box = (0, 0, *image._tile_size)
-    image.tile = [ImageFile._Tile("libtiff", box, 0, (_NATIVE.get(raw, raw), False, tags.offset))]
+    image.tile = [ImageFile._Tile("libtiff", box, 0, (_NATIVE.get(raw, raw), *how, False, tags.offset))]
+
+
+@functools.cache
+def _names_compression() -> bool:
+    """Return whether Pillow's decoder is told the compression, as that of older versions is."""
+    try:
+        Image._getdecoder("L", "libtiff", ("L", False, 8))
+    except TypeError:
+        return True
+    return False
 
 
 def _raw_mode(tags: ImageFileDirectory_v2, bits: tuple[int, ...], photometric: int) -> str:
@@ -171,6 +186,13 @@ def _fix_palette(image: TiffImageFile) -> None:
     entries = image.tag_v2[TiffImagePlugin.COLORMAP]
     if max(entries) < 256:
         image.palette = ImagePalette.raw("RGB;L", bytes(entries))
+
+
+def bytes_of_tile(image: TiffImageFile) -> int:
+    """Return the memory in which a tile is unpacked: its size is its own, whatever that of the picture."""
+    tags = image.tag_v2
+    sides = _number(tags, TiffImagePlugin.TILEWIDTH), _number(tags, TiffImagePlugin.TILELENGTH)
+    return _TILES * sides[0] * sides[1] * sum(_bits(tags)) // 8
 
 
 def greys(image: TiffImageFile) -> Greys:
