@@ -2,7 +2,9 @@
 
 For every kind of file: how many were tried; what plain Pillow makes of them, and what `decode_image` does;
 and with how many two other decoders, tifffile (the samples as stored) and libvips (the picture), agree.
-They are optional: ``pip install tifffile imagecodecs pyvips-binary pyvips``.
+They are optional: ``pip install tifffile imagecodecs pyvips-binary pyvips``; with imagecodecs TIFFs compressed
+by LZW, LZMA and Zstandard are tried too. libvips takes every extra band for alpha, prints CMYK through a profile
+of its own, and shows 4:4:4 YCbCr unconverted: its "wrong" there is a difference in meaning.
 
 right: the pixels are those that were written. wrong: others are shown, without a word. refused: an error
 that says what the file is. "damaged": an error that calls a sound file damaged.
@@ -17,6 +19,7 @@ from importlib.util import find_spec
 import numpy as np
 from PIL import Image
 
+from tests.layouts import tiff
 from tests.layouts.grid import FAMILIES, Layout
 from toolkit.errors import ImageError
 from toolkit.images.decode import decode_image
@@ -96,6 +99,12 @@ def judges() -> dict[str, Callable[[Layout], str]]:
 
 def main(arguments: list[str]) -> int:
     """Print the tables; return 1 if `decode_image` shows anything wrong or calls a sound file damaged."""
+    if find_spec("imagecodecs"):
+        import imagecodecs
+
+        tiff.CODECS[tiff.LZW] = imagecodecs.lzw_encode
+        tiff.CODECS[tiff.LZMA] = imagecodecs.lzma_encode
+        tiff.CODECS[tiff.ZSTD] = imagecodecs.zstd_encode
     bad = 0
     for family in [name for name in arguments if name in FAMILIES] or list(FAMILIES):
         layouts = list(FAMILIES[family]())

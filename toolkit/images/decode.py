@@ -3,7 +3,9 @@
 Steps, in this order:
 
 1. *Open* by content, not by name. The declared size is checked against ``max_pixels`` before pixels are
-   allocated. Of an animation or a document the first frame or page is taken.
+   allocated. Of an animation or a document the first frame or page is taken; a page that is but a preview is
+   passed over, and that of a camera raw file is refused. Layouts that Pillow reads wrong are put right, or
+   named (`toolkit.images.tiff`, `toolkit.images.bmp`); text in a PNG is left out (`toolkit.images.png`).
 2. *16 bits and more* are scaled, not clipped. Grey: 16-bit integers are v / 257, rounded; for larger integers
    and floats see `toolkit.images.pixels.to_grey8`. Colour: Pillow keeps the high byte, v // 256, which is at
    most one step of 255 darker.
@@ -41,7 +43,7 @@ from PIL import (
 )
 
 from toolkit.errors import ImageError
-from toolkit.images import bmp, png, tiff
+from toolkit.images import bmp, jpeg, png, tiff
 from toolkit.images.hints import damaged_hint, is_cut_off, not_an_image_hint
 from toolkit.images.libtiff import collect_errors, taken_lines
 from toolkit.images.memory import BUDGET, Reserve, bytes_to_decode, bytes_to_open, held_already
@@ -329,7 +331,7 @@ def _reason(error: Exception, data: bytes, policy: ImagePolicy, name: str, *, si
     if isinstance(error, MemoryError):
         return f"not enough memory to decode it ({size:,} bytes in the file)"
     if isinstance(error, UnidentifiedImageError):
-        return not_an_image_hint(data, name, size=size)
+        return jpeg.why_not_opened(data) or not_an_image_hint(data, name, size=size)
     if is_cut_off(data, error):
         return f"truncated: the file ends before the picture does ({size:,} bytes)"
     return damaged_hint(data, error)

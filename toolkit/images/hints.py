@@ -62,6 +62,7 @@ _OTHERS = (
     (8, b"AVI ", _VIDEO),
     (0, b"\x00\x00\x01\xba", _VIDEO),
     (0, b"\x00\x00\x01\xb3", _VIDEO),
+    (0, b"II\xbc", ("JPEG XR", "save it as JPEG or PNG")),
     (0, b"\xff\x0a", _JXL),
     (4, b"JXL \r\n\x87\n", _JXL),
     (0, b"PK\x03\x04", _ARCHIVE),
