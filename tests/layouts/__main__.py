@@ -1,10 +1,14 @@
 """Compare decoders over all layouts: ``python -m tests.layouts [TIFF|BMP|PNG|GIF] [--all]``.
 
 For every kind of file: how many were tried; what plain Pillow makes of them, and what `decode_image` does;
-and with how many two other decoders, tifffile (the samples as stored) and libvips (the picture), agree.
-They are optional: ``pip install tifffile imagecodecs pyvips-binary pyvips``; with imagecodecs TIFFs compressed
-by LZW, LZMA and Zstandard are tried too. libvips takes every extra band for alpha, prints CMYK through a profile
-of its own, and shows 4:4:4 YCbCr unconverted: its "wrong" there is a difference in meaning.
+and with how many other decoders agree: tifffile (the samples of a TIFF as stored), libvips and OpenCV (the
+picture; OpenCV not of a TIFF, where it shows samples unconverted). They are optional:
+``pip install tifffile imagecodecs pyvips-binary pyvips opencv-python-headless``. With imagecodecs TIFFs
+compressed by LZW, LZMA and Zstandard are tried too.
+
+libvips takes every extra band for alpha, prints CMYK through a profile of its own, and shows 4:4:4 YCbCr
+unconverted; OpenCV takes the unused byte of 32-bit BMPs for alpha, and transparent colours of grey PNGs for
+opaque. Their "wrong" there is a difference in meaning.
 
 right: the pixels are those that were written. wrong: others are shown, without a word. refused: an error
 that says what the file is. "damaged": an error that calls a sound file damaged.
@@ -70,6 +74,24 @@ def by_libvips(layout: Layout) -> str:
         return "refused"
 
 
+def by_opencv(layout: Layout) -> str:
+    """Judge OpenCV's pixels."""
+    import cv2
+
+    if layout.shown is None or layout.kind.startswith("TIFF"):
+        return "unknown"
+    values = cv2.imdecode(np.frombuffer(layout.data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None:
+        return "refused"
+    picture = (values / 257 if values.dtype == np.uint16 else values).astype(float)
+    picture = np.atleast_3d(picture)
+    if picture.shape[2] == 4:
+        alpha = picture[..., 3:] / 255
+        picture = picture[..., :3] * alpha + 255 * (1 - alpha)
+    rgb = np.broadcast_to(picture[..., ::-1], (*picture.shape[:2], 3))
+    return compared(np.rint(rgb), layout, max(layout.by, 3))
+
+
 def by_tifffile(layout: Layout) -> str:
     """Judge the samples that tifffile reads: whether the file says what it was meant to say."""
     import tifffile
@@ -92,6 +114,8 @@ def judges() -> dict[str, Callable[[Layout], str]]:
     found = {"Pillow": by_pillow, "toolkit": by_toolkit}
     if find_spec("pyvips"):
         found["libvips"] = by_libvips
+    if find_spec("cv2"):
+        found["OpenCV"] = by_opencv
     if find_spec("tifffile") and find_spec("imagecodecs"):
         found["tifffile"] = by_tifffile
     return found
