@@ -106,7 +106,7 @@ def verify(given: dict[str, Any], *, quiet: bool, as_json: bool) -> None:
 
 @command(ImportOptions, quiet(), name="import")
 def import_features(given: dict[str, Any], *, quiet: bool) -> None:
-    """Make a store of features computed elsewhere: float16 or float32, one row an image, any dimension."""
+    """Make a store of features computed elsewhere, one row an image, any dimension."""
     import toolkit
 
     from .progress import TerminalProgress

@@ -178,6 +178,22 @@ def _import(folder: Path) -> None:
     import_features(folder / "X.npy", folder / "names.txt", folder / "out" / "store")
 
 
+def _build_import_npz(folder: Path) -> None:
+    X = np.arange(12, dtype=np.float64).reshape(3, 4, 1)
+    np.savez(folder / "X.npz", features=X, other=np.zeros((3, 2)), names=np.array(["a.jpg", "b/二.jpg", "c"]))
+
+
+def _import_of(file: str) -> Callable[[Path], None]:
+    def read(folder: Path) -> None:
+        from toolkit.verbs.import_features import import_features
+
+        shutil.rmtree(folder / "out", ignore_errors=True)
+        store = import_features(folder / file, target=folder / "out" / "store")
+        assert np.isfinite(store.embeddings()).all()
+
+    return read
+
+
 def _build_store(folder: Path) -> None:
     X, _ = made_up(n=12)
     write_store(folder, "train", X, names(12))
@@ -392,6 +408,13 @@ TARGETS = {
         ),
         Target("arrays", _build_arrays, ("X.npy", "arrays.npz"), _arrays),
         Target("import", _build_import, ("X.npy", "names.txt"), _import),
+        Target("import-npz", _build_import_npz, ("X.npz",), _import_of("X.npz")),
+        Target(
+            "import-csv",
+            _texts(X__csv="img_path,a,b\n1.jpg,0.5,-1\n二.jpg,1e3,2\n"),
+            ("X.csv",),
+            _import_of("X.csv"),
+        ),
         Target(
             "store",
             _build_store,

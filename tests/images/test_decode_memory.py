@@ -18,6 +18,8 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
+from tests.layouts import tiff
+from tests.layouts.grid import png
 from toolkit.errors import ImageError
 from toolkit.images import decode as images
 from toolkit.images.decode import check_header, decode_image
@@ -96,11 +98,28 @@ def pictures():
     yield "rgba.tga", rgba, {}
 
 
+def layouts_in_bulk():
+    """Yield (name, file) of layouts that Pillow alone reads wrong, and a PNG with much text."""
+    rng = np.random.default_rng(0)
+    small = Image.fromarray(rng.integers(0, 256, (30, 40), dtype=np.uint8)).resize((1200, 900))
+    grey = np.asarray(small)[..., None]
+    deep = grey.astype(np.uint16) * 257
+    yield "white.tif", tiff.tiff(deep, tiff.WHITE_IS_ZERO, bits=16, rows=50)
+    yield "planes.tif", tiff.tiff(np.repeat(deep, 3, axis=2), tiff.RGB, bits=16, planar=2, rows=50)
+    yield "veiled.tif", tiff.tiff(np.repeat(grey, 2, axis=2), tiff.WHITE_IS_ZERO, bits=8, extra=[2], rows=50)
+    yield "signed.tif", tiff.tiff(grey.view(np.int8), 1, bits=8, sample_format=tiff.SIGNED, rows=50)
+    text = (b"tEXt", b"Comment\0" + b"x" * 2**21)
+    yield "text.png", png(np.repeat(grey, 3, axis=2), 8, 2, text)
+
+
 @linux
 def test_no_picture_takes_more_than_its_estimate(tmp_path):
     names = []
     for name, picture, options in pictures():
         picture.save(tmp_path / name, **options)
+        names.append(name)
+    for name, data in layouts_in_bulk():
+        (tmp_path / name).write_bytes(data)
         names.append(name)
     icon = (tmp_path / "rgba.png").read_bytes()
     head = struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(icon), 22)

@@ -16,6 +16,7 @@ from toolkit.images.hints import damaged_hint, is_cut_off, not_an_image_hint, pi
         (b"\0\0\0\x20ftypisom\0\0", "looks like a video; extract its frames as JPEG first"),
         (b"\x1aE\xdf\xa3\x01", "looks like a video"),
         (b"RIFF\0\0\0\0AVI LIST", "looks like a video"),
+        (b"II\xbc\x01", "looks like JPEG XR; save it as JPEG or PNG"),
         (b"\xff\x0a\xfa", "looks like JPEG XL; save it as JPEG or PNG"),
         (b"PK\x03\x04\x14\0", "looks like an archive; unpack it first"),
         (b"\x1f\x8b\x08", "looks like an archive"),

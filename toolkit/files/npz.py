@@ -9,7 +9,7 @@ from typing import IO, Any, cast
 
 from numpy.typing import NDArray
 
-from toolkit.files.npy import Expected, parse_array
+from toolkit.files.npy import Expected, Header, parse_array, read_header
 from toolkit.files.regular import open_regular
 
 MOST_BYTES = 2**32
@@ -46,6 +46,18 @@ class Archive:
             raise ValueError(f"{name}: {error}") from error
         except MemoryError as error:
             raise ValueError(f"{name}: its {info.file_size:,} bytes do not fit into memory") from error
+
+    def header(self, name: str) -> Header:
+        """Read the header of one array; `ValueError` as in `read`."""
+        try:
+            info = self._members.getinfo(f"{name}.npy")
+            self._check(info, MOST_BYTES)
+            with self._members.open(info) as file:
+                return read_header(cast("Any", file), info.file_size)
+        except KeyError as error:
+            raise ValueError(f"{name} is missing from it") from error
+        except (ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+            raise ValueError(f"{name}: {error}") from error
 
     def _check(self, info: zipfile.ZipInfo, most: int) -> None:
         if info.flag_bits & 1:

@@ -3,7 +3,9 @@
 Steps, in this order:
 
 1. *Open* by content, not by name. The declared size is checked against ``max_pixels`` before pixels are
-   allocated. Of an animation or a document the first frame or page is taken.
+   allocated. Of an animation or a document the first frame or page is taken; a page that is but a preview is
+   passed over, and that of a camera raw file is refused. Layouts that Pillow reads wrong are put right, or
+   named (`toolkit.images.tiff`, `toolkit.images.bmp`); text in a PNG is left out (`toolkit.images.png`).
 2. *16 bits and more* are scaled, not clipped. Grey: 16-bit integers are v / 257, rounded; for larger integers
    and floats see `toolkit.images.pixels.to_grey8`. Colour: Pillow keeps the high byte, v // 256, which is at
    most one step of 255 darker.
@@ -29,14 +31,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from PIL import Image, ImageFile, JpegImagePlugin, UnidentifiedImageError
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+)
 
 from toolkit.errors import ImageError
+from toolkit.images import bmp, jpeg, png, tiff
 from toolkit.images.hints import damaged_hint, is_cut_off, not_an_image_hint
 from toolkit.images.libtiff import collect_errors, taken_lines
 from toolkit.images.memory import BUDGET, Reserve, bytes_to_decode, bytes_to_open, held_already
 from toolkit.images.options import ImagePolicy
-from toolkit.images.pixels import fix_transparent_colour, to_rgb, turn_upright
+from toolkit.images.pixels import clear_around, fix_transparent_colour, to_rgb, turn_upright
 from toolkit.images.scans import MOST_SCANS, count_scans
 
 logger = logging.getLogger(__name__)
@@ -103,7 +114,7 @@ def decode_image(
         raise ImageError("empty file (0 bytes)")
     configure_pillow(policy)
     reserve = reserve or (lambda amount: BUDGET.hold(amount, policy.memory_bytes))
-    stream = _Stream(data)
+    stream, lines = _Stream(data), list[str]()
     try:
         return _decode(stream, policy, least_side, reserve)
     except ImageError:
@@ -111,10 +122,13 @@ def decode_image(
     except Exception as error:
         # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error, MemoryError and
         # others, by format and version; one bad file must not end a pass over a million
-        raise ImageError(_reason(error, data, policy, name, size=len(data))) from error
+        lines = taken_lines()
+        again = io.BytesIO(data)
+        reason = tiff.why_not_decoded(again, lines, error) or bmp.why_not_decoded(again, error)
+        raise ImageError(reason or _reason(error, data, policy, name, size=len(data))) from error
     finally:
         stream.stop()
-        if lines := taken_lines():
+        if lines := lines + taken_lines():
             logger.warning("%s: %s", name or "an image", counted_lines(lines))
 
 
@@ -126,9 +140,9 @@ def counted_lines(lines: Sequence[str]) -> str:
 class _Stream(io.BytesIO):
     """The bytes of a file, which end with an error once its time is up: Pillow reads in blocks of 64 kB."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, *, extra: int = 0) -> None:
         super().__init__(data)
-        self.size = len(data)
+        self.size, self.extra = len(data), extra  # bytes, and those that are held beside them
 
     def start(self, seconds: float) -> None:
         """Let reading fail after so many seconds."""
@@ -168,13 +182,17 @@ def check_header(
         if need:
             _check_pixels(width, height, policy)
         else:
-            image = _open(file, policy)
+            lighter = png.without_text(file, header=True)
+            extra = 0 if lighter is None else png.COPIES * size
+            image = _open(lighter or file, policy)
             pixels, scans = image.width * image.height, 2 if image.info.get("progressive") else 1
             _shrink(image, least_side)
-            need = bytes_to_decode(image, pixels=pixels, scans=scans)
+            need = bytes_to_decode(image, pixels=pixels, scans=scans) + extra + _bytes_of_tile(image)
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:
+        reason = tiff.why_not_opened(file) if isinstance(error, UnidentifiedImageError) else None
         file.seek(0)
-        raise ImageError(_reason(error, file.read(HEAD_BYTES), policy, name, size=size)) from error
+        reason = reason or _reason(error, file.read(HEAD_BYTES), policy, name, size=size)
+        raise ImageError(reason) from error
     except ImageError:
         raise
     except Exception as error:  # a damaged header: `decode_image` will give the reason
@@ -204,6 +222,8 @@ def _formats() -> tuple[str, ...]:
     """Return the formats to try, the usual ones first and those without a magic number last."""
     Image.init()
     collect_errors()
+    tiff.complete_table()
+    png.raise_limit()
     try:
         importlib.import_module("pillow_heif").register_heif_opener()
     except ImportError:
@@ -214,6 +234,10 @@ def _formats() -> tuple[str, ...]:
 
 def _open(stream: BinaryIO, policy: ImagePolicy) -> Image.Image:
     image: Image.Image = Image.open(stream, formats=_formats())
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        tiff.prepare(image)
+    elif isinstance(image, BmpImagePlugin.BmpImageFile) and image.format == "BMP":
+        bmp.prepare(image)
     _check_pixels(*image.size, policy)
     return image
 
@@ -245,9 +269,11 @@ def _decode(
     stream: _Stream, policy: ImagePolicy, least_side: LeastSide | None, reserve: Reserve
 ) -> DecodedImage:
     width, height, need = bytes_to_open(stream)
+    lighter = png.without_text(stream)
+    if lighter is not None:
+        stream = _Stream(lighter.getvalue(), extra=png.COPIES * stream.size)
     if not need:
-        image = _open(stream, policy)
-        return _load(image, stream, policy, least_side, reserve)
+        return _load(_open(stream, policy), stream, policy, least_side, reserve)
     _check_pixels(width, height, policy)
     _check_memory(need + stream.size, policy)
     with reserve(need):
@@ -265,6 +291,10 @@ def _shrink(image: Image.Image, least_side: LeastSide | None) -> None:
         image.draft(None, (least, least))
 
 
+def _bytes_of_tile(image: Image.Image) -> int:
+    return tiff.bytes_of_tile(image) if isinstance(image, TiffImagePlugin.TiffImageFile) else 0
+
+
 def _load(
     image: Image.Image,
     stream: _Stream,
@@ -274,19 +304,23 @@ def _load(
 ) -> DecodedImage:
     mode, (width, height) = image.mode, image.size
     fix_transparent_colour(image)
+    greys = tiff.greys(image) if isinstance(image, TiffImagePlugin.TiffImageFile) else tiff.Greys()
     scans = 1
     if isinstance(image, JpegImagePlugin.JpegImageFile):
         scans = count_scans(stream.getvalue())
         _check_scans(scans, width * height, policy)
     _shrink(image, least_side)
-    need = bytes_to_decode(image, pixels=width * height, scans=scans)
+    need = bytes_to_decode(image, pixels=width * height, scans=scans) + stream.extra + _bytes_of_tile(image)
     _check_memory(need + stream.size, policy)
     with reserve(need):
         stream.start(policy.image_timeout)
         shrunk = image.size != (width, height)
+        frame = image.tile[0].extents if isinstance(image, GifImagePlugin.GifImageFile) else None
         image.load()
         sideways = turn_upright(image)
-        rgb = to_rgb(image)
+        rgb = to_rgb(image, greys)
+        if frame is not None:
+            clear_around(rgb, frame)
     rgb.info = {}
     if not shrunk:
         width, height = rgb.size
@@ -303,7 +337,7 @@ def _reason(error: Exception, data: bytes, policy: ImagePolicy, name: str, *, si
     if isinstance(error, MemoryError):
         return f"not enough memory to decode it ({size:,} bytes in the file)"
     if isinstance(error, UnidentifiedImageError):
-        return not_an_image_hint(data, name, size=size)
+        return jpeg.why_not_opened(data) or not_an_image_hint(data, name, size=size)
     if is_cut_off(data, error):
         return f"truncated: the file ends before the picture does ({size:,} bytes)"
     return damaged_hint(data, error)

@@ -60,7 +60,9 @@ _DRAWING = ("a PostScript drawing", "export it as PNG")
 _ARCHIVE = ("an archive", "unpack it first")
 _LEAVE_OUT = "leave it out of the folder or csv"
 _RAW = ("a camera raw file", "develop it to JPEG first")
-_JXL = ("JPEG XL", "save it as JPEG or PNG")
+RAW_REASON = f"not an image Pillow can read: looks like {_RAW[0]}; {_RAW[1]}"
+"""The reason for a camera raw file that begins as a picture does."""
+_JXL = ("JPEG XL", "save it as JPEG or PNG, such as with djxl")
 
 # offset, magic bytes, (what it is, what to do)
 _OTHERS = (
@@ -70,11 +72,14 @@ _OTHERS = (
     (0, b"\xd7\xcd\xc6\x9a", ("a Windows metafile drawing", "export it as PNG")),
     *((4, b"ftyp" + brand, _HEIF) for brand in (b"hei", b"hev", b"mif1", b"msf1")),
     (4, b"ftypcrx", _RAW),
+    *((0, magic, _RAW) for magic in (b"IIRO", b"IIRS", b"MMOR", b"IIU\0")),
+    *((0, magic, _RAW) for magic in (b"\0MRM", b"FOVb", b"FUJIFILMCCD-RAW")),
     (4, b"ftyp", _VIDEO),
     (0, b"\x1aE\xdf\xa3", _VIDEO),
     (8, b"AVI ", _VIDEO),
     (0, b"\x00\x00\x01\xba", _VIDEO),
     (0, b"\x00\x00\x01\xb3", _VIDEO),
+    (0, b"II\xbc", ("JPEG XR", "save it as JPEG or PNG")),
     (0, b"\xff\x0a", _JXL),
     (4, b"JXL \r\n\x87\n", _JXL),
     (0, b"PK\x03\x04", _ARCHIVE),

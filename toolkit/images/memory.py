@@ -21,6 +21,7 @@ ROWS = 4  # of which codecs keep copies
 # more than half a million rows feel it: a column of 178,000,000 pixels would become 90 GB.
 RESIZED_ROW = 4096
 OPAQUE, TRANSPARENT = 6, 12  # bytes a pixel of converting and resizing, without and with an alpha channel
+PROFILES = 4  # copies of a colour profile: as read, unpacked, and in the transform
 _PIXEL = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
 _CODEC = {
     "JPEG": 0,
@@ -88,7 +89,8 @@ def bytes_to_decode(image: Image.Image, *, pixels: int, scans: int) -> int:
         codec = 2 * image.layers * pixels  # all coefficients of the file, until the last scan is read
     copies = 2 * stored_bytes(image.mode, width, height)  # turned upright
     after = stored_bytes("RGB", width, height) + each * width * height + RESIZED_ROW * height
-    return max(copies, after) + codec + ROWS * 4 * width
+    profile = PROFILES * len(image.info.get("icc_profile") or b"")
+    return max(copies, after) + codec + ROWS * 4 * width + profile
 
 
 def bytes_to_open(stream: BinaryIO) -> tuple[int, int, int]:

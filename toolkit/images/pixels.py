@@ -13,24 +13,27 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageChops, ImageCms, ImageFile, ImageOps
 
 from toolkit.arrays.types import Float64Array
+from toolkit.images.tiff import Greys
 
 logger = logging.getLogger(__name__)
 
 _BAND_PIXELS = 2**18  # converted at a time, of pictures of more than 8 bits
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image, greys: Greys = Greys()) -> Image.Image:  # noqa: B008 - immutable
     """Return a loaded image of any mode as RGB on white; the image itself if it needs no change.
 
-    `image` must not be used afterwards. As few copies as possible are held: they decide how much memory a
-    picture takes (`toolkit.images.memory`).
+    `greys` says how the samples of a grey TIFF are to be understood. `image` must not be used afterwards. As
+    few copies as possible are held: they decide how much memory a picture takes (`toolkit.images.memory`).
     """
     profile = image.info.get("icc_profile")
     colour, alpha = _split_alpha(image)
-    if colour.mode in ("I", "F") or colour.mode.startswith("I;16"):
-        colour = _grey(colour)
+    if colour.mode in ("I", "F") or colour.mode.startswith("I;16") or greys.dtype:
+        colour = _grey(colour, greys)
     elif colour.mode == "P":
         colour = colour.convert("RGB")
+    if greys.inverted:
+        colour = ImageChops.invert(colour)
     transform = _transform(profile, colour.mode) if profile else None
     if transform is not None and colour.mode == "RGB":
         ImageCms.applyTransform(colour, transform, inPlace=True)
@@ -67,15 +70,19 @@ def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     return colour, rgba.getchannel("A")
 
 
-def _grey(image: Image.Image) -> Image.Image:
+def _grey(image: Image.Image, greys: Greys) -> Image.Image:
     """Return a picture of more than 8 bits as `to_grey8` does, some rows at a time."""
     height = max(_BAND_PIXELS // max(image.width, 1), 1)
     boxes = [(0, top, image.width, min(top + height, image.height)) for top in range(0, image.height, height)]
-    ranges = [grey_range(np.asarray(image.crop(box))) for box in boxes]
+
+    def values(box: tuple[int, int, int, int]) -> NDArray[np.generic]:
+        return greys.values(np.asarray(image.crop(box)))
+
+    ranges = [grey_range(values(box)) for box in boxes]
     low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
     grey = Image.new("L", image.size)
     for box in boxes:
-        grey.paste(Image.fromarray(to_grey8(np.asarray(image.crop(box)), (low, high))), box)
+        grey.paste(Image.fromarray(to_grey8(values(box), (low, high))), box)
     return grey
 
 
@@ -90,13 +97,16 @@ def grey_range(values: NDArray[np.generic]) -> tuple[float, float]:
 def to_grey8(values: NDArray[np.generic], within: tuple[float, float] | None = None) -> NDArray[np.uint8]:
     """Scale grey values (H, W) of more than 8 bits to uint8 (H, W); nothing is clipped.
 
-    Integers in 0..65535 are 16-bit grey: v / 257, rounded, so that equal values look equal in every picture.
-    Floats in 0..1 are shares of white: v * 255; floats in 0..255 are rounded. Other integers and floats have
-    no agreed white and are stretched from their least to their greatest value. NaN and -inf are black, +inf
-    is white. `within` is the `grey_range` of the whole picture if `values` are only a part of it.
+    Bytes that are not negative are themselves. Other integers in 0..65535 are 16-bit grey: v / 257, rounded,
+    so that equal values look equal in every picture. Floats in 0..1 are shares of white: v * 255; floats in
+    0..255 are rounded. Other integers and floats have no agreed white and are stretched from their least to
+    their greatest value. NaN and -inf are black, +inf is white. `within` is the `grey_range` of the whole
+    picture if `values` are only a part of it.
     """
     low, high = grey_range(values) if within is None else within
     if values.dtype.kind != "f":
+        if low >= 0 and values.dtype.itemsize == 1:
+            return values.astype(np.uint8)
         if low >= 0 and high <= 65535:
             return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
         return _stretch(values.astype(np.float64), low, high)
@@ -104,7 +114,9 @@ def to_grey8(values: NDArray[np.generic], within: tuple[float, float] | None = N
         low, high = 0.0, 1.0
     if low >= 0 and high <= 255:
         low, high = 0.0, (1.0 if high <= 1 else 255.0)
-    floats = np.nan_to_num(values.astype(np.float64), copy=False, nan=low, posinf=high, neginf=low)
+    with np.errstate(invalid="ignore"):  # a NaN that signals
+        floats = values.astype(np.float64)
+    floats = np.nan_to_num(floats, copy=False, nan=low, posinf=high, neginf=low)
     return _stretch(floats, low, high)
 
 
@@ -131,6 +143,21 @@ def fix_transparent_colour(image: Image.Image) -> None:
         image.info["transparency"] = key % (255 // step + 1) * step
     elif raw_mode == "RGB;16B":
         image.info["transparency"] = tuple(value >> 8 for value in key)
+
+
+def clear_around(rgb: Image.Image, box: tuple[int, int, int, int]) -> None:
+    """Make white what lies outside of `box`, where a GIF's first frame leaves the screen transparent."""
+    left, top, right, bottom = box
+    width, height = rgb.size
+    sides = (
+        (0, 0, width, top),
+        (0, bottom, width, height),
+        (0, top, left, bottom),
+        (right, top, width, bottom),
+    )
+    for side in sides:
+        if side[0] < side[2] and side[1] < side[3]:
+            rgb.paste((255, 255, 255), side)
 
 
 def turn_upright(image: Image.Image) -> bool:

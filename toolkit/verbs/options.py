@@ -181,14 +181,22 @@ class VerifyOptions(DeviceOption, SeedOption, ArtifactsOption, ProgressOption):
 class ImportOptions(ArtifactsOption, ForceOption, ProgressOption):
     """Options of `import_features`."""
 
-    array: Annotated[PathLike, Option("Features, float16/32, one row an image.", metavar="X.npy")] = field(
-        kw_only=False
-    )
-    names: Annotated[PathLike, Option("Text file of image names, one a line.", flags=("--names",))] = field(
-        kw_only=False
-    )
+    array: Annotated[
+        PathLike,
+        Option(
+            "Features, one row an image: .npy, .npz, .csv (names first), .parquet, .pt, .safetensors.",
+            metavar="X.npy",
+        ),
+    ] = field(kw_only=False)
+    names: Annotated[
+        PathLike | None,
+        Option("Text file of image names, one a line; needed if the features have none.", flags=("--names",)),
+    ] = field(default=None, kw_only=False)
     target: PathLike | None = field(default=None, kw_only=False)
     name: Annotated[str | None, Option("Name of the store; by default that of X.npy.")] = None
+    key: Annotated[
+        str | None, Option("Array, tensor or column of the features, where a file has several.")
+    ] = None
 
 
 class DemoOptions(SeedOption, ArtifactsOption, ProgressOption):
