@@ -91,7 +91,10 @@ def test_errors__exit_2_and_one_line(toolkit, home, arguments, text):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["--artifacts", "train/bad.jpg"], "a file is where a folder is needed; give another --artifacts"),
+        (
+            ["--artifacts", "train/bad.jpg"],
+            "a file is where a folder is needed, or a folder where a file is; give another path",
+        ),
         (
             ["--name", "n" * 250],
             "toolkit: --name got 'nnnnnnnnnnnnnnnnnnnn'…, 250 bytes long; give 240 or fewer",

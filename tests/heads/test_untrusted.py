@@ -145,7 +145,7 @@ DOCUMENTS = {
     "one tag fewer": ("mlp", {"n_tags": 6}, "the network has 7 outputs for 6 tags"),
     "one feature more": ("mlp", {"n_features": 13}, "mean.npy: it has the shape 12, not 13"),
     "no layer": ("mlp", {"arrays": ["mean", "scale"]}, "the network has no layer"),
-    "huge": ("logreg", {"n_tags": 10**12}, "expected int <= 2147483647 at n_tags"),
+    "huge": ("logreg", {"n_tags": 10**12}, "expected int <= 16777216 at n_tags"),
     "negative": ("knn", {"n_tags": -1}, "expected int >= 1 at n_tags"),
     "word": ("logreg", {"n_features": "12"}, "expected int, got str at n_features"),
     "k": ("knn", {"facts__k": 0}, "expected int >= 1 at k"),

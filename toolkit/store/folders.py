@@ -34,7 +34,8 @@ def recover(target: Path) -> None:
     """Repair the folders after a kill between two renames or during a deletion."""
     with writing(target):
         restore(target)
-        (target / "journal.csv").unlink(missing_ok=True)  # of a pass killed when it had just finished
+        if target.is_dir():  # of a pass killed when it had just finished
+            (target / "journal.csv").unlink(missing_ok=True)
         partial, fresh = beside(target, "partial"), beside(target, "next")
         if not holds_rows(partial):
             if holds_rows(fresh):
