@@ -143,6 +143,9 @@ def test_vectors__need_a_tag_list_of_their_length(labels, tmp_path):
     table = read_labels(labels, tags=tags)
     assert as_dict(table) == {"1.jpg": ["sea", "ship"], "2.jpg": ["sand"], "3.jpg": []}
     assert any("read in the order of" in note for note in table.notes)
+    write(labels, 'img_path,tags\n1.jpg,"1,1"\n2.jpg,"0,1"\n')
+    with pytest.raises(LabelError, match="the cells hold 2 numbers 0 and 1"):
+        read_labels(labels)
     write(labels, "img_path,tags\n1.jpg,0\n2.jpg,1\n")
     assert read_labels(labels).space.tags == ("0", "1")
 
