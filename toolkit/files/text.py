@@ -67,6 +67,7 @@ _ROWS_SEEN = 20  # to find what separates the columns
 _CHUNK_BYTES = 1 << 20
 _MOST_REASON = 200  # characters of another error
 _MOST_QUOTED = 60  # characters of a name in a message
+_SEPARATOR_LINE = re.compile(r'"?sep=[,;\t|]"?\s*', re.IGNORECASE)  # the first line, for Excel
 _FOREIGN = re.compile(r"[^\x00-\x7f]")
 _LONE_BYTE = re.compile(rb"(?<![\x80-\xff])[\x80-\xff](?![\x80-\xff])")
 _IGNORED = str.maketrans("", "", " _-")  # in names of columns
@@ -276,6 +277,9 @@ class _Lines:
 
     def __iter__(self) -> Iterator[str]:
         line = self._read().removeprefix("\ufeff")
+        if _SEPARATOR_LINE.fullmatch(line):
+            self.number += 1
+            line = self._read()
         while line:
             before = self._characters
             self._characters += len(line)

@@ -108,10 +108,8 @@ def parse_list(text: str) -> tuple[list[str], str]:
     kind = _kind(text)
     if len(text) > MOST_CHARACTERS:
         raise NotationError(f"{kind}: it has more than {MOST_CHARACTERS:,} characters")
-    if _ELLIPSIS.search(text):
-        raise NotationError(f"{kind}, which was shortened when written: it holds ...")
     tags, notation = _parse(_without_calls(text), kind)
-    if any(_SURROGATE.search(tag) for tag in tags):
+    if "\\" in text and any(_SURROGATE.search(tag) for tag in tags):
         raise NotationError(f"{kind}: it holds half of a character (a lone surrogate)")
     return tags, notation
 
@@ -120,9 +118,9 @@ def _parse(text: str, kind: str) -> tuple[list[str], str]:
     if text[:1] == "-":
         lines = [line[1:].strip() for line in text.splitlines()]
         return [_unquoted(line) if _JOINED.fullmatch(line) else line for line in lines if line], "YAML"
-    _check_tokens(text, kind)
     items = _flat(text)
     if items is None:
+        _check_tokens(text, kind)
         value = _literal(text, kind)
         items = _bare(text) if value is None else (list(_tags_of(value[0], kind)), value[1])
     if items is None:
@@ -164,7 +162,9 @@ def _without_calls(text: str) -> str:
 
 
 def _check_tokens(text: str, kind: str) -> None:
-    """Raise `NotationError` if a quote or bracket never closes, or brackets are too deep."""
+    """Raise `NotationError` for a part left out, what never closes, or brackets too deep."""
+    if _ELLIPSIS.search(text):
+        raise NotationError(f"{kind}, which was shortened when written: it holds ...")
     open_ones: list[str] = []
     for token in _TOKEN.finditer(text):
         mark = token.group(2)
@@ -184,6 +184,8 @@ def _flat(text: str) -> tuple[list[str], str] | None:
     """Return the items of a list that holds no other, and its notation; None if it is not one."""
     if text[:1] in ("'", '"'):
         return (_strings(text), "quoted words") if _JOINED.fullmatch(text) else None
+    if not text.endswith(_CLOSERS.get(text[:1], "\0")):
+        return None
     inner = text[1:-1]
     if not inner.strip():
         return [], "JSON" if text[0] == "[" else "Python"

@@ -176,9 +176,12 @@ def _vectors(labels: RowCollector, options: ReaderOptions, path: Path) -> RawLab
     `LabelError` if there is no list of that length: the tags would be called 0 and 1.
     """
     tags, sizes = labels.tags, labels.sizes
-    if not tags or not set(tags) <= _VECTOR or int(sizes.min()) != int(sizes.max()) or int(sizes[0]) < 3:
+    if not tags or not set(tags) <= _VECTOR or int(sizes.min()) != int(sizes.max()):
         return None
     width = int(sizes[0])
+    numbers = np.sort(labels.flat.reshape(-1, width), axis=1)
+    if not np.any(numbers[:, 1:] == numbers[:, :-1]):  # a tag is not named twice, a number is
+        return None
     if options.tags is None or len(options.tags) != width:
         raise LabelError(
             f"{path}: the cells hold {width} numbers 0 and 1, one for each tag of a list; give that list of "
