@@ -91,6 +91,14 @@ def test_sidecar__separator_and_encoding(tmp_path):
     assert as_dict(read_labels(tmp_path, separator="space")) == {"a.jpg": ["a", "b"]}
 
 
+def test_sidecar__another_separator_is_asked_about(tmp_path):
+    pairs = ("sand sea", "sea ship", "ship sand", "sand sea ship")
+    tree(tmp_path, {f"{number}.jpg": "" for number in range(12)})
+    tree(tmp_path, {f"{number}.txt": pairs[number % 4] for number in range(12)})
+    assert any("is that the separator (--separator)?" in note for note in read_labels(tmp_path).notes)
+    assert read_labels(tmp_path, separator="space").space.tags == ("sand", "sea", "ship")
+
+
 def test_sidecar__images_of_one_stem_share_a_text(tmp_path):
     tree(tmp_path, {"a.jpg": "", "a.png": "", "a.txt": "x", "a.b.jpg": "", "a.b.txt": "y", "no_suffix": "",
                     "no_suffix.txt": "z"})  # fmt: skip
