@@ -36,6 +36,7 @@ TAGS = st.lists(st.text(st.characters(blacklist_categories=["Cs"]), min_size=1),
         ("{rating:safe,NULL}", ["rating:safe"], "Postgres"),
         ("['sand', None]", ["sand"], "Python"),
         ("[cat's eye, 007]", ["cat's eye", "007"], "brackets"),
+        ("- sand\n- 'potted plant'\n-  sea", ["sand", "potted plant", "sea"], "YAML"),
         ("[]", [], "JSON"),
         ("{}", [], "Python"),
         ("'sand', 'sea'", ["sand", "sea"], "quoted words"),
@@ -59,6 +60,8 @@ def test_parse__every_notation(text, tags, notation):
     "text",
     [
         "sand",
+        "- sand",
+        "-1",
         "[deleted], sky",
         "(smile)",
         "(o)_(o)",
@@ -78,10 +81,12 @@ def test_is_list__ordinary_tags_are_none(text):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("['sand', 'se", "a list of Python, JSON or numpy.*it ends before its bracket \\]; was it cut"),
+        ("['sand', 'se", "a list of Python, JSON or numpy: a quote in it never closes"),
         ("['sand' 'sea' ... 'ship']", "which was shortened when written: it holds"),
         ("['sand' 'sea', 'ship']", "two quoted words follow each other without a comma"),
         ("['a', ['b']", "it ends before its bracket"),
+        ("['sand', 'sea'", r"it ends before its bracket \] \(was it cut\?\)"),
+        ("set(['sand', 'sea'", "a collection of Python: it ends before its bracket"),
         ("['a'], 'b']", "a bracket \\] closes what is not open"),
         ("{'x': 3, 'y': 4}", r"its keys are 'x', 'y', and none is choices, labels"),
         ('{"sea": 0.9}', r"its keys are 'sea'"),
@@ -106,10 +111,30 @@ def test_parse__what_is_no_list_is_named(text, message):
 def test_parse__what_python_json_and_numpy_write(tags):
     want = [tag for tag in map(str.strip, tags) if tag]
     texts = [str(tags), json.dumps(tags), json.dumps(tags, ensure_ascii=False), str(tuple(tags))]
-    if not any("\\" in tag or len(tag) > 1000 for tag in tags):
+    if not any("\\" in tag or "\0" in tag or len(tag) > 1000 for tag in tags):
         texts.append(repr([np.str_(tag) for tag in tags]))
     for text in texts:
         if "..." not in text and "np." not in "".join(tags):
             assert is_list(text)
             found = parse_list(text)[0]
             assert found == want or (len(want) == 1 and is_list(want[0]))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "['" + "\\'" * 400_000 + "]",
+        "'a'" + " " * 900_000 + "x",
+        "[" + "1" * 900_000 + "{}x]",
+        "[a" + " " * 900_000 + "{]",
+        "set([" + " " * 900_000 + "x)",
+        "[" + "'" * 900_001 + "]",
+        "[" + "np.a(" * 180_000 + "]",
+    ],
+    ids=["quotes", "blanks", "digits", "bare", "call", "empty", "scalars"],
+)
+def test_parse__a_hostile_cell_takes_no_longer_than_its_length(text):
+    """Without an end, or an hour: each of these makes a pattern that gives back take the square."""
+    if is_list(text):
+        with pytest.raises(NotationError):
+            parse_list(text)

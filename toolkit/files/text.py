@@ -67,6 +67,7 @@ _ROWS_SEEN = 20  # to find what separates the columns
 _CHUNK_BYTES = 1 << 20
 _MOST_REASON = 200  # characters of another error
 _MOST_QUOTED = 60  # characters of a name in a message
+_SEPARATOR_LINE = re.compile(r'"?sep=[,;\t|]"?\s*', re.IGNORECASE)  # the first line, for Excel
 _FOREIGN = re.compile(r"[^\x00-\x7f]")
 _LONE_BYTE = re.compile(rb"(?<![\x80-\xff])[\x80-\xff](?![\x80-\xff])")
 _IGNORED = str.maketrans("", "", " _-")  # in names of columns
@@ -276,6 +277,9 @@ class _Lines:
 
     def __iter__(self) -> Iterator[str]:
         line = self._read().removeprefix("\ufeff")
+        if _SEPARATOR_LINE.fullmatch(line):
+            self.number += 1
+            line = self._read()
         while line:
             before = self._characters
             self._characters += len(line)
@@ -303,7 +307,8 @@ def _rows(
             width = width or len(cells)
             if cells and len(cells) != width:
                 text = f"{name} line {line}: row has {counted(len(cells), 'cell')}, header has {width:,}"
-                quotes = f'quote the tag list (any cell that holds {_MARK_NAMES[mark]}), as in "a{_SHOWN.get(mark, mark)}b"'
+                example = f'"a{_SHOWN.get(mark, mark)}b"'
+                quotes = f"quote the tag list (any cell that holds {_MARK_NAMES[mark]}), as in {example}"
                 raise error(f"{text}: {quotes if len(cells) > width else 'a cell is missing'}")
             if cells:
                 yield line, cells

@@ -34,6 +34,7 @@ from toolkit.files.text import (
     chosen_column,
     column_mark,
     listed,
+    named,
     need_column,
     read_csv,
 )
@@ -262,7 +263,7 @@ def _find_repair(cells: list[str], source: Path, root: Path) -> Callable[[str], 
             logger.info("%s: no path exists as written; %r is removed from all", source, common[:cut])
             return lambda cell: cell.replace("\\", "/")[cut:]
     raise ManifestError(
-        f"{source}: none of the images it lists exists; the first one tried is {root / cells[0]}; "
+        f"{source}: none of the images it lists exists; the first one tried is {named(root / cells[0])}; "
         "name the folder its paths are relative to with --root"
     )
 

@@ -2,6 +2,7 @@
 
 from itertools import islice
 from pathlib import Path
+from posixpath import splitext
 
 from toolkit.errors import LabelError
 from toolkit.files.text import CSV_SUFFIXES, IMAGE_COLUMNS, listed, quoted, read_csv
@@ -15,6 +16,7 @@ from toolkit.labels.readers._xml import root_name
 from toolkit.labels.readers.folders import split_folders
 from toolkit.runtime.messages import counted
 
+_PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 _BY_SUFFIX = {".npz": "npz", ".jsonl": "records", ".ndjson": "records", ".parquet": "parquet", ".xml": "cvat"}
 _FILES_WITHIN = ("metadata.jsonl", "metadata.csv", "_classes.csv", "_annotations.coco.json", "labels.json")
 
@@ -55,13 +57,20 @@ def _detect_csv(path: Path, options: ReaderOptions) -> str:
         raise LabelError(
             f"{path} has no image column: columns found are {listed(peek.header)}; "
             f"name it one of {', '.join(IMAGE_COLUMNS)}, or give it with --image-column "
-            "(considered: csv, onehot)"
+            f"(considered: csv, onehot){_about_header(peek.header)}"
         )
     raise LabelError(
         f"{path} fits no label format: name the columns of its tags with --tag-column, or list its 0/1 "
         "columns in a file for --tags; considered: csv (no tag column: columns found are "
         f"{listed(peek.header)}; name it one of {', '.join(TAG_COLUMNS)}), onehot ({peek.not_onehot()})"
     )
+
+
+def _about_header(header: list[str]) -> str:
+    """Return what to do if the first line seems to hold data."""
+    if any(splitext(cell.strip().lower())[1] in _PICTURES for cell in header):
+        return "; its first line seems to be about an image: put a line above it that names the columns"
+    return ""
 
 
 def _detect_folder(path: Path) -> str:

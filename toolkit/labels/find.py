@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from toolkit.errors import LabelError
+from toolkit.files.text import CSV_SUFFIXES
 from toolkit.labels.detect import detect_format
 from toolkit.labels.readers._csv import peek_csv
 from toolkit.labels.readers._xml import root_name
@@ -38,7 +39,7 @@ def find_label_file(source: Path, *, name: str) -> Path | None:
     """
     source = Path(os.path.abspath(source))  # noqa: PTH100 - resolve() would follow a link
     if source.is_file():
-        if source.suffix.lower() == ".csv" and _has_labels(source):
+        if source.suffix.lower() in CSV_SUFFIXES and _has_labels(source):
             return source
         places = [source.parent]
     else:
@@ -61,7 +62,7 @@ def find_label_file(source: Path, *, name: str) -> Path | None:
 def _has_labels(path: Path) -> bool:
     if not path.is_file():
         return False
-    if path.suffix == ".csv":
+    if path.suffix.lower() in CSV_SUFFIXES:
         return peek_csv(path).format is not None
     try:
         return detect_format(path) != "cvat" or root_name(path) == "annotations"

@@ -18,7 +18,7 @@ MOST_CHARACTERS = 1_000_000
 MOST_DEPTH = 20
 """Most brackets within each other."""
 
-OPENERS = "[{('\""
+OPENERS = "[{('\"-"
 """What a cell that holds a list begins with, unless it is a call such as ``set(...)``."""
 
 NAME_KEYS = (
@@ -43,19 +43,23 @@ NAME_KEYS = (
 """Keys of an object that hold its tags; the first that is there counts."""
 
 _CLOSERS = {"[": "]", "{": "}", "(": ")"}
-_STRING = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
-_TOKEN = re.compile(rf"({_STRING})|([\[\]{{}}(),:])|(\s+)|([^\s\[\]{{}}(),:'\"]+)|(.)", re.DOTALL)
+# quantifiers with a second + never give back what they took, so that no cell takes longer than its length
+_STRING = r"'(?:[^'\\]|\\.)*+'|\"(?:[^\"\\]|\\.)*+\""
+_WORD = r"(?:[^\s\[\]{}(),:'\"]|(?<=\w)'(?=\w))++"
+_TOKEN = re.compile(rf"({_STRING})|([\[\]{{}}(),:])|(\s++)|({_WORD})|(.)", re.DOTALL)
 _STRINGS = re.compile(_STRING, re.DOTALL)
-_JOINED = re.compile(rf"\s*(?:{_STRING})(?:\s*,\s*(?:{_STRING}))*\s*,?\s*", re.DOTALL)
-_SPACED = re.compile(rf"\s*(?:{_STRING})(?:\s+(?:{_STRING}))+\s*", re.DOTALL)
-_NUMBERS = re.compile(r"\s*-?\d+\.?\d*(?:\s+-?\d+\.?\d*)+\s*")
-_ITEM = re.compile(rf"\s*(?:({_STRING})|([^,'\"][^,]*?|))\s*(?:,|$)", re.DOTALL)
-_SCALAR = re.compile(rf"\b(?:np|numpy)\.\w+\(({_STRING}|[^()'\"]*)\)")
+_JOINED = re.compile(rf"\s*+(?:{_STRING})(?:\s*+,\s*+(?:{_STRING}))*+\s*+,?\s*+", re.DOTALL)
+_SPACED = re.compile(rf"\s*+(?:{_STRING})(?:\s++(?:{_STRING}))++\s*+", re.DOTALL)
+_NUMBER = r"-?\d++(?:\.\d*+)?+"
+_NUMBERS = re.compile(rf"\s*+{_NUMBER}(?:\s++{_NUMBER})++\s*+")
+_ITEM = re.compile(rf"\s*+(?:({_STRING})\s*+|([^,'\"][^,]*+|))(?:,|$)", re.DOTALL)
+_SCALAR = re.compile(rf"\b(?:np|numpy)\.\w++\(({_STRING}|[^()'\"]*+)\)")
 _CALL = re.compile(
     r"(?:np\.|numpy\.)?(?:set|frozenset|list|tuple|array|deque|dict_keys|dict_values|Index|Series|Counter)"
-    r"\(\s*(?=[\[{(\"')])",
+    r"\(\s*+(?=[\[{(\"')])",
 )
-_CALL_END = re.compile(r"(?:,\s*(?:dtype|maxlen|name|shape|length)\s*=[^\[\]{}'\"]*(?:'[^']*')?)*\s*\)$")
+_CALL_TAIL = re.compile(r"\s*+(?:,\s*+(?:dtype|maxlen|name|shape|length)\s*+=.*)?", re.DOTALL)
+_LINES = re.compile(r"-[ \t]++[^\r\n]*+(?:\r?\n-[ \t]++[^\r\n]*+)++")
 _NOT_BARE = re.compile(r"[\[\]{}\"]|:\s|:$|(?<!\w)'|'(?!\w)")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ELLIPSIS = re.compile(r"(?<=[\s,\[{(])\.\.\.(?=[\s,\]})])")
@@ -76,6 +80,8 @@ def is_list(text: str) -> bool:
     [True, True, True, False, False, True]
     """
     first = text[:1]
+    if first == "-":
+        return _LINES.fullmatch(text) is not None
     if first in ("'", '"'):
         return _JOINED.fullmatch(text) is not None
     if first in _CLOSERS:
@@ -111,6 +117,9 @@ def parse_list(text: str) -> tuple[list[str], str]:
 
 
 def _parse(text: str, kind: str) -> tuple[list[str], str]:
+    if text[:1] == "-":
+        lines = [line[1:].strip() for line in text.splitlines()]
+        return [_unquoted(line) if _JOINED.fullmatch(line) else line for line in lines if line], "YAML"
     _check_tokens(text, kind)
     items = _flat(text)
     if items is None:
@@ -135,6 +144,8 @@ def _kind(text: str) -> str:
             return "a tuple of Python"
         case "'" | '"':
             return "quoted words"
+        case "-":
+            return "a list of YAML"
     return "a collection of Python"
 
 
@@ -142,20 +153,23 @@ def _without_calls(text: str) -> str:
     """Remove what Python writes around values: ``set(...)``, ``array(..., dtype=object)``, ``np.str_()``."""
     text = _SCALAR.sub(r"\1", text) if "np." in text or "numpy." in text else text
     call = _CALL.match(text)
-    while call:
-        end = _CALL_END.search(text, call.end())
-        if end is None:
+    while call and text.endswith(")"):
+        inner = text[call.end() : -1]
+        end = max(map(inner.rfind, "]})")) + 1
+        if not _CALL_TAIL.fullmatch(inner, end):
             return text
-        text = text[call.end() : end.start()].strip() or "()"
+        text = inner[:end] or "()"
         call = _CALL.match(text)
     return text
 
 
 def _check_tokens(text: str, kind: str) -> None:
-    """Raise `NotationError` if brackets do not match or are too deep: a cell may have been cut."""
+    """Raise `NotationError` if a quote or bracket never closes, or brackets are too deep."""
     open_ones: list[str] = []
     for token in _TOKEN.finditer(text):
         mark = token.group(2)
+        if token.group(5) in ("'", '"'):
+            raise NotationError(f"{kind}: a quote in it never closes (was it cut?)")
         if mark in _CLOSERS:
             open_ones.append(_CLOSERS[mark])
         elif mark in ("]", "}", ")") and (not open_ones or open_ones.pop() != mark):
@@ -163,7 +177,7 @@ def _check_tokens(text: str, kind: str) -> None:
         if len(open_ones) > MOST_DEPTH:
             raise NotationError(f"{kind}: more than {MOST_DEPTH} brackets within each other")
     if open_ones:
-        raise NotationError(f"{kind}: it ends before its bracket {open_ones[-1]}; was it cut?")
+        raise NotationError(f"{kind}: it ends before its bracket {open_ones[-1]} (was it cut?)")
 
 
 def _flat(text: str) -> tuple[list[str], str] | None:
@@ -189,7 +203,7 @@ def _bare(text: str) -> tuple[list[str], str] | None:
         item = _ITEM.match(inner, place)
         if item is None or item.end() == place:
             return None
-        string, bare = item.groups()
+        string, bare = item.group(1), (item.group(2) or "").strip()
         if bare and _NOT_BARE.search(bare):
             return None
         if string or bare not in ("", "NULL", "None", "null"):
@@ -227,7 +241,7 @@ def _literal(text: str, kind: str) -> tuple[Any, str] | None:
         return decode_json(text.encode(), object), "JSON"
     except ValueError:
         pass  # it may be Python's
-    tokens = [token for token in _TOKEN.finditer(text) if not token.group(3)]
+    tokens = (token for token in _TOKEN.finditer(text) if not token.group(3))
     if any(one.group(1) and other.group(1) for one, other in pairwise(tokens)):
         # Python would join the two
         raise NotationError(f"{kind}: two quoted words follow each other without a comma")

@@ -42,6 +42,7 @@ TAG_COLUMNS = (
     "choices",
     "keyword",
     "attributes",
+    "region_attributes",  # VIA
 )
 """Names of the column of an image's tags; the first that is in the header is used."""
 

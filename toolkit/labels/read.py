@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from pkgutil import resolve_name
 
-from toolkit.errors import LabelError
+from toolkit.errors import LabelError, OptionError
 from toolkit.labels.detect import detect_format
 from toolkit.labels.options import LabelOptions, ReadLabelsOptions
 from toolkit.labels.raw import RawLabels, ReaderOptions, parse_separator
@@ -13,6 +13,8 @@ from toolkit.labels.space import LabelSpace
 from toolkit.labels.table import LabelTable, build_table
 from toolkit.runtime.options import takes
 
+_WITH_COLUMNS = ("csv", "onehot", "npz")
+_ABOUT_FILES = ("voc", "labelme")
 _CELL_MEANS = {"refuse": None, "absent": False, "present": True}
 
 
@@ -72,5 +74,21 @@ def read_label_file(path: Path, options: LabelOptions) -> LabelTable:
         xml_image=options.xml_image,
     )
     format = detect_format(path, resolved) if options.format == "auto" else options.format
+    _check_used(options, format, path)
     reader: Callable[[Path, ReaderOptions], RawLabels] = resolve_name(READERS[format])
     return build_table(reader(path, resolved), source=path, options=resolved)
+
+
+def _check_used(options: LabelOptions, format: str, path: Path) -> None:
+    """Raise `OptionError` for an option that the format has no use for."""
+    columns = {"--image-column": options.image_column, "--tag-column": options.tag_columns}
+    cells = {"--blank": options.blank != "refuse", "--uncertain": options.uncertain != "refuse"}
+    unused = [name for name, given in columns.items() if given and format not in _WITH_COLUMNS]
+    unused += [name for name, given in cells.items() if given and format != "onehot"]
+    if unused:
+        what = "the columns of a csv" if unused[0] in columns else "0/1 columns (--format onehot)"
+        raise OptionError(f"{unused[0]} is about {what}, and {path} is read as {format}; leave it out")
+    if options.xml_image != "auto" and format not in _ABOUT_FILES:
+        raise OptionError(
+            f"--xml-image is about {' and '.join(_ABOUT_FILES)} files, and {path} is read as {format}; leave it out"
+        )

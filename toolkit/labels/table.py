@@ -145,9 +145,7 @@ def _merge_repeats(raw: RawLabels, source: Path, options: ReaderOptions) -> RawL
     place_of: dict[str, int] = {}
     for row, image in enumerate(map(_plain_path, raw.ids)):
         if not image.strip():
-            raise LabelError(
-                f"{source} {raw.place(row)}: the image name is empty; fill it in or drop the row"
-            )
+            raise LabelError(f"{source} {raw.place(row)}: the image name is empty; fill it in")
         before = first.setdefault(image, row)
         if joined:
             numbers.append(place_of.setdefault(image, len(place_of)))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.labels.readers.tables import as_dict, write
-from toolkit.errors import LabelError
+from toolkit.errors import LabelError, OptionError
 from toolkit.files.text import COLUMN_MARKS
 from toolkit.labels.lists import is_list
 from toolkit.labels.read import read_labels
@@ -128,7 +128,7 @@ def test_lists__one_that_cannot_be_read_names_line_and_notation(labels):
     write(labels, "img_path,tags\n1.jpg,sea\n2.jpg,\"['sand', 'se\"\n")
     with pytest.raises(
         LabelError,
-        match=r"labels\.csv line 3: the cell .* looks like a list of Python, JSON or numpy: it ends",
+        match=r"labels\.csv line 3: the cell .* looks like a list of Python, JSON or numpy: a quote in it",
     ):
         read_labels(labels)
 
@@ -143,6 +143,9 @@ def test_vectors__need_a_tag_list_of_their_length(labels, tmp_path):
     table = read_labels(labels, tags=tags)
     assert as_dict(table) == {"1.jpg": ["sea", "ship"], "2.jpg": ["sand"], "3.jpg": []}
     assert any("read in the order of" in note for note in table.notes)
+    write(labels, 'img_path,tags\n1.jpg,"1,1"\n2.jpg,"0,1"\n')
+    with pytest.raises(LabelError, match="the cells hold 2 numbers 0 and 1"):
+        read_labels(labels)
     write(labels, "img_path,tags\n1.jpg,0\n2.jpg,1\n")
     assert read_labels(labels).space.tags == ("0", "1")
 
@@ -276,3 +279,50 @@ def test_windows_1252__is_proposed_and_read(labels):
         "a.jpg": ["Bäume", "Straße"],
         "b.jpg": ["Bäume"],
     }
+
+
+def test_header__missing(labels):
+    write(labels, "a.jpg,sea\nb.jpg,sand\n")
+    with pytest.raises(
+        LabelError, match=r"no image column: .*first line seems to be about an image: put a line"
+    ):
+        read_labels(labels)
+    write(labels, "bild,sea\nb.jpg,sand\n")
+    with pytest.raises(LabelError, match=r"no image column: .*\(considered: csv, onehot\)$"):
+        read_labels(labels)
+
+
+def test_lines__of_via(labels):
+    with labels.open("w", newline="") as file:
+        csv.writer(file).writerows(
+            [
+                ("filename", "region_count", "region_id", "region_attributes"),
+                ("a.jpg", 2, 0, '{"name":"dog"}'),
+                ("a.jpg", 2, 1, '{"name":"cat"}'),
+                ("b.jpg", 0, 0, "{}"),
+            ]
+        )
+    assert as_dict(read_labels(labels)) == {"a.jpg": ["cat", "dog"], "b.jpg": []}
+
+
+def test_options__of_a_csv_are_refused_elsewhere(labels, tmp_path):
+    folder = tmp_path / "sidecars"
+    write(folder / "a.jpg", "")
+    write(folder / "a.txt", "sea")
+    for options in ({"image_column": "x"}, {"tag_column": "x"}):
+        with pytest.raises(
+            OptionError, match="-column is about the columns of a csv, and .* is read as sidecar"
+        ):
+            read_labels(folder, **options)
+    write(labels, "img_path,tags\n1.jpg,sea\n")
+    with pytest.raises(OptionError, match="--blank is about 0/1 columns .* is read as csv; leave it out"):
+        read_labels(labels, blank="absent")
+
+
+@pytest.mark.parametrize("line", ["sep=;\n", '"sep=;"\r\n', "SEP=;\r\n"])
+def test_marks__the_line_for_excel_is_passed_over(labels, line):
+    write(labels, f"{line}img_path;tags\na.jpg;sea,sand\nb.jpg\n", "utf-8-sig")
+    with pytest.raises(LabelError, match="line 4: row has 1 cell"):
+        read_labels(labels)
+    write(labels, f"{line}img_path;tags\na.jpg;sea,sand\n", "utf-8-sig")
+    assert as_dict(read_labels(labels)) == {"a.jpg": ["sand", "sea"]}

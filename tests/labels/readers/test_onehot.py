@@ -39,7 +39,7 @@ def test_onehot__anything_else_names_the_cell(labels, cell):
 
 def test_onehot__columns_must_have_names_of_their_own(labels):
     write(labels, "img_path,cat,cat \n1.jpg,1,0\n")
-    with pytest.raises(LabelError, match="has two columns 'cat'; rename or drop one"):
+    with pytest.raises(LabelError, match="has two columns 'cat'; rename one"):
         read_labels(labels)
     write(labels, ",img_path,cat\n0,1.jpg,0\n")
     assert as_dict(read_labels(labels)) == {"1.jpg": []}

@@ -17,7 +17,18 @@ from toolkit.labels.space import boolean_csr
 from toolkit.runtime.messages import counted
 
 CONFIDENCE_COLUMNS = ("confidence", "score", "probability", "conf")
-BOX_COLUMNS = ("xmin", "x_min", "x1", "bbox", "bbox_x", "bounding_box", "box", "region_id", "x_center")
+BOX_COLUMNS = (
+    "xmin",
+    "x_min",
+    "x1",
+    "bbox",
+    "bbox_x",
+    "bounding_box",
+    "box",
+    "region_id",
+    "x_center",
+    "region_count",
+)
 """A csv with one of these has one line an object."""
 
 _REPEATED = 0.02  # of the images, at least two: with fewer, a repeat is taken for a contradiction
@@ -166,9 +177,12 @@ def _vectors(labels: RowCollector, options: ReaderOptions, path: Path) -> RawLab
     `LabelError` if there is no list of that length: the tags would be called 0 and 1.
     """
     tags, sizes = labels.tags, labels.sizes
-    if not tags or not set(tags) <= _VECTOR or int(sizes.min()) != int(sizes.max()) or int(sizes[0]) < 3:
+    if not tags or not set(tags) <= _VECTOR or int(sizes.min()) != int(sizes.max()):
         return None
     width = int(sizes[0])
+    numbers = np.sort(labels.flat.reshape(-1, width), axis=1)
+    if not np.any(numbers[:, 1:] == numbers[:, :-1]):  # a tag is not named twice, a number is
+        return None
     if options.tags is None or len(options.tags) != width:
         raise LabelError(
             f"{path}: the cells hold {width} numbers 0 and 1, one for each tag of a list; give that list of "

@@ -85,7 +85,7 @@ def _tag_names(header: Sequence[str], places: Sequence[int], path: Path) -> list
                 "--tag-column"
             )
         if nfc(tag) in tags:
-            raise LabelError(f"{path} has two columns {quoted(tag)}; rename or drop one")
+            raise LabelError(f"{path} has two columns {quoted(tag)}; rename one")
         tags[nfc(tag)] = tag
     return list(tags.values())
 
