@@ -101,6 +101,38 @@ def test_find__train_labels_are_not_for_the_other_parts(tmp_path, folder):
     assert find_label_file(tmp_path / folder, name=folder) == own
 
 
+CLASSES = "filename, cat, dog\n1.jpg, 1, 0\n"
+RECORDS = '[{"image": "1.jpg", "annotations": ["cat"]}]'
+COCO = '{"images": [{"id": 1, "file_name": "1.jpg"}], "annotations": [], "categories": []}'
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "beside"),
+    [
+        ("_classes.csv", CLASSES, False),
+        ("_annotations.coco.json", COCO, False),
+        ("_annotations.createml.json", RECORDS, False),
+        ("metadata.jsonl", '{"file_name": "1.jpg", "tags": ["cat"]}', False),
+        ("metadata.csv", "file_name,label\n1.jpg,cat\n", False),
+        ("labels.json", '{"classes": ["cat"], "labels": {"1": 0}}', True),
+        ("annotations.xml", '<annotations><image name="1.jpg"/></annotations>', True),
+    ],
+)
+def test_find__what_tools_export_under_names_of_their_own(train, file, text, beside):
+    put(train.parent / file, text)
+    assert find_label_file(train, name="x") == (train.parent / file if beside else None)
+    inside = put(train / file, text)
+    assert find_label_file(train, name="x") == inside
+
+
+@pytest.mark.parametrize(
+    ("file", "text"), [("labels.json", '{"a": 1}'), ("labels.json", "{"), ("annotations.xml", "<html/>")]
+)
+def test_find__other_json_and_xml_are_passed_over(train, file, text):
+    put(train / file, text)
+    assert find_label_file(train, name="x") is None
+
+
 def test_find__csv_source(tmp_path):
     source = put(tmp_path / "images.csv", "img_path\n1.jpg\n")
     assert find_label_file(source, name="images") is None

@@ -4,7 +4,6 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from urllib.parse import unquote
 
 from toolkit.evaluation.splits import part_named
@@ -19,6 +18,7 @@ _ENDINGS = frozenset((
 # fmt: on
 """Endings that a stem is without; another, as in ``scan.2019``, belongs to the name."""
 
+_NO_FOLDERS = frozenset(("", ".", ".."))
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/+")  # of a URL; one letter is a drive of Windows
 _UPLOAD = re.compile(r"^[0-9a-f]{8}-(?=.)")  # Label Studio puts this before the name of a file sent to it
 
@@ -76,12 +76,14 @@ def base_name(image: str) -> str:
 
 def reversed_parts(image: str) -> list[str]:
     """Return the base name and the folders above it, the nearest first."""
-    return [part for part in reversed(nfc(_plain(image)).split("/")) if part not in ("", ".", "..")]
+    parts = nfc(_plain(image)).split("/")
+    parts.reverse()
+    return parts if _NO_FOLDERS.isdisjoint(parts) else [part for part in parts if part not in _NO_FOLDERS]
 
 
 def _plain(image: str) -> str:
     image = image.replace("\\", "/")
-    scheme = _SCHEME.match(image)
+    scheme = _SCHEME.match(image) if ":/" in image else None
     return unquote(re.split(r"[?#]", image[scheme.end() :], maxsplit=1)[0]) if scheme else image
 
 
@@ -109,14 +111,18 @@ def unique_ends(
 
 def overlap(image: Sequence[str], label: Sequence[str]) -> int:
     """Return how many reversed parts are equal."""
-    differing = (
-        number for number, (one, other) in enumerate(zip(image, label, strict=False)) if one != other
-    )
-    return next(differing, min(len(image), len(label)))
+    for number, (one, other) in enumerate(zip(image, label, strict=False)):
+        if one != other:
+            return number
+    return min(len(image), len(label))
 
 
-def in_other_part(image: Sequence[str], label: Sequence[str]) -> bool:
-    """Return whether the first folders that differ are two parts of a split: contests number each from 1."""
-    at = overlap(image, label)
-    named = [part_named(parts[at]) for parts in (image, label) if at < len(parts)]
-    return None not in named and any(one != other for one, other in pairwise(named))
+def in_other_part(image: Sequence[str], label: Sequence[str], at: int) -> bool:
+    """Return whether the folders at `at`, the first that differ, are two parts of a split.
+
+    Contests number the images of each part from 1.
+    """
+    if at >= min(len(image), len(label)):
+        return False
+    one, other = part_named(image[at]), part_named(label[at])
+    return one is not None and other is not None and one != other

@@ -62,7 +62,7 @@ def find_label_file(source: Path, *, name: str) -> Path | None:
 def _has_labels(path: Path) -> bool:
     if not path.is_file():
         return False
-    if path.suffix == ".csv":
+    if path.suffix.lower() in CSV_SUFFIXES:
         return peek_csv(path).format is not None
     try:
         return detect_format(path) != "cvat" or root_name(path) == "annotations"

@@ -2,8 +2,9 @@
 
 import posixpath
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +142,16 @@ class _Join:
         keys = ((row, image_key(self.ids[row])) for row in self.images)
         self._keep(way, {row: lookup[key] for row, key in keys if key in lookup})
 
+    @cached_property
+    def image_names(self) -> list[str]:
+        """The base name of each image."""
+        return list(map(base_name, self.ids))
+
+    @cached_property
+    def label_names(self) -> list[str]:
+        """The base name of each label row."""
+        return list(map(base_name, self.label_ids))
+
     def match_ends(self, root: Path | None) -> None:
         """Match the remaining rows on ends of paths that only one image and one label row have."""
         above = [] if root is None else reversed_parts(root.resolve().as_posix())
@@ -153,31 +164,32 @@ class _Join:
         if not shared:
             return
         # rows that are matched compete too: their names are taken
-        images = _keyed(self.ids, likeness.of_image, likeness.of_folder, shared, above)
-        labels = _keyed(self.label_ids, likeness.of_label, likeness.of_folder, shared, ())
+        folder = likeness.of_folder
+        images = _keyed(self.ids, self.image_names, likeness.of_image, folder, shared, above)
+        labels = _keyed(self.label_ids, self.label_names, likeness.of_label, folder, shared, ())
         free_images, free_labels = set(self.images), set(self.labels)
         self.rivals.update(free_images.intersection(images))
         found: dict[str, dict[int, int]] = {likeness.way: {}, likeness.way_with_folders: {}}
         for row, label in unique_ends(images, labels):
             if row not in free_images or label not in free_labels:
                 continue
-            if in_other_part(images[row], labels[label]):
+            equal = overlap(images[row], labels[label])
+            if in_other_part(images[row], labels[label], equal):
                 self.other_part = self.other_part or (row, label)
                 continue
-            alone = overlap(images[row], labels[label]) == 1
-            found[likeness.way if alone else likeness.way_with_folders][row] = label
+            found[likeness.way if equal == 1 else likeness.way_with_folders][row] = label
         for way, matches in found.items():
             self._keep(way, matches)
 
     def _shared(self, likeness: Likeness) -> set[str]:
         """Return the keys of names that a remaining image and a remaining label have."""
-        images = {likeness.of_image(base_name(self.ids[row])) for row in self.images}
-        return images & {likeness.of_label(base_name(self.label_ids[row])) for row in self.labels}
+        images = {likeness.of_image(self.image_names[row]) for row in self.images}
+        return images & {likeness.of_label(self.label_names[row]) for row in self.labels}
 
     def ambiguous(self) -> tuple[str, ...]:
         """Return the base names of the images left over that share their name with label rows."""
         rivals = (row for row in self.images if row in self.rivals)
-        return tuple(dict.fromkeys(base_name(self.ids[row]) for row in rivals))
+        return tuple(dict.fromkeys(self.image_names[row] for row in rivals))
 
     def _keep(self, way: str, matches: dict[int, int]) -> None:
         used = set(matches.values())
@@ -204,14 +216,19 @@ def _respelled(key: Key) -> Key:
 
 
 def _keyed(
-    ids: Iterable[str], of_name: Key, of_folder: Key, wanted: set[str], above: Sequence[str]
+    ids: Sequence[str],
+    names: Sequence[str],
+    of_name: Key,
+    of_folder: Key,
+    wanted: set[str],
+    above: Sequence[str],
 ) -> dict[int, list[str]]:
     """Return the keys of the reversed parts of the ids whose name has a wanted key."""
+    above = list(map(of_folder, above))
     keyed = {}
-    for row, image in enumerate(ids):
-        name = of_name(base_name(image))
+    for row, name in enumerate(map(of_name, names)):
         if name in wanted:
-            keyed[row] = [name, *map(of_folder, [*reversed_parts(image)[1:], *above])]
+            keyed[row] = [name, *map(of_folder, reversed_parts(ids[row])[1:]), *above]
     return keyed
 
 

@@ -13,7 +13,8 @@ from toolkit.labels.space import LabelSpace
 from toolkit.labels.table import LabelTable, build_table
 from toolkit.runtime.options import takes
 
-_WITHOUT_COLUMNS = ("sidecar", "folders", "coco", "voc")
+_WITH_COLUMNS = ("csv", "onehot", "npz")
+_ABOUT_FILES = ("voc", "labelme")
 _CELL_MEANS = {"refuse": None, "absent": False, "present": True}
 
 
@@ -79,11 +80,15 @@ def read_label_file(path: Path, options: LabelOptions) -> LabelTable:
 
 
 def _check_used(options: LabelOptions, format: str, path: Path) -> None:
-    """Raise `OptionError` for an option of a csv that the format has no use for."""
+    """Raise `OptionError` for an option that the format has no use for."""
     columns = {"--image-column": options.image_column, "--tag-column": options.tag_columns}
     cells = {"--blank": options.blank != "refuse", "--uncertain": options.uncertain != "refuse"}
-    unused = [name for name, given in columns.items() if given and format in _WITHOUT_COLUMNS]
+    unused = [name for name, given in columns.items() if given and format not in _WITH_COLUMNS]
     unused += [name for name, given in cells.items() if given and format != "onehot"]
     if unused:
         what = "the columns of a csv" if unused[0] in columns else "0/1 columns (--format onehot)"
         raise OptionError(f"{unused[0]} is about {what}, and {path} is read as {format}; leave it out")
+    if options.xml_image != "auto" and format not in _ABOUT_FILES:
+        raise OptionError(
+            f"--xml-image is about {' and '.join(_ABOUT_FILES)} files, and {path} is read as {format}; leave it out"
+        )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.labels.readers.tables import as_dict
-from toolkit.errors import LabelError
+from toolkit.errors import LabelError, OptionError
 from toolkit.images.manifest import read_manifest
 from toolkit.labels.read import read_labels
 
@@ -89,6 +89,14 @@ def test_sidecar__separator_and_encoding(tmp_path):
     assert as_dict(read_labels(tmp_path, encoding="gb18030", separator="|")) == {"a.jpg": ["大 海", "天空"]}
     tree(tmp_path, {"a.txt": "b a"})
     assert as_dict(read_labels(tmp_path, separator="space")) == {"a.jpg": ["a", "b"]}
+
+
+def test_sidecar__another_separator_is_asked_about(tmp_path):
+    pairs = ("sand sea", "sea ship", "ship sand", "sand sea ship")
+    tree(tmp_path, {f"{number}.jpg": "" for number in range(12)})
+    tree(tmp_path, {f"{number}.txt": pairs[number % 4] for number in range(12)})
+    assert any("is that the separator (--separator)?" in note for note in read_labels(tmp_path).notes)
+    assert read_labels(tmp_path, separator="space").space.tags == ("sand", "sea", "ship")
 
 
 def test_sidecar__images_of_one_stem_share_a_text(tmp_path):
@@ -484,6 +492,13 @@ def test_voc__two_images_of_the_set_are_an_error_and_an_option(tmp_path, images)
         found = {Path(image).stem: tags for image, tags in as_dict(table).items()}
         assert found == {str((number + shift) % 3): [f"tag{number}"] for number in range(3)}
         assert f"(--xml-image {choice})" in table.notes[-1]
+
+
+@pytest.mark.parametrize("option", [{"xml_image": "file"}, {"tag_column": "x"}])
+def test_folders__options_of_other_formats_are_refused(tmp_path, option):
+    tree(tmp_path, {"a/1.jpg": "", "b/2.jpg": ""})
+    with pytest.raises(OptionError, match=r"is read as folders; leave it out"):
+        read_labels(tmp_path, **option)
 
 
 def test_voc__two_files_of_one_image(tmp_path):

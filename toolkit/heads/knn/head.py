@@ -272,7 +272,8 @@ class Knn(HeadBase):
         head._rows = loaded(rows)
         if not isinstance(head._rows, Features) and not (np.abs(head._rows) <= 1 + SAME_ROW).all():
             raise HeadError(
-                f"{folder / 'rows.npy'} holds NaN or infinity, or rows that are not of length 1; fit the head again"
+                f"{folder / 'rows.npy'} holds NaN or infinity, or rows that are not of length 1; "
+                "fit the head again"
             )
         if head._index is None and head._nprobe is not None:
             logger.warning(

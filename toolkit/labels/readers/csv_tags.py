@@ -63,7 +63,7 @@ def read(path: Path, options: ReaderOptions) -> RawLabels:
     if _has_line_a_tag(labels, header):
         raw = labels.finish(path.parent)
         return _one_line_a_tag(raw, absent, notes, header, confidence)
-    return labels.finish(path.parent, notes=(*notes, *_about_separator(labels, options.separator)))
+    return labels.finish(path.parent, notes=(*notes, *about_separator(labels, options.separator)))
 
 
 _ZEROS = frozenset(("0", "0.0", "0.00", "0."))
@@ -119,7 +119,8 @@ class _Cells:
 _OPENERS = frozenset(OPENERS)
 
 
-def _about_separator(labels: RowCollector, separator: str) -> list[str]:
+def about_separator(labels: RowCollector, separator: str) -> list[str]:
+    """Return a question if another character seems to join the tags; no text if none does."""
     sizes, tags = labels.sizes, labels.tags
     alone = labels.flat[np.repeat(sizes == 1, sizes)]
     rows = np.bincount(alone, minlength=len(tags)).tolist()

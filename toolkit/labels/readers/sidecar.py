@@ -8,6 +8,7 @@ from toolkit.files.text import named, quoted
 from toolkit.labels.raw import RawLabels, ReaderOptions, RowCollector, split_tags
 from toolkit.labels.readers._files import files_of
 from toolkit.labels.readers._texts import BOX, NUMBERS, are_boxes, kind_of_line, pair_texts, text_lines
+from toolkit.labels.readers.csv_tags import about_separator
 from toolkit.runtime.messages import counted
 
 
@@ -33,7 +34,7 @@ def read(path: Path, options: ReaderOptions) -> RawLabels:
             f"{path}: every line of every .txt is one number, such as that of a class; --format yolo names "
             "them by a classes.txt"
         )
-    notes = []
+    notes = about_separator(labels, options.separator)
     if texts.without:
         notes.append(f"{counted(texts.without, 'image')} without a .txt beside, left unlabelled")
     if texts.unused:
