@@ -184,6 +184,13 @@ def test_camera_raw__by_first_bytes(head):
     assert str(caught.value) == RAW
 
 
+def test_pixels_that_spell_a_camera_are_pixels():
+    samples = np.frombuffer(b"CR\2\0" * 5, np.uint8).reshape(4, 5, 1)
+    data = tiff.tiff(samples, tiff.BLACK_IS_ZERO, bits=8)
+    assert data[8:12] == b"CR\2\0"
+    assert np.array_equal(np.asarray(decode_image(data).rgb)[..., :1], samples)
+
+
 def test_preview_before_the_picture_is_passed_over():
     pages = [
         ((THUMB, tiff.RGB), {"bits": 8, "tags": {254: (LONG, [1])}}),

@@ -292,7 +292,8 @@ def _not_supported(tags: ImageFileDirectory_v2) -> str:
 def _is_raw(tags: ImageFileDirectory_v2, stream: IO[bytes]) -> bool:
     """Return whether a directory or one below it says that these are a camera's own samples."""
     stream.seek(8)
-    if stream.read(2) == b"CR" or _DNG_VERSION in tags or _is_sensor(tags):
+    canon = stream.read(4) == b"CR\2\0" and tags.offset == 16  # right behind it; else they are pixels
+    if canon or _DNG_VERSION in tags or _is_sensor(tags):
         return True
     below = _sub_directories(tags, stream)
     if any(map(_is_sensor, below)):
