@@ -44,7 +44,7 @@ NAME_KEYS = (
 
 _CLOSERS = {"[": "]", "{": "}", "(": ")"}
 # quantifiers with a second + never give back what they took, so that no cell takes longer than its length
-_STRING = r"'(?:[^'\\]|\\.)*+'|\"(?:[^\"\\]|\\.)*+\""
+_STRING = r"'[^'\\]*+(?:\\.[^'\\]*+)*+'|\"[^\"\\]*+(?:\\.[^\"\\]*+)*+\""
 _WORD = r"(?:[^\s\[\]{}(),:'\"]|(?<=\w)'(?=\w))++"
 _TOKEN = re.compile(rf"({_STRING})|([\[\]{{}}(),:])|(\s++)|({_WORD})|(.)", re.DOTALL)
 _STRINGS = re.compile(_STRING, re.DOTALL)
@@ -126,8 +126,8 @@ def _parse(text: str, kind: str) -> tuple[list[str], str]:
     if items is None:
         raise NotationError(f"{kind}, but it can be read neither as JSON nor as Python")
     tags = items[0]
-    if len(tags) == 1 and len(tags[0]) < len(text) and tags[0][:1] in _CLOSERS and is_list(tags[0]):
-        return _parse(tags[0], kind)  # a list written twice
+    if len(tags) == 1 and len(tags[0]) > 2 and tags[0][0] in _CLOSERS:
+        return _flat(tags[0]) or items  # a list written twice
     return items
 
 
