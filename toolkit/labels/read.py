@@ -90,6 +90,5 @@ def _check_used(options: LabelOptions, format: str, path: Path) -> None:
         raise OptionError(f"{unused[0]} is about {what}, and {path} is read as {format}; leave it out")
     if options.xml_image != "auto" and format not in _ABOUT_FILES:
         raise OptionError(
-            f"--xml-image is about {' and '.join(_ABOUT_FILES)} files, and {path} is read as {format}; "
-            "leave it out"
+            f"--xml-image is about {' and '.join(_ABOUT_FILES)}, and {path} is read as {format}; leave it out"
         )

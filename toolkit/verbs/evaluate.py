@@ -113,7 +113,8 @@ def _reading(options: EvaluateOptions) -> EvaluateOptions:
     """Return how the predictions are read: the columns, encoding and cells of the label file are its own."""
     default = EvaluateOptions(predictions=options.predictions, labels=options.labels)
     own = {
-        name: getattr(default, name) for name in ("format", "encoding", "blank", "uncertain", "tag_column")
+        name: getattr(default, name)
+        for name in ("format", "encoding", "blank", "uncertain", "tag_column", "xml_image")
     }
     return replace(
         options, **own, separator=options.predictions_separator, image_column=options.predictions_column
