@@ -10,6 +10,7 @@ from PIL import Image
 
 from tests.layouts.grid import chunk, png
 from toolkit.errors import ImageError
+from toolkit.images import png as module
 from toolkit.images.decode import check_header, decode_image
 from toolkit.images.options import ImagePolicy
 from toolkit.images.png import MOST_PROFILE, without_text
@@ -115,3 +116,15 @@ def test_memory_counts_the_copy():
     huge = png(VALUES, 8, 2, text(b"tEXt", b"x" * (40 * 2**20)))
     with pytest.raises(ImageError, match="decoding it may take 80 MB of memory, over the limit of 64"):
         decode_image(huge, ImagePolicy(decode_memory=64))
+
+
+def test_a_file_of_zeros_behind_the_signature_is_one_damaged_chunk():
+    stream = io.BytesIO(b"\x89PNG\r\n\x1a\n" + bytes(1_000_000))
+    assert module._chunks(stream, header=False) == [(8, b"\0\0\0\0", 0)]
+
+
+def test_more_chunks_than_any_picture_has_are_left_to_pillow(monkeypatch):
+    monkeypatch.setattr(module, "_MOST_CHUNKS", 10)
+    chunk = b"\0\0\0\0teXt\0\0\0\0"
+    assert len(module._chunks(io.BytesIO(b"\x89PNG\r\n\x1a\n" + 5 * chunk), header=False)) == 5
+    assert module._chunks(io.BytesIO(b"\x89PNG\r\n\x1a\n" + 50 * chunk), header=False) == []

@@ -94,9 +94,7 @@ def _written(path: Path) -> Iterator[Path]:
     try:
         sweep_partials(path.parent, path.name)
         with contextlib.ExitStack() as stack:
-            fresh = _new(path, stack)
-            stack.callback(fresh.unlink, missing_ok=True)
-            yield fresh
+            yield _new(path, stack)
     except OSError as error:
         if error.filename is None or str(error.filename).endswith(_PARTIAL):  # name the file the user knows
             raise OSError(error.errno, error.strerror or str(error), str(path)) from error
@@ -106,6 +104,7 @@ def _written(path: Path) -> Iterator[Path]:
 def _new(path: Path, stack: contextlib.ExitStack) -> Path:
     while True:
         fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_PARTIAL}")
+        stack.callback(fresh.unlink, missing_ok=True)
         fresh.touch(exist_ok=False)
         if stack.enter_context(try_lock(fresh, own=True)):
             return fresh

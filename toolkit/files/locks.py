@@ -1,6 +1,5 @@
 """Locks of the operating system: it releases them itself when a process ends, however it ends."""
 
-import contextlib
 import errno
 import logging
 import os
@@ -72,10 +71,15 @@ def try_lock(path: Path, *, own: bool = False) -> Iterator[bool]:
     """
     descriptor = None
     try:
-        with contextlib.suppress(FileNotFoundError, PermissionError):
+        try:
             descriptor = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            pass
+        except PermissionError:  # another user's, or a folder on Windows
+            if own and fcntl is not None:
+                raise
         if descriptor is None:
-            yield own and fcntl is None  # Windows does not open folders
+            yield own and fcntl is None
         else:
             yield _lock(descriptor, own) and (not own or _is_still(path, descriptor))
     finally:

@@ -20,6 +20,7 @@ COPIES = 2
 _MAGIC = b"\x89PNG\r\n\x1a\n"
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _MOST_DEFLATED = 1032  # times that deflate can shrink
+_MOST_CHUNKS = 2**18  # a picture of a gigabyte in pieces of 8 kB has half as many
 _LITTLE = 1000  # bytes of text in a file that unpack to no more than Pillow's limit
 _ORIENTING = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0", b"Raw profile type APP1\0")
 
@@ -53,7 +54,10 @@ def without_text(stream: BinaryIO, *, header: bool = False) -> io.BytesIO | None
 
 
 def _chunks(stream: BinaryIO, header: bool) -> list[tuple[int, bytes, int]]:
-    """Return place, kind and length of the chunks, up to the first that is damaged, which is the last."""
+    """Return place, kind and length of the chunks, up to the first that is damaged, which is the last.
+
+    None of more than `_MOST_CHUNKS`: such a file is left as it is.
+    """
     found: list[tuple[int, bytes, int]] = []
     stream.seek(0)
     if stream.read(8) != _MAGIC:
@@ -62,8 +66,10 @@ def _chunks(stream: BinaryIO, header: bool) -> list[tuple[int, bytes, int]]:
     while len(head := _read(stream, place, 8)) == 8:
         length, kind = struct.unpack(">I4s", head)
         found.append((place, kind, length))
-        if header and kind == b"IDAT":
+        if (header and kind == b"IDAT") or not kind.isalpha():
             break
+        if len(found) > _MOST_CHUNKS:
+            return []
         place += length + 12
     return found
 

@@ -1,11 +1,11 @@
 """A parquet file of images and their tags."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from toolkit.errors import LabelError, OptionError
+from toolkit.files.json import decode_json
 from toolkit.files.regular import open_regular
 from toolkit.files.text import shortened
 from toolkit.labels.raw import RawLabels, ReaderOptions
@@ -71,8 +71,8 @@ def _rows(file: Any, columns: list[str]) -> Iterator[tuple[int, dict[str, Any]]]
 def _classes(metadata: dict[bytes, bytes] | None, columns: list[str]) -> list[str]:
     """Return the names of the classes that Hugging Face keeps for the column of tags."""
     try:
-        document: Any = json.loads((metadata or {}).get(b"huggingface", b"{}"))
-    except (ValueError, RecursionError):  # of another origin
+        document = decode_json((metadata or {}).get(b"huggingface", b"{}"), dict[str, Any])
+    except ValueError:  # of another origin
         return []
     feature = _inside(document, "info", "features", columns[1]) if len(columns) == 2 else None
     feature = feature[0] if isinstance(feature, list) and feature else feature
