@@ -36,7 +36,7 @@ from toolkit.store.spec import MOST_COLUMNS
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1  # of the folder; raised when the meaning of its files changes
+FORMAT = 2  # of the folder; raised when the meaning of its files changes
 FILES = ("graph.xml", "graph.bin")
 MOST_XML = 2**28  # bytes; ResNet50 has 200,000
 FACTS = "graph.json"  # written last: a folder that has it is complete
