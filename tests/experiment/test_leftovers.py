@@ -2,6 +2,8 @@
 
 import shutil
 
+import pytest
+
 from tests.made_up import given, home
 from toolkit.experiment.jobs import work_folder
 from toolkit.experiment.leftovers import leftovers, sweep
@@ -83,3 +85,19 @@ def test_file_half_written__of_a_running_command_stays(tmp_path):
         assert found(tmp_path) == sorted([(fresh.name, True), (".best.json.0.partial", False)])
         sweep(tmp_path)
         assert found(tmp_path) == [(fresh.name, True)]
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_prediction__killed_between_its_renames_is_named_and_completed_or_dropped(tmp_path, complete):
+    folder = tmp_path / "predictions"
+    folder.mkdir()
+    for name in ("a.csv", "a.scores.npz"):
+        (folder / name).write_text("old")
+    ready = [".a.csv.ready", ".a.scores.npz.ready"] if complete else [".a.csv.ready"]
+    for name in ready:
+        (folder / name).write_text("new")
+    assert len(leftovers(tmp_path)) == len(ready)
+    sweep(tmp_path)
+    assert leftovers(tmp_path) == []
+    want = "new" if complete else "old"
+    assert [path.read_text() for path in sorted(folder.iterdir())] == [want, want]

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.errors import StoreError
-from toolkit.files.atomic import partials, sweep_partials
+from toolkit.evaluation.scorestore import SCORES_SUFFIX, csv_path, scores_path
+from toolkit.files.atomic import partials, settle, sweep_partials, unsettled
 from toolkit.files.folders import beside, discard, restore
 from toolkit.files.locks import StoreLock, holding, try_lock
 from toolkit.store.folders import holds_rows, recover
@@ -60,6 +61,8 @@ def _of_others(artifacts: Path) -> Iterator[Leftover]:
         for path in partials(artifacts / place):
             with try_lock(path) as free:
                 yield Leftover(path, "a file half written", not free)
+    for path in unsettled(artifacts / "predictions"):
+        yield Leftover(path, "a prediction about to be replaced", in_use=False)
 
 
 def _replaced(target: Path, in_use: bool) -> Iterator[Leftover]:
@@ -93,6 +96,9 @@ def sweep(artifacts: Path) -> None:
                 discard(beside(target, "next"), target)
     for place in _PLACES:
         sweep_partials(artifacts / place)
+    for path in unsettled(artifacts / "predictions"):
+        csv = csv_path(path) if path.name.endswith(SCORES_SUFFIX) else path
+        settle(csv, scores_path(csv))
 
 
 def _sweep_store(target: Path) -> None:

@@ -80,6 +80,12 @@ def partials(folder: Path, name: str = "") -> Iterator[Path]:
                 yield Path(item.path)
 
 
+def unsettled(folder: Path) -> Iterator[Path]:
+    """Yield the paths in `folder` that a killed `replacing_both` has yet to replace: `settle` does it."""
+    for ready in sorted(folder.glob(f".*{_READY}")):
+        yield ready.with_name(ready.name.removeprefix(".").removesuffix(_READY))
+
+
 def sweep_partials(folder: Path, name: str = "") -> None:
     """Delete the files of `partials` that no living process writes."""
     for path in partials(folder, name):
