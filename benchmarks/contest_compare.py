@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks.contest_like import write_contest_like
 from benchmarks.processes import Run, run
 from benchmarks.tables import table, write_section
-from toolkit.files.text import write_csv
+from toolkit.files.csv import write_csv
 
 F1S = ("micro_f1", "macro_f1", "samples_f1", "map")
 

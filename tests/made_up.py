@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from toolkit.files.text import write_csv
+from toolkit.files.csv import write_csv
 from toolkit.verbs.import_features import import_features
 
 TAGS = ("天空", "sea", "tree", "car")

@@ -10,7 +10,7 @@ from PIL import Image
 
 from toolkit.experiment.dataset import load_dataset
 from toolkit.experiment.options import DataOptions
-from toolkit.files.text import read_csv, write_csv
+from toolkit.files.csv import read_csv, write_csv
 
 CHARACTERS = "天地玄黄宇宙洪荒日月盈昃辰宿列张寒来暑往秋收冬藏"
 TAGS = [a + b for a in CHARACTERS[:20] for b in CHARACTERS[:15]]

@@ -12,7 +12,7 @@ from PIL import Image
 
 from toolkit.experiment.dataset import load_dataset
 from toolkit.experiment.options import DataOptions
-from toolkit.files.text import write_csv
+from toolkit.files.csv import write_csv
 from toolkit.verbs.embed import embed
 from toolkit.verbs.fit import fit
 

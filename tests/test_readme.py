@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.docs.pages import blocks
-from toolkit.files.text import read_csv, write_csv
+from toolkit.files.csv import read_csv, write_csv
 from toolkit.images.drawn_set import draw_demo_images
 
 # in this order: a page uses what the pages before it made

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests.made_up import made_up, names, write_labels, write_store
-from toolkit.files.text import read_csv
+from toolkit.files.csv import read_csv
 
 CONTRACT = {
     "head", "micro_f1", "macro_f1", "samples_f1", "micro_precision", "micro_recall", "map", "rule",

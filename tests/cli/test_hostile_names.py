@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.made_up import made_up, write_store
-from toolkit.files.text import read_csv, write_csv
+from toolkit.files.csv import read_csv, write_csv
 from toolkit.runtime.messages import printable
 
 TAGS = (

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.made_up import made_up, names, write_labels, write_store
-from toolkit.files.text import write_csv
+from toolkit.files.csv import write_csv
 
 
 @pytest.fixture(scope="module")

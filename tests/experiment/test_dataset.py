@@ -9,7 +9,7 @@ from tests.made_up import TAGS, made_up, names, write_labels, write_store
 from toolkit.errors import LabelError, OptionError, SplitError, StoreError
 from toolkit.experiment.dataset import load_dataset
 from toolkit.experiment.options import DataOptions
-from toolkit.files.text import write_csv
+from toolkit.files.csv import write_csv
 
 
 def test_load__joins_rows_and_labels(home, given):

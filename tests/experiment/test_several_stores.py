@@ -10,7 +10,7 @@ from toolkit.errors import OptionError, SpecMismatchError, StoreError
 from toolkit.experiment.dataset import load_dataset
 from toolkit.experiment.options import DataOptions
 from toolkit.experiment.saved import SavedHead
-from toolkit.files.text import read_csv, write_csv
+from toolkit.files.csv import read_csv, write_csv
 from toolkit.heads.registry import get_head, load_head
 from toolkit.verbs.compare import compare
 from toolkit.verbs.fit import fit

@@ -33,8 +33,8 @@ from toolkit.experiment import jobs, worker
 from toolkit.experiment.dataset import store_names
 from toolkit.experiment.leftovers import leftovers
 from toolkit.experiment.saved import SavedHead, saved_names
+from toolkit.files.csv import write_csv
 from toolkit.files.folders import standing
-from toolkit.files.text import write_csv
 from toolkit.heads import knn, logreg
 from toolkit.heads.registry import load_head
 from toolkit.store.reading import EmbeddingStore

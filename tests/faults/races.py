@@ -11,8 +11,8 @@ import numpy as np
 from tests.faults.lab import ROWS, TRAIN, Lab, run
 from tests.made_up import made_up, names, write_labels, write_store
 from toolkit.errors import StoreError
+from toolkit.files.csv import read_csv
 from toolkit.files.folders import replace
-from toolkit.files.text import read_csv
 
 CHANGED = "changed meanwhile; run the same command again"
 PREDICT = ("predict", "train", "--head", "knn", "--rule", "top-k:1", "--out", "out.csv")

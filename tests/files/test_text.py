@@ -8,18 +8,9 @@ from pathlib import Path
 import pytest
 
 from toolkit.errors import LabelError, ManifestError, OptionError
-from toolkit.files.text import (
-    IMAGE_COLUMNS,
-    decode_text,
-    find_column,
-    first_rows,
-    listed,
-    need_column,
-    read_csv,
-    read_text,
-    split_lines,
-    write_csv,
-)
+from toolkit.files.csv import IMAGE_COLUMNS, find_column, first_rows, need_column, read_csv, write_csv
+from toolkit.files.text import decode_text, read_text, split_lines
+from toolkit.runtime.messages import listed
 
 CHINESE = "img_path,tags\n一.jpg,天空\n二.jpg,大海和沙滩\n"
 
@@ -178,7 +169,7 @@ def test_read_csv__empty(tmp_path, content):
 
 
 def test_read_csv__quote_that_never_closes_is_not_followed_for_ever(tmp_path, monkeypatch):
-    monkeypatch.setattr("toolkit.files.text.MOST_ROW", 1000)
+    monkeypatch.setattr("toolkit.files.csv.MOST_ROW", 1000)
     path = tmp_path / "a.csv"
     path.write_text('img_path,tags\na.jpg,x\nb.jpg,"y\n' + "c.jpg,z\n" * 10_000, encoding="utf-8")
     rows = read_csv(path, error=LabelError)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.errors import ManifestError, OptionError
-from toolkit.files.text import IMAGE_COLUMNS
+from toolkit.files.csv import IMAGE_COLUMNS
 from toolkit.images import manifest
 from toolkit.images.manifest import Entry, read_manifest
 

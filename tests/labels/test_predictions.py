@@ -3,7 +3,7 @@
 import pytest
 
 from toolkit.errors import LabelError
-from toolkit.files.text import read_csv
+from toolkit.files.csv import read_csv
 from toolkit.labels.predictions import bare_names, check_tags, write_predictions
 
 

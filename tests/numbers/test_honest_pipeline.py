@@ -18,7 +18,7 @@ from toolkit.evaluation.scorestore import redecide
 from toolkit.evaluation.splits import PARTS
 from toolkit.experiment.saved import SavedHead
 from toolkit.experiment.saved_scores import SavedScores
-from toolkit.files.text import write_csv
+from toolkit.files.csv import write_csv
 from toolkit.verbs.compare import compare
 from toolkit.verbs.predict import predict
 

@@ -14,7 +14,7 @@ from toolkit.evaluation.decisions.registry import rule_from_dict
 from toolkit.experiment.dataset import load_dataset
 from toolkit.experiment.options import DataOptions
 from toolkit.experiment.saved import SavedHead
-from toolkit.files.text import write_csv
+from toolkit.files.csv import write_csv
 from toolkit.heads.adding import new_tag_scorer
 from toolkit.heads.base import HeadBase
 from toolkit.heads.registry import get_head, load_head

@@ -6,7 +6,7 @@ from sklearn.metrics import average_precision_score, f1_score
 
 from tests.made_up import TAGS, made_up, names, write_labels
 from toolkit.errors import LabelError
-from toolkit.files.text import write_csv
+from toolkit.files.csv import write_csv
 from toolkit.verbs.evaluate import evaluate
 from toolkit.verbs.fit import fit
 from toolkit.verbs.predict import predict

@@ -11,7 +11,7 @@ from toolkit.errors import LabelError, OptionError, SpecMismatchError
 from toolkit.experiment.dataset import load_dataset
 from toolkit.experiment.options import DataOptions
 from toolkit.experiment.saved import SavedHead
-from toolkit.files.text import read_csv, write_csv
+from toolkit.files.csv import read_csv, write_csv
 from toolkit.heads.registry import load_head
 from toolkit.store.reading import EmbeddingStore
 from toolkit.verbs.embed import embed

@@ -16,7 +16,7 @@ from toolkit.experiment.dataset import load_dataset
 from toolkit.experiment.options import DataOptions
 from toolkit.experiment.saved import SavedHead
 from toolkit.experiment.saved_scores import SavedScores
-from toolkit.files.text import write_csv
+from toolkit.files.csv import write_csv
 from toolkit.heads.registry import get_head
 from toolkit.verbs.add_tags import add_tags
 from toolkit.verbs.fit import fit

@@ -9,8 +9,8 @@ import numpy as np
 
 from toolkit.errors import StoreError
 from toolkit.files.regular import open_regular
-from toolkit.files.text import named
 from toolkit.runtime.children import Channel
+from toolkit.runtime.messages import named
 from toolkit.store.foreign import ID_NAMES, chosen
 
 FILES = (".pt", ".pth", ".safetensors")

@@ -11,16 +11,8 @@ from toolkit.arrays.sampling import group_numbers
 from toolkit.arrays.types import Float64Array, RowNumbers
 from toolkit.errors import OptionError, SplitError
 from toolkit.evaluation.options import TEST_FRACTION, VAL_FRACTION
-from toolkit.files.text import (
-    IMAGE_COLUMNS,
-    column_mark,
-    find_column,
-    need_column,
-    quoted,
-    read_csv,
-    write_csv,
-)
-from toolkit.runtime.messages import counted
+from toolkit.files.csv import IMAGE_COLUMNS, column_mark, find_column, need_column, read_csv, write_csv
+from toolkit.runtime.messages import counted, quoted
 
 PARTS = ("train", "val", "test")
 _ALIASES = {"training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test"}

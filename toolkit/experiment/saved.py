@@ -32,10 +32,10 @@ from toolkit.experiment.measuring import FitReport, Fitted
 from toolkit.experiment.options import BEST
 from toolkit.experiment.saved_scores import SavedScores, ScorePart
 from toolkit.experiment.stores import StoreRecord
+from toolkit.files.csv import read_csv, write_csv
 from toolkit.files.folders import beside, copied, discard, names_of, read_steadily, replace, restore
 from toolkit.files.json import write_json
 from toolkit.files.locks import holding
-from toolkit.files.text import read_csv, write_csv
 from toolkit.heads.registry import get_head
 from toolkit.labels.space import LabelSpace
 from toolkit.runtime.messages import counted

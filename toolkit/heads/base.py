@@ -20,9 +20,8 @@ from toolkit.errors import HeadError, OptionError
 from toolkit.evaluation.splits import stratified_split
 from toolkit.files.json import read_json, write_json
 from toolkit.files.npy import ANYTHING, Expected, read_array
-from toolkit.files.text import shortened
 from toolkit.heads.options import check_options, option_types, options_from_json
-from toolkit.runtime.messages import counted
+from toolkit.runtime.messages import counted, shortened
 from toolkit.runtime.progress import Progress, silent
 
 HOLD_OUT = 0.15

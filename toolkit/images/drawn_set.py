@@ -14,7 +14,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageDraw
 
 from toolkit.errors import OptionError
-from toolkit.files.text import write_csv
+from toolkit.files.csv import write_csv
 from toolkit.images.drawn import TAGS, draw_picture
 from toolkit.runtime.progress import Progress, silent
 

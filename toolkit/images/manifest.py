@@ -6,7 +6,7 @@ ending, see `NOT_IMAGES`), pipes and devices are skipped and listed in `Manifest
 A folder reached in several ways is listed once, under its real path if that is inside the source, so loops
 end. A broken link is listed and fails when it is read.
 
-*Csv* (or ``.tsv``): the column asked for or the first with a name in `toolkit.files.text.IMAGE_COLUMNS`, one
+*Csv* (or ``.tsv``): the column asked for or the first with a name in `toolkit.files.csv.IMAGE_COLUMNS`, one
 path a row, relative to the csv's folder or to `root`. Paths written on another machine are repaired, in this
 order:
 
@@ -29,17 +29,10 @@ from pathlib import Path
 from typing import Literal
 
 from toolkit.errors import ManifestError, ToolkitError
+from toolkit.files.csv import IMAGE_COLUMNS, chosen_column, column_mark, need_column, read_csv
 from toolkit.files.regular import special_kind
-from toolkit.files.text import (
-    IMAGE_COLUMNS,
-    chosen_column,
-    column_mark,
-    listed,
-    named,
-    need_column,
-    read_csv,
-)
 from toolkit.images.hints import is_ignored, may_be_image
+from toolkit.runtime.messages import listed, named
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from posixpath import splitext
 
 from toolkit.errors import LabelError
-from toolkit.files.text import CSV_SUFFIXES, IMAGE_COLUMNS, listed, quoted, read_csv
+from toolkit.files.csv import CSV_SUFFIXES, IMAGE_COLUMNS, read_csv
 from toolkit.images.hints import may_be_image
 from toolkit.labels.raw import TAG_COLUMNS, ReaderOptions
 from toolkit.labels.readers._csv import peek_csv
@@ -14,7 +14,7 @@ from toolkit.labels.readers._json import is_labelme, json_format
 from toolkit.labels.readers._texts import BOX, are_boxes, kinds_in, pair_texts
 from toolkit.labels.readers._xml import root_name
 from toolkit.labels.readers.folders import split_folders
-from toolkit.runtime.messages import counted
+from toolkit.runtime.messages import counted, listed, quoted
 
 _PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 _BY_SUFFIX = {".npz": "npz", ".jsonl": "records", ".ndjson": "records", ".parquet": "parquet", ".xml": "cvat"}

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from toolkit.errors import LabelError
-from toolkit.files.text import CSV_SUFFIXES
+from toolkit.files.csv import CSV_SUFFIXES
 from toolkit.labels.detect import detect_format
 from toolkit.labels.readers._csv import peek_csv
 from toolkit.labels.readers._xml import root_name

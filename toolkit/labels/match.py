@@ -11,7 +11,6 @@ import numpy as np
 
 from toolkit.arrays.types import RowNumbers
 from toolkit.errors import LabelError
-from toolkit.files.text import listed, quoted
 from toolkit.labels.ends import (
     LIKENESSES,
     Likeness,
@@ -23,7 +22,7 @@ from toolkit.labels.ends import (
 )
 from toolkit.labels.space import nfc
 from toolkit.labels.table import LabelTable
-from toolkit.runtime.messages import counted
+from toolkit.runtime.messages import counted, listed, quoted
 
 Key = Callable[[str], str]
 

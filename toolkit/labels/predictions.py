@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from toolkit.errors import LabelError
-from toolkit.files.text import write_csv
+from toolkit.files.csv import write_csv
 from toolkit.runtime.messages import counted
 
 HEADER = ("img_path", "tags")

@@ -11,8 +11,8 @@ import scipy.sparse as sp
 
 from toolkit.arrays.types import RowNumbers
 from toolkit.errors import OptionError
-from toolkit.files.text import named, quoted
 from toolkit.labels.space import LabelSpace, boolean_csr
+from toolkit.runtime.messages import named, quoted
 
 TAG_COLUMNS = (
     "tags",

@@ -13,16 +13,9 @@ from numpy.typing import NDArray
 
 from toolkit.arrays.types import BoolArray, RowNumbers
 from toolkit.errors import LabelError
-from toolkit.files.text import (
-    column_mark,
-    decode_text,
-    need_column,
-    quoted,
-    read_bytes,
-    read_csv,
-    split_lines,
-)
-from toolkit.runtime.messages import counted
+from toolkit.files.csv import column_mark, need_column, read_csv
+from toolkit.files.text import decode_text, read_bytes, split_lines
+from toolkit.runtime.messages import counted, quoted
 
 MOST_BYTES = 16 << 20
 """Most bytes of a tag list: a million tags."""

@@ -11,10 +11,9 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from toolkit.errors import LabelError
-from toolkit.files.text import quoted
 from toolkit.labels.raw import RawLabels, ReaderOptions
 from toolkit.labels.space import LabelSpace, boolean_csr, folded, map_columns, nfc
-from toolkit.runtime.messages import counted
+from toolkit.runtime.messages import counted, quoted
 
 CODE_POINT_ORDER = "the columns are the tags in code-point order; a tag list (--tags) sets another"
 

@@ -2,10 +2,12 @@
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 _NOT_ASCII = re.compile(r"[^ -~]")
 _ACTING = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # controls, formats, lone surrogates, line and paragraph separators
+_MOST_REASON = 200  # characters of another error
+_MOST_QUOTED = 60  # characters of a name in a message
 _JOINERS = "\u200c\u200d"  # within words of Persian and Hindi, within emoji
 
 
@@ -46,3 +48,36 @@ def _acts(text: str, place: int) -> bool:
 
 def _is_joined(neighbour: str) -> bool:
     return neighbour > "\x7f" and unicodedata.category(neighbour) not in _ACTING
+
+
+def quoted(text: str) -> str:
+    r"""Return `text` as `repr` does, which escapes control characters; a long one is cut.
+
+    Examples
+    --------
+    >>> print(quoted("a\nb"))
+    'a\nb'
+    >>> print(quoted("sky" * 1000))
+    'skyskyskyskyskyskyskyskyskyskyskyskyskyskyskyskyskyskyskysky'... (3,000 characters)
+    """
+    if len(text) <= _MOST_QUOTED:
+        return repr(text)
+    return f"{text[:_MOST_QUOTED]!r}... ({len(text):,} characters)"
+
+
+def named(path: object) -> str:
+    """Return the name of a file for a message: as it is, or as `repr` does if it has control characters."""
+    text = str(path)
+    return text if text.isprintable() else repr(text)
+
+
+def shortened(reason: Exception) -> str:
+    """Return the message of another library's error for one of ours: it may repeat what a file holds."""
+    text = str(reason)
+    return named(text if len(text) <= _MOST_REASON else f"{text[:_MOST_REASON]}...")
+
+
+def listed(names: Sequence[str], most: int = 12) -> str:
+    """Return `names` quoted and joined by commas; those after the first `most` are counted."""
+    text = ", ".join(map(quoted, names[:most]))
+    return text if len(names) <= most else f"{text} and {len(names) - most:,} more"

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.errors import StoreError
+from toolkit.files.csv import read_csv
 from toolkit.files.npy import BYTES, Expected, Header, map_array, shape_text
 from toolkit.files.npz import open_npz
 from toolkit.files.regular import open_regular
-from toolkit.files.text import named, quoted, read_csv
+from toolkit.runtime.messages import named, quoted
 
 NUMBERS = "biuf"  # kinds of dtype that features may have
 FEATURE_NAMES = ("features", "embeddings", "embedding", "feature", "feats", "x", "vectors", "data", "arr_0")

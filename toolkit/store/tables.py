@@ -9,8 +9,8 @@ from pathlib import Path
 
 from toolkit.errors import StoreError
 from toolkit.files.atomic import replacing
-from toolkit.files.text import quoted, read_csv, write_csv
-from toolkit.runtime.messages import counted
+from toolkit.files.csv import read_csv, write_csv
+from toolkit.runtime.messages import counted, quoted
 from toolkit.store.records import Failure, Row
 
 INDEX_COLUMNS = ("row", "img_path", "bytes", "mtime_ns", "digest", "width", "height", "mode")

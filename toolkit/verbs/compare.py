@@ -20,9 +20,9 @@ from toolkit.experiment.jobs import work_folder
 from toolkit.experiment.measuring import COLUMNS, FitReport
 from toolkit.experiment.saved import write_best
 from toolkit.experiment.training import fit_heads
+from toolkit.files.csv import write_csv
 from toolkit.files.json import write_json
 from toolkit.files.locks import holding
-from toolkit.files.text import write_csv
 from toolkit.reports.page import write_report
 from toolkit.runtime.options import takes
 from toolkit.verbs.options import CompareOptions

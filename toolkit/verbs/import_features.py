@@ -14,9 +14,9 @@ from toolkit.backbones.tensors import FILES as TENSORS
 from toolkit.errors import StoreError
 from toolkit.files.npy import COPY_ROWS, EmbeddingArray, shape_text
 from toolkit.files.regular import open_regular
-from toolkit.files.text import named, quoted, read_text, split_lines
+from toolkit.files.text import read_text, split_lines
 from toolkit.runtime.children import ChildError, call_in_child
-from toolkit.runtime.messages import counted
+from toolkit.runtime.messages import counted, named, quoted
 from toolkit.runtime.options import takes
 from toolkit.runtime.progress import Progress
 from toolkit.store.foreign import READERS, Foreign, read_npy

@@ -14,8 +14,7 @@ from toolkit.experiment.measuring import optimism_or_none
 from toolkit.experiment.options import BEST
 from toolkit.experiment.saved import SavedHead
 from toolkit.experiment.saved_scores import SavedScores, ScorePart
-from toolkit.files.text import listed
-from toolkit.runtime.messages import counted
+from toolkit.runtime.messages import counted, listed
 from toolkit.runtime.options import takes
 from toolkit.verbs.options import TuneOptions
 

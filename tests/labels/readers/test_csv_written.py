@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.labels.readers.tables import as_dict, write
 from toolkit.errors import LabelError, OptionError
-from toolkit.files.text import COLUMN_MARKS
+from toolkit.files.csv import COLUMN_MARKS
 from toolkit.labels.lists import is_list
 from toolkit.labels.read import read_labels
 from toolkit.labels.space import nfc

@@ -126,7 +126,7 @@ def test_auto__something_else_called_csv(tmp_path, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("toolkit.files.text.open_regular", refuse)
+    monkeypatch.setattr("toolkit.files.csv.open_regular", refuse)
     with pytest.raises(LabelError, match=r"labels\.csv cannot be read \(Permission denied\)"):
         read_labels(path)
 

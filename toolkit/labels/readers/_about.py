@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from toolkit.errors import LabelError
-from toolkit.files.text import quoted
 from toolkit.images.hints import may_be_image
 from toolkit.labels.ends import base_name, stem
-from toolkit.runtime.messages import counted
+from toolkit.runtime.messages import counted, quoted
 
 Choose = Callable[[str, str], str]
 

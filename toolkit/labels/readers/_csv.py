@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from toolkit.errors import LabelError
-from toolkit.files.text import (
+from toolkit.files.csv import (
     IMAGE_COLUMNS,
     chosen_column,
     column_mark,
     find_column,
     first_rows,
     need_column,
-    quoted,
     read_csv,
 )
 from toolkit.labels.raw import TAG_COLUMNS, ReaderOptions
 from toolkit.labels.space import folded
+from toolkit.runtime.messages import quoted
 
 BITS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1, "False": 0, "True": 1}
 """Cells of a one-hot csv; blanks around them and other capitals are accepted."""

@@ -5,9 +5,9 @@ from typing import Any
 from urllib.parse import unquote
 
 from toolkit.errors import LabelError
-from toolkit.files.text import listed, quoted
 from toolkit.labels.raw import TAG_COLUMNS, RowCollector, split_tags
 from toolkit.labels.readers._json import IMAGE_KEYS
+from toolkit.runtime.messages import listed, quoted
 
 TAG_KEYS = (*TAG_COLUMNS, "annotations", "annotation", "classificationannotations", "choices", "objects")
 """Names of the field of an image's tags, in lower case; the first that an entry has is used."""

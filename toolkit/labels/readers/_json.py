@@ -8,15 +8,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from toolkit.errors import LabelError
-from toolkit.files.text import (
-    IMAGE_COLUMNS,
-    codec_name,
-    decode_text,
-    listed,
-    read_bytes,
-    refuse_binary,
-    shortened,
-)
+from toolkit.files.csv import IMAGE_COLUMNS
+from toolkit.files.text import codec_name, decode_text, read_bytes, refuse_binary
+from toolkit.runtime.messages import listed, shortened
 
 MOST_BYTES = 2 << 30
 """Most bytes of a json: COCO's own largest has 0.5 GB, LVIS's 1.2 GB."""

@@ -8,7 +8,8 @@ from defusedxml.ElementTree import fromstring, iterparse
 
 from toolkit.errors import LabelError
 from toolkit.files.regular import open_regular
-from toolkit.files.text import codec_name, decode_text, named, read_bytes, shortened
+from toolkit.files.text import codec_name, decode_text, read_bytes
+from toolkit.runtime.messages import named, shortened
 
 BAD_XML = (ParseError, ValueError, LookupError, DefusedXmlException)
 """What the parser raises for a file that is no xml, or a dangerous one."""

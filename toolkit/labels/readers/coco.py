@@ -6,10 +6,9 @@ from pathlib import Path
 import msgspec
 
 from toolkit.errors import LabelError
-from toolkit.files.text import quoted
 from toolkit.labels.raw import RawLabels, ReaderOptions, RowCollector
 from toolkit.labels.readers._json import decode_json
-from toolkit.runtime.messages import counted
+from toolkit.runtime.messages import counted, quoted
 
 Id = int | float | str  # 1.0, as pandas writes it where an id is missing, equals 1
 _WANTED = "give one with images, annotations and categories, such as instances_val2017.json"

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from toolkit.errors import LabelError
-from toolkit.files.text import find_column, listed, need_column, quoted
+from toolkit.files.csv import find_column, need_column
 from toolkit.labels.lists import OPENERS, NotationError, is_list, parse_list
 from toolkit.labels.raw import TAG_COLUMNS, RawLabels, ReaderOptions, RowCollector, split_tags
 from toolkit.labels.readers._csv import chosen_tag_columns, image_rows, numbered_columns
 from toolkit.labels.separators import separator_note
 from toolkit.labels.space import boolean_csr
-from toolkit.runtime.messages import counted
+from toolkit.runtime.messages import counted, listed, quoted
 
 CONFIDENCE_COLUMNS = ("confidence", "score", "probability", "conf")
 BOX_COLUMNS = (

@@ -8,10 +8,10 @@ from defusedxml.ElementTree import iterparse
 
 from toolkit.errors import LabelError
 from toolkit.files.regular import open_regular
-from toolkit.files.text import named, quoted, shortened
 from toolkit.labels.raw import RawLabels, ReaderOptions, RowCollector
 from toolkit.labels.readers._files import files_of
 from toolkit.labels.readers._xml import BAD_XML, root_name
+from toolkit.runtime.messages import named, quoted, shortened
 
 _WANTED = "export 'CVAT for images'"
 

@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 
 from toolkit.errors import LabelError
-from toolkit.files.text import listed, quoted
 from toolkit.labels.raw import RawLabels, ReaderOptions, RowCollector
 from toolkit.labels.readers._entries import tags_of
 from toolkit.labels.readers._json import decode_json
+from toolkit.runtime.messages import listed, quoted
 
 _WANTED = "export FiftyOneImageClassificationDataset, FiftyOneImageDetectionDataset or FiftyOneDataset"
 _LISTS = ("classifications", "detections", "polylines", "keypoints")

@@ -6,11 +6,10 @@ from pathlib import Path
 
 from toolkit.errors import LabelError
 from toolkit.evaluation.splits import part_named
-from toolkit.files.text import listed
 from toolkit.images.hints import may_be_image
 from toolkit.labels.raw import RawLabels, ReaderOptions, RowCollector
 from toolkit.labels.readers._files import files_of
-from toolkit.runtime.messages import counted
+from toolkit.runtime.messages import counted, listed
 
 _NO_CLASSES = frozenset(("image", "images", "img", "imgs", "picture", "pictures", "photos", "jpegimages"))
 """Names of folders that hold pictures of every class."""

@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import LabelError
-from toolkit.files.text import listed
 from toolkit.labels.ends import stem
 from toolkit.labels.raw import TAG_COLUMNS, RawLabels, ReaderOptions, RowCollector
 from toolkit.labels.readers._entries import image_of, key_among
 from toolkit.labels.readers._json import IMAGE_KEYS, decode_json
-from toolkit.runtime.messages import counted
+from toolkit.runtime.messages import counted, listed
 
 _WANTED = "export JSON or JSON-MIN from Label Studio"
 _ABOUT = frozenset(

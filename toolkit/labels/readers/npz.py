@@ -9,14 +9,14 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from toolkit.errors import LabelError
+from toolkit.files.csv import IMAGE_COLUMNS
 from toolkit.files.npy import BYTES, PLAIN, Expected, shape_text
 from toolkit.files.npz import Archive, open_npz
-from toolkit.files.text import IMAGE_COLUMNS, listed, named, quoted, shortened
 from toolkit.labels.raw import RawLabels, ReaderOptions, RowCollector
 from toolkit.labels.readers import csv_tags
 from toolkit.labels.readers._csv import image_rows, peek_csv
 from toolkit.labels.space import LabelSpace, boolean_csr, map_columns
-from toolkit.runtime.messages import counted
+from toolkit.runtime.messages import counted, listed, named, quoted, shortened
 
 KEY = "tag_train"
 """The array's name in the reference contest's ``tag_train.npz``."""

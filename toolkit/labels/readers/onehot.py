@@ -6,7 +6,6 @@ from operator import itemgetter
 from pathlib import Path
 
 from toolkit.errors import LabelError
-from toolkit.files.text import listed, quoted
 from toolkit.labels.raw import RawLabels, ReaderOptions, RowCollector
 from toolkit.labels.readers._csv import (
     BITS,
@@ -18,7 +17,7 @@ from toolkit.labels.readers._csv import (
     onehot_places,
 )
 from toolkit.labels.space import nfc
-from toolkit.runtime.messages import counted
+from toolkit.runtime.messages import counted, listed, quoted
 
 
 def read(path: Path, options: ReaderOptions) -> RawLabels:

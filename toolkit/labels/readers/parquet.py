@@ -7,10 +7,10 @@ from typing import Any
 from toolkit.errors import LabelError, OptionError
 from toolkit.files.json import decode_json
 from toolkit.files.regular import open_regular
-from toolkit.files.text import shortened
 from toolkit.labels.raw import RawLabels, ReaderOptions
 from toolkit.labels.readers._entries import TAG_KEYS, collect, key_among
 from toolkit.labels.readers._json import IMAGE_KEYS
+from toolkit.runtime.messages import shortened
 
 
 def read(path: Path, options: ReaderOptions) -> RawLabels:

@@ -6,10 +6,11 @@ from typing import Any
 import msgspec
 
 from toolkit.errors import LabelError
-from toolkit.files.text import read_text, shortened, split_lines
+from toolkit.files.text import read_text, split_lines
 from toolkit.labels.raw import RawLabels, ReaderOptions, RowCollector
 from toolkit.labels.readers._entries import collect, local_path, tags_of
 from toolkit.labels.readers._json import MOST_BYTES, decode_json
+from toolkit.runtime.messages import shortened
 
 _WANTED = 'such as [{"image": "1.jpg", "tags": ["sky", "sea"]}] or {"1.jpg": ["sky", "sea"]}'
 _LINES = (".jsonl", ".ndjson")

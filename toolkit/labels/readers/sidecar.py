@@ -4,12 +4,11 @@ from collections import Counter
 from pathlib import Path
 
 from toolkit.errors import LabelError
-from toolkit.files.text import named, quoted
 from toolkit.labels.raw import RawLabels, ReaderOptions, RowCollector, split_tags
 from toolkit.labels.readers._files import files_of
 from toolkit.labels.readers._texts import BOX, NUMBERS, are_boxes, kind_of_line, pair_texts, text_lines
 from toolkit.labels.readers.csv_tags import about_separator
-from toolkit.runtime.messages import counted
+from toolkit.runtime.messages import counted, named, quoted
 
 
 def read(path: Path, options: ReaderOptions) -> RawLabels:

@@ -5,11 +5,11 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from toolkit.errors import LabelError
-from toolkit.files.text import named, quoted
 from toolkit.labels.raw import RawLabels, ReaderOptions, RowCollector
 from toolkit.labels.readers._about import ImageNames
 from toolkit.labels.readers._files import files_of
 from toolkit.labels.readers._xml import parse
+from toolkit.runtime.messages import named, quoted
 
 
 def read(path: Path, options: ReaderOptions) -> RawLabels:

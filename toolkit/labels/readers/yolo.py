@@ -8,12 +8,12 @@ from posixpath import splitext
 from typing import Any
 
 from toolkit.errors import LabelError
-from toolkit.files.text import decode_text, listed, named, quoted, read_bytes, shortened, split_lines
+from toolkit.files.text import decode_text, read_bytes, split_lines
 from toolkit.labels.raw import RawLabels, ReaderOptions, RowCollector
 from toolkit.labels.readers._files import files_of
 from toolkit.labels.readers._texts import BOX, MOST_BYTES, NUMBER, kind_of_line, pair_texts, text_lines
 from toolkit.labels.readers.folders import parts_of, split_folders
-from toolkit.runtime.messages import counted
+from toolkit.runtime.messages import counted, listed, named, quoted, shortened
 
 _NAME_FILES = (
     *("classes.txt", "predefined_classes.txt", "obj.names", "classes.names", "_darknet.labels"),
