@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.runtime.messages import counted, printable
+from toolkit.runtime.messages import counted, listed, printable
 
 
 @pytest.mark.parametrize(
@@ -85,3 +85,8 @@ def test_printable__with_another_escape():
         r"a\u001b\udb40\udc41"
     )
     assert re.fullmatch("a.", printable("a\u202e", lambda character: "?"))
+
+
+def test_listed__cuts_long_lists():
+    assert listed(["a", "b"]) == "'a', 'b'"
+    assert listed(list("abcd"), most=2) == "'a', 'b' and 2 more"
