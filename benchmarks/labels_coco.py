@@ -7,14 +7,10 @@ ships them, one with nothing but the ids, which has as many annotations as fit.
 import argparse
 import json
 import random
-import resource
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
-import toolkit
+from benchmarks.labels_apart import read_apart
 from benchmarks.tables import table, write_section
 
 KINDS = {"with outlines": 60, "ids alone": 0}  # numbers in the outline of an object
@@ -52,35 +48,27 @@ def write(path: Path, size: int, numbers: int) -> int:
     return image * PER_IMAGE + 1
 
 
-def measure(path: Path) -> None:
-    """Read `path`; print the seconds and the peak memory of this process."""
-    start = time.perf_counter()
-    labels = toolkit.read_labels(path)
-    seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    print(json.dumps([len(labels.ids), seconds, peak / 1e6]))
-
-
 def main() -> None:
     """Write both files, read them, and put the table into BENCHMARKS.md."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mb", type=int, default=300)
-    parser.add_argument("--read", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.read:
-        measure(options.read)
-        return
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for kind, numbers in KINDS.items():
             path = Path(folder, "instances.json")
             annotations = write(path, options.mb * 10**6, numbers)
-            command = [sys.executable, "-m", "benchmarks.labels_coco", "--read", str(path)]
-            answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            images, seconds, peak = json.loads(answer)
+            read = read_apart(path)
             size = path.stat().st_size / 1e6
             rows.append(
-                [kind, f"{size:.0f}", f"{images:,}", f"{annotations:,}", f"{seconds:.1f}", f"{peak:,.0f}"]
+                [
+                    kind,
+                    f"{size:.0f}",
+                    f"{read.images:,}",
+                    f"{annotations:,}",
+                    f"{read.seconds:.1f}",
+                    f"{read.peak:,.0f}",
+                ]
             )
     text = table(["json", "MB", "images", "annotations", "seconds", "peak MB"], rows)
     write_section("A COCO json", "python -m benchmarks.labels_coco", text)

@@ -6,17 +6,12 @@ semicolons, lists as pandas writes them, one line a tag, and 0/1 columns.
 
 import argparse
 import csv
-import json
 import random
-import resource
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-import toolkit
+from benchmarks.labels_apart import read_apart
 from benchmarks.tables import table, write_section
 
 TAGS = [f"标签{number}" for number in range(6941)]
@@ -55,34 +50,19 @@ def write(path: Path, lines: int, kind: str) -> None:
             writer.writerow([f"train/{number // repeats:07d}.jpg", *cells[number % DRAWN]])
 
 
-def measure(path: Path) -> None:
-    """Read `path`; print the images, the seconds of the processor and the peak memory of this process."""
-    start = time.process_time()
-    labels = toolkit.read_labels(path)
-    seconds = time.process_time() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    print(json.dumps([len(labels.ids), seconds, peak / 1e6]))
-
-
 def main() -> None:
     """Write the files, read them, and put the table into BENCHMARKS.md."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lines", type=int, default=1_000_000)
-    parser.add_argument("--read", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.read:
-        measure(options.read)
-        return
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for kind in KINDS:
             path = Path(folder, "labels.csv")
             write(path, options.lines, kind)
-            command = [sys.executable, "-m", "benchmarks.labels_csv", "--read", str(path)]
-            answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            images, seconds, peak = json.loads(answer)
+            read = read_apart(path)
             size = path.stat().st_size / 1e6
-            rows.append([kind, f"{size:.0f}", f"{images:,}", f"{seconds:.1f}", f"{peak:,.0f}"])
+            rows.append([kind, f"{size:.0f}", f"{read.images:,}", f"{read.cpu:.1f}", f"{read.peak:,.0f}"])
     text = table(["csv", "MB", "images", "CPU seconds", "peak MB"], rows)
     write_section("A csv of labels", "python -m benchmarks.labels_csv", text)
     print(text)

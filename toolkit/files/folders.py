@@ -113,7 +113,7 @@ def read_steadily(target: Path, read: Callable[[Path], R]) -> R:
         with _held(folder) as same:
             try:
                 result = read(folder)
-            except Exception:
+            except Exception:  # of a folder that was replaced it means nothing, whatever it is
                 if same() and folder == standing(target):
                     raise
                 continue
